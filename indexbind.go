@@ -1,0 +1,222 @@
+package usersession
+
+import (
+	"context"
+	"time"
+)
+
+// loginRow is what a login writes to the index.
+type loginRow struct {
+	id, userID, key     string
+	grace               time.Duration // until the commit confirms it
+	ip, userAgent, meta string
+}
+
+const insertSQL = `
+INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta)
+VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, ?, ?)`
+
+func (x *userIndex) insert(ctx context.Context, q querier, r loginRow) error {
+	_, err := x.exec(ctx, q, insertSQL, r.id, x.d.userArg(r.userID), r.key, r.grace.Microseconds(), r.ip, r.userAgent, r.meta)
+	return err
+}
+
+var lockUserSQL = map[Dialect]string{
+	Postgres: "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))",
+	// The lock lasts until the transaction ends; the row stays for the next.
+	MariaDB: "INSERT INTO @lock (user_hash) VALUES (?) ON DUPLICATE KEY UPDATE user_hash = user_hash",
+	// BEGIN IMMEDIATE has locked everybody out already.
+	SQLite: "",
+}
+
+const (
+	liveOldestFirstSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND @live
+ORDER BY created_at, id`
+	liveLeastRecentFirstSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND @live
+ORDER BY last_seen_at, id`
+)
+
+// insertCapped is insert for a user who may have at most max live sessions. It
+// returns the rows it ended to make room. The session the login replaces does
+// not count: confirm ends it.
+func (x *userIndex) insertCapped(ctx context.Context, r loginRow, max int, policy LimitPolicy, replaces string, by ending) ([]endedRow, error) {
+	var evicted []endedRow
+	err := x.tx(ctx, func(q querier) error {
+		evicted = nil
+		if lock := lockUserSQL[x.d.name]; lock != "" {
+			if _, err := x.exec(ctx, q, lock, keyOf(x.d.index+"\x00"+r.userID)); err != nil {
+				return err
+			}
+		}
+		order := liveOldestFirstSQL
+		if policy == EvictLeastRecent {
+			order = liveLeastRecentFirstSQL
+		}
+		var rows []indexRow
+		if err := x.query(ctx, q, &rows, order, x.d.userArg(r.userID)); err != nil {
+			return err
+		}
+		var victims []string
+		for _, row := range rows {
+			if row.ID != replaces {
+				victims = append(victims, row.ID)
+			}
+		}
+		if excess := len(victims) - max + 1; excess > 0 {
+			if policy == Reject {
+				return ErrTooManySessions
+			}
+			var err error
+			if evicted, err = x.endIDs(ctx, q, victims[:excess], by); err != nil {
+				return err
+			}
+		}
+		return x.insert(ctx, q, r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return evicted, nil
+}
+
+const confirmSQL = `
+UPDATE @index
+SET expires_at = @after(?), last_seen_at = @now
+WHERE id = ? AND session_key = ? AND ended_at IS NULL AND expires_at > @now`
+
+// confirmReplacingSQL gives the new session its real deadline and ends the one
+// it replaces, or does neither.
+const confirmReplacingSQL = `
+UPDATE @index
+SET expires_at = CASE WHEN id = ? THEN @after(?) ELSE expires_at END,
+	ended_at = CASE WHEN id = ? THEN NULL ELSE @now END,
+	ended_by = CASE WHEN id = ? THEN ended_by ELSE ? END,
+	reason = CASE WHEN id = ? THEN reason ELSE ? END,
+	purge_at = CASE WHEN id = ? THEN NULL ELSE @after(60000000) END
+WHERE ended_at IS NULL
+	AND (id = ? AND session_key = ? AND expires_at > @now
+		OR id = ? AND EXISTS (SELECT 1 FROM @index n WHERE n.id = ? AND n.ended_at IS NULL AND n.expires_at > @now))
+RETURNING` + endedColumns
+
+// confirm gives a login its real deadline and ends the session it replaces, if
+// any. It reports false if the login is not live any more: it was revoked
+// before it was committed.
+func (x *userIndex) confirm(ctx context.Context, id, key string, lifetime time.Duration, replaces string, by ending) (bool, []endedRow, error) {
+	if replaces == "" {
+		n, err := x.exec(ctx, nil, confirmSQL, lifetime.Microseconds(), id, key)
+		return n == 1, nil, err
+	}
+	var rows []endedRow
+	if x.d.name == MariaDB {
+		ok := false
+		err := x.tx(ctx, func(q querier) error {
+			n, err := x.exec(ctx, q, confirmSQL, lifetime.Microseconds(), id, key)
+			if ok = n == 1; err != nil || !ok {
+				return err
+			}
+			rows, err = x.endIDs(ctx, q, []string{replaces}, by)
+			return err
+		})
+		return ok && err == nil, rows, err
+	}
+	err := x.query(ctx, nil, &rows, confirmReplacingSQL,
+		id, lifetime.Microseconds(), id, id, by.actor, id, by.reason, id,
+		id, key, replaces, id)
+	if err != nil {
+		return false, nil, err
+	}
+	ok := false
+	ended := rows[:0]
+	for _, r := range rows {
+		if r.ID == id {
+			ok = true
+		} else {
+			ended = append(ended, r)
+		}
+	}
+	return ok, ended, nil
+}
+
+const rekeySQL = `
+UPDATE @index
+SET session_key = ?
+WHERE id = ? AND session_key = ? AND ended_at IS NULL`
+
+// rekey moves a login that is not committed yet to another key.
+func (x *userIndex) rekey(ctx context.Context, id, from, to string) (bool, error) {
+	n, err := x.exec(ctx, nil, rekeySQL, to, id, from)
+	return n == 1, err
+}
+
+const renewBeginSQL = `
+UPDATE @index
+SET other_key = ?
+WHERE id = ? AND session_key = ? AND ended_at IS NULL`
+
+// renewBegin notes the key a session is being renewed to, so that whatever ends
+// the session meanwhile covers it. It reports false if the session has ended or
+// is under another key already.
+func (x *userIndex) renewBegin(ctx context.Context, id, from, to string) (bool, error) {
+	n, err := x.exec(ctx, nil, renewBeginSQL, to, id, from)
+	return n == 1, err
+}
+
+const renewSwapSQL = `
+UPDATE @index
+SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
+	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?
+WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL`
+
+// renewSwap makes the new key the session's key and keeps the old one as the
+// other. It reports false if the session has ended or another renewal was
+// faster.
+func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime time.Duration, authenticated bool) (bool, error) {
+	flag := 0
+	if authenticated {
+		flag = 1
+	}
+	n, err := x.exec(ctx, nil, renewSwapSQL, flag, lifetime.Microseconds(), to, from, id, from, to)
+	return n == 1, err
+}
+
+const detachSQL = `
+UPDATE @index
+SET expires_at = @now, reason = '` + ReasonLogout + `'
+WHERE session_key = ? AND ended_at IS NULL`
+
+// detach takes the life of a session whose key somebody deleted through scs:
+// it is in no list any more. If that was the first half of scs's RenewToken, the
+// second half brings it back with renewSwap; if it was Destroy, the janitor ends
+// it. Whatever ends sessions covers it meanwhile.
+func (x *userIndex) detach(ctx context.Context, key string) (bool, error) {
+	n, err := x.exec(ctx, nil, detachSQL, key)
+	return n == 1, err
+}
+
+const shortenSQL = `
+UPDATE @index
+SET expires_at = @after(?)
+WHERE id = ? AND ended_at IS NULL AND expires_at > @after(?)`
+
+// shorten moves the end of a session nearer, never away.
+func (x *userIndex) shorten(ctx context.Context, id string, lifetime time.Duration) error {
+	us := lifetime.Microseconds()
+	_, err := x.exec(ctx, nil, shortenSQL, us, id, us)
+	return err
+}
+
+const setMetaSQL = `
+UPDATE @index
+SET meta = ?
+WHERE id = ? AND ended_at IS NULL`
+
+func (x *userIndex) setMeta(ctx context.Context, id, meta string) error {
+	_, err := x.exec(ctx, nil, setMetaSQL, meta, id)
+	return err
+}

@@ -1,0 +1,183 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// PruneResult says what one pass of the janitor did, in sessions.
+type PruneResult struct {
+	Expired     int // ended, because their lifetime was over
+	UserDeleted int // ended, because their user is gone from Options.UsersTable
+	Redeleted   int // their data deleted again, or at last, from the Store
+	Pruned      int // their rows deleted: past deadline and Options.Retention
+	StorePruned int // their data deleted by the Store, because they had expired
+}
+
+// Run is the janitor: it prunes every Options.PruneInterval until ctx ends, and
+// then returns nil. One replica is enough and any number is safe. What a pass
+// could not do is logged, and the next one tries again.
+func (m *Manager) Run(ctx context.Context) error {
+	tick := time.NewTicker(m.opts.PruneInterval)
+	defer tick.Stop()
+	for {
+		if _, err := m.Prune(ctx); err != nil && ctx.Err() == nil {
+			m.opts.Logger.ErrorContext(ctx, "usersession: the janitor could not finish; it tries again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Prune is one pass of the janitor: it ends sessions past their deadline and
+// those without a user; deletes the data of ended sessions a second time, a
+// minute after the first, which covers a Store that was down and a failover that
+// forgot; and deletes rows past deadline and Options.Retention. Data go first
+// and rows second: if the Store cannot delete, the rows stay for the next pass,
+// and Prune returns the error with what it did until then.
+func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
+	var res PruneResult
+	steps := []struct {
+		name  string
+		count *int
+		run   func(context.Context, *int) (more bool, err error)
+	}{
+		{"expire", &res.Expired, func(ctx context.Context, n *int) (bool, error) {
+			return m.endBatch(ctx, expiredSQL, ending{reason: ReasonExpired}, n)
+		}},
+		{"end sessions without a user", &res.UserDeleted, func(ctx context.Context, n *int) (bool, error) {
+			return m.endBatch(ctx, userlessSQL, ending{reason: ReasonUserDeleted}, n)
+		}},
+		{"purge", &res.Redeleted, func(ctx context.Context, n *int) (bool, error) {
+			return m.purgeBatch(ctx, n, &res.Pruned)
+		}},
+		{"prune the store", &res.StorePruned, func(ctx context.Context, n *int) (bool, error) {
+			var err error
+			*n, err = pruneStore(ctx, m.store)
+			return false, err
+		}},
+	}
+	var errs []error
+	for _, s := range steps {
+		for more := true; more; {
+			sctx, cancel := context.WithTimeout(ctx, 4*m.opts.WriteTimeout)
+			var err error
+			more, err = s.run(sctx, s.count)
+			cancel()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("usersession: Prune: %s: %w", s.name, err))
+				break
+			}
+		}
+	}
+	return res, errors.Join(errs...)
+}
+
+const (
+	expiredSQL = `
+SELECT` + endedColumns + `
+FROM @index
+WHERE ended_at IS NULL AND expires_at <= @now
+ORDER BY expires_at
+LIMIT 500`
+	userlessSQL = `
+SELECT` + endedColumns + `
+FROM @index
+WHERE user_id IS NULL AND ended_at IS NULL
+LIMIT 500`
+)
+
+// endBatch ends the rows a query selects. Replicas that do the same pass by each
+// other's rows.
+func (m *Manager) endBatch(ctx context.Context, q string, by ending, n *int) (more bool, err error) {
+	if m.index.d.name != SQLite {
+		q += "\nFOR UPDATE SKIP LOCKED"
+	}
+	var rows []endedRow
+	err = m.index.tx(ctx, func(tx querier) error {
+		rows = nil
+		if err := m.index.query(ctx, tx, &rows, q); err != nil {
+			return err
+		}
+		var err error
+		rows, err = m.index.endIDs(ctx, tx, idsOf(rows), by)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	*n += len(rows)
+	_, err = m.deleteEnded(ctx, rows, by)
+	return len(rows) == pageSize, err
+}
+
+// purgeRow is a row whose time has come.
+type purgeRow struct {
+	endedRow
+	Final   int `db:"final"`
+	Pending int `db:"pending"`
+}
+
+const purgeDueSQL = `
+SELECT` + endedColumns + `,
+	CASE WHEN @keepuntil <= @now THEN 1 ELSE 0 END AS final,
+	CASE WHEN purge_at = ended_at THEN 1 ELSE 0 END AS pending
+FROM @index
+WHERE purge_at <= @now AND ended_at IS NOT NULL
+ORDER BY purge_at
+LIMIT 500`
+
+const purgeLaterSQL = `
+UPDATE @index
+SET purge_at = @keepuntil
+WHERE id IN @list AND ended_at IS NOT NULL AND @keepuntil > @now`
+
+const purgeSQL = `
+DELETE FROM @index
+WHERE id IN @list AND ended_at IS NOT NULL AND @keepuntil <= @now`
+
+// purgeBatch deletes the data of ended sessions again, and then the rows that
+// need not be kept.
+func (m *Manager) purgeBatch(ctx context.Context, redeleted, pruned *int) (more bool, err error) {
+	var due []purgeRow
+	if err := m.index.query(ctx, nil, &due, purgeDueSQL); err != nil || len(due) == 0 {
+		return false, err
+	}
+	var rows []endedRow
+	var final, later []string
+	pending := 0
+	for _, r := range due {
+		rows = append(rows, r.endedRow)
+		pending += r.Pending
+		if r.Final == 1 {
+			final = append(final, r.ID)
+		} else {
+			later = append(later, r.ID)
+		}
+	}
+	if err := m.store.Delete(ctx, keysOf(rows)...); err != nil {
+		return false, err
+	}
+	*redeleted += len(rows)
+	if pending > 0 {
+		m.emit(ctx, Event{Kind: EventRevocationDone, Count: pending})
+	}
+	if len(later) > 0 {
+		if _, err := m.index.many(ctx, nil, nil, purgeLaterSQL, later, nil, nil); err != nil {
+			return false, err
+		}
+	}
+	if len(final) > 0 {
+		n, err := m.index.many(ctx, nil, nil, purgeSQL, final, nil, nil)
+		*pruned += int(n)
+		if err != nil {
+			return false, err
+		}
+	}
+	return len(due) == pageSize, nil
+}

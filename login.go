@@ -1,0 +1,350 @@
+package usersession
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A LoginOption says more about one login.
+type LoginOption func(*loginOptions)
+
+type loginOptions struct {
+	meta      map[string]string
+	ip        *netip.Addr
+	userAgent *string
+	lifetime  *time.Duration
+	persist   persistence
+}
+
+// WithMeta notes pairs in UserSession.Meta, which lists show and Filter.Meta
+// finds: at most 32 pairs and 4096 bytes, UTF-8 without NUL.
+func WithMeta(pairs map[string]string) LoginOption {
+	return func(o *loginOptions) {
+		if o.meta == nil {
+			o.meta = make(map[string]string)
+		}
+		maps.Copy(o.meta, pairs)
+	}
+}
+
+// MetaMethod is the key under which WithMethod notes how the user logged in.
+const MetaMethod = "auth_method"
+
+// WithMethod notes how the user proved who they are, "password" or "passkey"
+// say, in UserSession.Meta under MetaMethod.
+func WithMethod(method string) LoginOption {
+	return WithMeta(map[string]string{MetaMethod: method})
+}
+
+// WithIP notes the client's address where Options.ClientIP cannot tell it.
+func WithIP(ip netip.Addr) LoginOption {
+	return func(o *loginOptions) { o.ip = &ip }
+}
+
+// WithUserAgent notes the client's User-Agent where there is no request.
+func WithUserAgent(userAgent string) LoginOption {
+	return func(o *loginOptions) { o.userAgent = &userAgent }
+}
+
+// WithLifetime gives this one session another lifetime than Options.Lifetime,
+// for "remember me". The idle timeout still counts.
+func WithLifetime(d time.Duration) LoginOption {
+	return func(o *loginOptions) { o.lifetime = &d }
+}
+
+// WithPersistentCookie says whether the cookie of this session outlives the
+// browser's window. The default is that of the scs Cookie.Persist.
+func WithPersistentCookie(persistent bool) LoginOption {
+	return func(o *loginOptions) {
+		o.persist = persistNever
+		if persistent {
+			o.persist = persistAlways
+		}
+	}
+}
+
+func newLoginOptions(opts []LoginOption) (loginOptions, error) {
+	var o loginOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if o.lifetime != nil && *o.lifetime < time.Second {
+		return o, fmt.Errorf("usersession: WithLifetime: must be at least 1s, is %v", *o.lifetime)
+	}
+	size := 0
+	for k, v := range o.meta {
+		size += len(k) + len(v)
+		if !utf8.ValidString(k+v) || strings.Contains(k+v, "\x00") {
+			return o, errors.New("usersession: WithMeta: not UTF-8 text without NUL")
+		}
+		if k == "" {
+			return o, errors.New("usersession: WithMeta: empty key")
+		}
+	}
+	if len(o.meta) > 32 || size > 4096 {
+		return o, fmt.Errorf("usersession: WithMeta: %d pairs of %d bytes, at most 32 of 4096", len(o.meta), size)
+	}
+	return o, nil
+}
+
+func metaJSON(meta map[string]string) string {
+	if len(meta) == 0 {
+		return "{}"
+	}
+	b, _ := json.Marshal(meta) // a map of strings always marshals
+	return string(b)
+}
+
+// loginGrace is how long a login lives that is never committed.
+const loginGrace = 5 * time.Minute
+
+// Login makes the session of the context one of userID, under a new token
+// (ASVS 5.0, 7.2.4). Call it in the login handler once the user has proved who
+// they are, before the response begins. Anonymous data of the session are kept;
+// those of another user are cleared. A session that was logged in already ends
+// ("replaced").
+//
+// The login is in the index from here on, and takes effect with the response: a
+// handler that panics leaves the browser's session as it was. It returns
+// ErrNoUserID or ErrBadUserID, ErrTooManySessions, ErrUnknownUser,
+// ErrResponseStarted, ErrNoSession without LoadAndSave, or the error of a side
+// that is down; the browser's session is then what it was, if under a new token.
+func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption) error {
+	uid, err := m.index.d.userID(userID)
+	if err != nil {
+		return err
+	}
+	o, err := newLoginOptions(opts)
+	if err != nil {
+		return err
+	}
+	r, err := m.changing(ctx)
+	if err != nil {
+		return err
+	}
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	actor := explicitActor(ctx)
+	if actor == "" {
+		actor = uid
+	}
+
+	former, from := r.unstage()
+	m.abort(ctx, former)
+	key, err := m.newToken(ctx, r)
+	if err != nil {
+		return fmt.Errorf("usersession: Login: %w", err)
+	}
+	lifetime := m.opts.Lifetime
+	if o.lifetime != nil {
+		lifetime = *o.lifetime
+	}
+	b := &binding{
+		userID: uid, id: newID(), persist: o.persist,
+		authenticatedAt: now(), deadline: now().Add(lifetime),
+	}
+	if err := m.enter(wctx, r, b, key, lifetime, o, from, actor); err != nil {
+		// The token is a new one and cannot be turned back. What was this
+		// browser's session stays it.
+		kept := from
+		if kept == nil {
+			kept = &binding{deadline: now().Add(m.opts.Lifetime)}
+		}
+		r.do(func() { r.staged = &staged{binding: kept, key: key, from: from} })
+		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
+		return fmt.Errorf("usersession: Login: %w", err)
+	}
+	if cur := m.binding(ctx); cur.authenticated() && cur.userID != uid {
+		for _, k := range m.Keys(ctx) {
+			m.SessionManager.Remove(ctx, k)
+		}
+	}
+	m.SessionManager.Put(ctx, reservedKey, b)
+	m.SessionManager.SetDeadline(ctx, b.deadline)
+	r.do(func() {
+		r.staged = &staged{login: true, binding: b, key: key, from: from, by: ending{ReasonReplaced, actor}}
+	})
+	return nil
+}
+
+// enter writes the row of a login, and makes room for it.
+func (m *Manager) enter(ctx context.Context, r *request, b *binding, key string, lifetime time.Duration, o loginOptions, from *binding, actor string) error {
+	row := loginRow{
+		id: b.id, userID: b.userID, key: key, grace: min(loginGrace, lifetime),
+		ip: r.client.ip, userAgent: r.client.userAgent, meta: metaJSON(o.meta),
+	}
+	if m.opts.IdleTimeout > 0 {
+		row.grace = min(row.grace, m.opts.IdleTimeout)
+	}
+	if o.ip != nil {
+		row.ip = ""
+		if o.ip.IsValid() {
+			row.ip = o.ip.Unmap().WithZone("").String()
+		}
+	}
+	if o.userAgent != nil {
+		row.userAgent = clip(*o.userAgent, 512)
+	}
+	if m.opts.MaxSessions == 0 {
+		return m.index.insert(ctx, nil, row)
+	}
+	replaces := ""
+	if from.authenticated() && from.userID == b.userID {
+		replaces = from.id
+	}
+	by := ending{ReasonEvicted, actor}
+	evicted, err := m.index.insertCapped(ctx, row, m.opts.MaxSessions, m.opts.OnLimit, replaces, by)
+	if err != nil {
+		return err
+	}
+	if _, err := m.deleteEnded(ctx, evicted, by); err != nil {
+		m.abort(ctx, &staged{login: true, binding: b, by: by})
+		return err
+	}
+	return nil
+}
+
+// changing returns the request of the context if its token can be changed.
+func (m *Manager) changing(ctx context.Context) (*request, error) {
+	r := m.request(ctx)
+	if r == nil || ctx.Value(m.scsKey) == nil {
+		return nil, ErrNoSession
+	}
+	if r.other {
+		return nil, ErrOtherSession
+	}
+	var err error
+	r.do(func() {
+		if r.started {
+			err = ErrResponseStarted
+		}
+	})
+	return r, err
+}
+
+// unstage takes back what was staged in this request, and returns the session
+// it began with.
+func (r *request) unstage() (former *staged, from *binding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	former, r.staged = r.staged, nil
+	if former != nil {
+		return former, former.from
+	}
+	if r.loaded == nil {
+		return nil, r.detached // RenewToken of scs came first
+	}
+	return nil, r.loaded
+}
+
+// newToken gives the context's session a new token, without a word to the
+// Store, and returns its key.
+func (m *Manager) newToken(ctx context.Context, r *request) (string, error) {
+	r.do(func() { r.keep = true })
+	defer r.do(func() { r.keep = false })
+	if err := m.SessionManager.RenewToken(ctx); err != nil {
+		return "", err
+	}
+	return keyOf(m.SessionManager.Token(ctx)), nil
+}
+
+// Reauthenticate notes that the user of the session has proved again who they
+// are (ASVS 5.0, 7.5.3): the token is renewed, the authentication time is now,
+// and the lifetime starts again. Call it before the response begins; it takes
+// effect with the response. Of the options, metadata are added to those of the
+// login, and a lifetime or cookie replaces the session's own. It returns
+// ErrNoSession if nobody is logged in, ErrResponseStarted, or ErrSessionEnded.
+func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error {
+	o, err := newLoginOptions(opts)
+	if err != nil {
+		return err
+	}
+	r, err := m.changing(ctx)
+	if err != nil {
+		return err
+	}
+	b := m.binding(ctx)
+	if !b.authenticated() {
+		return ErrNoSession
+	}
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	row, err := m.index.liveByID(wctx, b.userID, b.id)
+	if errors.Is(err, ErrSessionNotFound) {
+		return ErrSessionEnded
+	}
+	if err == nil && len(o.meta) > 0 {
+		meta := row.session(0, "").Meta
+		maps.Copy(meta, o.meta)
+		err = m.index.setMeta(wctx, b.id, metaJSON(meta))
+	}
+	if err != nil {
+		return fmt.Errorf("usersession: Reauthenticate: %w", err)
+	}
+	nb := *b
+	lifetime := b.deadline.Sub(b.authenticatedAt)
+	if o.lifetime != nil {
+		lifetime = *o.lifetime
+	}
+	nb.authenticatedAt = now()
+	nb.deadline = nb.authenticatedAt.Add(lifetime)
+	if o.persist != persistDefault {
+		nb.persist = o.persist
+	}
+	return m.stageRenewal(ctx, r, &nb, true)
+}
+
+// RenewToken is RenewToken of scs: call it when what the session may do changes
+// (ASVS 5.0, 7.2.4). The session keeps its ID and its lifetime; the old token is
+// dead once the response has begun, also for a request that is in flight on it.
+// It returns ErrResponseStarted if the response has begun.
+func (m *Manager) RenewToken(ctx context.Context) error {
+	if m.request(ctx) == nil {
+		return m.SessionManager.RenewToken(ctx)
+	}
+	r, err := m.changing(ctx)
+	if err != nil {
+		return err
+	}
+	b := m.binding(ctx)
+	if b == nil {
+		b = &binding{deadline: now().Add(m.opts.Lifetime)}
+	}
+	return m.stageRenewal(ctx, r, b, false)
+}
+
+// stageRenewal gives the session a new token that the commit will make good.
+func (m *Manager) stageRenewal(ctx context.Context, r *request, b *binding, authenticated bool) error {
+	key, err := m.newToken(ctx, r)
+	if err != nil {
+		return fmt.Errorf("usersession: RenewToken: %w", err)
+	}
+	if b.authenticated() {
+		m.SessionManager.Put(ctx, reservedKey, b)
+	}
+	m.SessionManager.SetDeadline(ctx, b.deadline)
+	r.do(func() {
+		if r.staged == nil {
+			from := r.loaded
+			if from == nil && b.authenticated() {
+				from = r.detached // RenewToken of scs came first
+			}
+			r.staged = &staged{from: from}
+		}
+		r.staged.binding = b
+		if !r.staged.login { // a login that is not committed yet is moved to the new key then
+			r.staged.key = key
+			r.staged.authenticated = r.staged.authenticated || authenticated
+		}
+	})
+	return nil
+}

@@ -1,0 +1,360 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/jmoiron/sqlx"
+)
+
+// ListSessions returns the live sessions of a user, the most recently seen
+// first; an empty list if there are none. An index that cannot be read is an
+// error, never an empty list.
+func (m *Manager) ListSessions(ctx context.Context, userID string) ([]UserSession, error) {
+	uid, err := m.index.d.userID(userID)
+	if err != nil {
+		return nil, err
+	}
+	current := m.currentID(ctx)
+	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	defer cancel()
+	rows, err := m.index.listByUser(ctx, uid)
+	if err != nil {
+		return nil, fmt.Errorf("usersession: ListSessions: %w", err)
+	}
+	list := make([]UserSession, len(rows))
+	for i, r := range rows {
+		list[i] = r.session(m.opts.IdleTimeout, current)
+	}
+	return list, nil
+}
+
+// Session returns one live session of a user, or ErrSessionNotFound.
+func (m *Manager) Session(ctx context.Context, userID, id string) (UserSession, error) {
+	row, err := m.row(ctx, userID, id)
+	if err != nil {
+		return UserSession{}, m.wrap("Session", err)
+	}
+	return row.session(m.opts.IdleTimeout, m.currentID(ctx)), nil
+}
+
+func (m *Manager) row(ctx context.Context, userID, id string) (indexRow, error) {
+	uid, err := m.index.d.userID(userID)
+	if err != nil {
+		return indexRow{}, err
+	}
+	if !validID(id) {
+		return indexRow{}, ErrSessionNotFound
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	defer cancel()
+	return m.index.liveByID(ctx, uid, id)
+}
+
+// wrap names the method in errors that come from below, once.
+func (m *Manager) wrap(method string, err error) error {
+	switch err {
+	case nil, ErrSessionNotFound, ErrSessionEnded, ErrNoSession, ErrNoUserID, ErrEmptyFilter:
+		return err
+	}
+	return fmt.Errorf("usersession: %s: %w", method, err)
+}
+
+// WithSession calls fn with a context of somebody's session: Get, Put and the
+// other data methods act on it, whichever Store is configured. If fn returns nil
+// and has changed anything, the data are saved; if it returns an error, they are
+// not, and WithSession returns that error. Destroy ends the session.
+//
+// It may be called inside a request of another session, which it does not
+// touch, and does not count as use of the session: nothing is extended. The last
+// writer wins, as between two requests of one session. It returns
+// ErrSessionNotFound for unknown and foreign IDs, and ErrSessionEnded if the
+// session ended before the data were saved. Login, Reauthenticate and RenewToken
+// return ErrOtherSession inside fn.
+func (m *Manager) WithSession(ctx context.Context, userID, id string, fn func(ctx context.Context) error) error {
+	row, err := m.row(ctx, userID, id)
+	if err != nil {
+		return m.wrap("WithSession", err)
+	}
+	handle := m.handle(row.SessionKey)
+	r := &request{other: true}
+	inner := context.WithValue(m.hide(ctx), requestKey{m}, r)
+	inner, err = m.SessionManager.Load(context.WithValue(inner, handleKey{m}, handle), handle)
+	switch {
+	case err != nil:
+		return m.wrap("WithSession", err)
+	case m.loaded(r) == nil:
+		// A row without data: a login that is not committed yet, or a Store
+		// that has lost them.
+		return ErrSessionNotFound
+	}
+	if err := fn(inner); err != nil {
+		return err
+	}
+	if m.SessionManager.Status(inner) != scs.Modified {
+		return nil
+	}
+	_, _, err = m.SessionManager.Commit(inner)
+	return m.wrap("WithSession", err)
+}
+
+// RevokeSession ends one session of a user: from the moment it returns nil, no
+// request is served by it, on any replica, and none in flight brings it back.
+// Revoking the session of the context is a logout. It returns
+// ErrSessionNotFound for an unknown ID and for one of somebody else, and
+// ErrRevocationPending; asked again it tries again.
+func (m *Manager) RevokeSession(ctx context.Context, userID, id string) error {
+	uid, err := m.index.d.userID(userID)
+	if err != nil {
+		return err
+	}
+	if !validID(id) {
+		return ErrSessionNotFound
+	}
+	by := ending{reason(ctx), m.actor(ctx)}
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	rows, err := m.index.endOne(wctx, uid, id, by)
+	if err == nil && len(rows) == 0 {
+		return m.wrap("RevokeSession", m.deleteAgain(wctx, uid, id))
+	}
+	if err == nil {
+		_, err = m.deleteEnded(wctx, rows, by)
+		m.forgetAmong(ctx, rows)
+	}
+	return m.wrap("RevokeSession", err)
+}
+
+// deleteAgain deletes the data of a session that has ended already, in case the
+// process that ended it died before it could, and says that there is no such
+// session.
+func (m *Manager) deleteAgain(ctx context.Context, userID, id string) error {
+	rows, err := m.index.endedAmong(ctx, []string{id})
+	if err != nil {
+		return err
+	}
+	if len(rows) == 1 && rows[0].UserID.String == userID {
+		if err := m.store.Delete(ctx, keysOf(rows)...); err != nil {
+			return errors.Join(ErrRevocationPending, err)
+		}
+	}
+	return ErrSessionNotFound
+}
+
+// forgetAmong makes the context's session an empty one if it is among the ended.
+func (m *Manager) forgetAmong(ctx context.Context, rows []endedRow) {
+	current, r := m.currentID(ctx), m.request(ctx)
+	if current == "" || r == nil || r.other {
+		return
+	}
+	for _, row := range rows {
+		if row.ID == current {
+			m.forget(ctx, r)
+			return
+		}
+	}
+}
+
+// RevokeOtherSessions ends all sessions of the current user but the current
+// one, and says how many: what follows a change of password (ASVS 5.0, 7.4.3).
+// It returns ErrNoSession if nobody is logged in, ErrSessionEnded if the current
+// session has itself been ended, and ErrRevocationPending with the count.
+func (m *Manager) RevokeOtherSessions(ctx context.Context) (int, error) {
+	b := m.binding(ctx)
+	if !b.authenticated() {
+		return 0, ErrNoSession
+	}
+	by := ending{reason(ctx), m.actor(ctx)}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	rows, err := m.index.endOthers(ctx, b.userID, b.id, by)
+	if err != nil {
+		return 0, m.wrap("RevokeOtherSessions", err)
+	}
+	n, err := m.deleteEnded(ctx, rows, by)
+	return n, m.wrap("RevokeOtherSessions", err)
+}
+
+// RevokeAllSessions ends every session of a user, that of the context included,
+// and says how many: what follows a stolen account or an employee's leaving
+// (ASVS 5.0, 7.4.2 and 7.4.5). No session is no error. ErrRevocationPending
+// comes with the count.
+func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, error) {
+	uid, err := m.index.d.userID(userID)
+	if err != nil {
+		return 0, err
+	}
+	by := ending{reason(ctx), m.actor(ctx)}
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	rows, err := m.index.endUser(wctx, uid, by)
+	if err != nil {
+		return 0, m.wrap("RevokeAllSessions", err)
+	}
+	n, err := m.deleteEnded(wctx, rows, by)
+	m.forgetAmong(ctx, rows)
+	return n, m.wrap("RevokeAllSessions", err)
+}
+
+// Sessions yields the sessions that f selects, across users, in the order of
+// their IDs. It reads pages of bounded size as the loop goes on, holds nothing
+// open in between, and stops after the first error. The zero Filter selects
+// every live session.
+func (m *Manager) Sessions(ctx context.Context, f Filter) iter.Seq2[UserSession, error] {
+	return func(yield func(UserSession, error) bool) {
+		current := m.currentID(ctx)
+		state := "@live"
+		if f.Ended {
+			state = "ended_at IS NOT NULL"
+		}
+		where, args, err := m.index.where(f, current)
+		if err != nil {
+			yield(UserSession{}, err)
+			return
+		}
+		after := ""
+		for {
+			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
+			rows, err := m.index.page(pctx, nil, where, state, after, args)
+			cancel()
+			if err != nil {
+				yield(UserSession{}, fmt.Errorf("usersession: Sessions: %w", err))
+				return
+			}
+			for _, r := range rows {
+				after = r.ID
+				if s := r.session(m.opts.IdleTimeout, current); f.matches(s) && !yield(s, nil) {
+					return
+				}
+			}
+			if len(rows) < pageSize {
+				return
+			}
+		}
+	}
+}
+
+// checkRevoking refuses filters that cannot be meant for revoking.
+func checkRevoking(f Filter) error {
+	if f.Ended {
+		return errors.New("usersession: Filter.Ended: ended sessions cannot be revoked")
+	}
+	if !f.selective() {
+		return ErrEmptyFilter
+	}
+	return nil
+}
+
+// selected returns the next IDs of sessions that have not ended and that f
+// selects, and where the page after them begins; "" if there is none.
+func (m *Manager) selected(ctx context.Context, q querier, f Filter, where, after string, args []any) (ids []string, next string, err error) {
+	rows, err := m.index.page(ctx, q, where, "ended_at IS NULL", after, args)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, r := range rows {
+		if f.matches(r.session(m.opts.IdleTimeout, "")) {
+			ids = append(ids, r.ID)
+		}
+	}
+	if len(rows) == pageSize {
+		next = rows[pageSize-1].ID
+	}
+	return ids, next, nil
+}
+
+// RevokeMatching ends the sessions that f selects, in batches, and says how
+// many. An error comes with the count of those that were ended before it; asked
+// again it goes on. A filter that selects nothing in particular is refused with
+// ErrEmptyFilter: Filter{Everyone: true} means everyone.
+func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
+	if err := checkRevoking(f); err != nil {
+		return 0, err
+	}
+	where, args, err := m.index.where(f, m.currentID(ctx))
+	if err != nil {
+		return 0, err
+	}
+	by := ending{reason(ctx), m.actor(ctx)}
+	total, after := 0, ""
+	var pending error
+	for {
+		n, next, err := m.revokePage(ctx, f, where, after, args, by)
+		total += n
+		if errors.Is(err, ErrRevocationPending) {
+			pending, err = err, nil // the next batch is as urgent
+		}
+		if err == nil && next != "" {
+			err = ctx.Err() // between batches a caller may give up
+		}
+		if err != nil || next == "" {
+			return total, m.wrap("RevokeMatching", errors.Join(err, pending))
+		}
+		after = next
+	}
+}
+
+func (m *Manager) revokePage(ctx context.Context, f Filter, where, after string, args []any, by ending) (int, string, error) {
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	ids, next, err := m.selected(wctx, nil, f, where, after, args)
+	if err != nil {
+		return 0, "", err
+	}
+	rows, err := m.index.endIDs(wctx, nil, ids, by)
+	if err != nil {
+		return 0, "", err
+	}
+	n, err := m.deleteEnded(wctx, rows, by)
+	m.forgetAmong(ctx, rows)
+	return n, next, err
+}
+
+// RevokeMatchingTx is RevokeMatching inside a transaction of the application, on
+// the database of the index: "new password, and the other devices out, or
+// neither". The sessions end when tx commits. Call finish after the commit: it
+// deletes their data from the Store and returns ErrRevocationPending if it
+// cannot. If finish is never called, the janitor does it; after a roll back it
+// does nothing. tx may fail with a deadlock as any transaction may; nothing is
+// retried inside it.
+func (m *Manager) RevokeMatchingTx(ctx context.Context, tx *sqlx.Tx, f Filter) (finish func(context.Context) error, err error) {
+	if err := checkRevoking(f); err != nil {
+		return nil, err
+	}
+	if tx == nil {
+		return nil, errors.New("usersession: RevokeMatchingTx: tx is nil")
+	}
+	where, args, err := m.index.where(f, m.currentID(ctx))
+	if err != nil {
+		return nil, err
+	}
+	by := ending{reason(ctx), m.actor(ctx)}
+	var all []endedRow
+	for after, more := "", true; more; {
+		ids, next, err := m.selected(ctx, tx, f, where, after, args)
+		if err == nil {
+			var rows []endedRow
+			rows, err = m.index.endIDs(ctx, tx, ids, by)
+			all = append(all, rows...)
+		}
+		if err != nil {
+			return nil, m.wrap("RevokeMatchingTx", err)
+		}
+		after, more = next, next != ""
+	}
+	return func(fctx context.Context) error {
+		wctx, cancel := m.finishing(fctx)
+		defer cancel()
+		// What the transaction has not ended after all must not lose its data.
+		rows, err := m.index.endedAmong(wctx, idsOf(all))
+		if err != nil {
+			return m.wrap("RevokeMatchingTx", errors.Join(ErrRevocationPending, err))
+		}
+		_, err = m.deleteEnded(wctx, rows, by)
+		m.forgetAmong(fctx, rows)
+		return m.wrap("RevokeMatchingTx", err)
+	}, nil
+}

@@ -1,0 +1,369 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// This file orders the two sides, index and Store: what gives life is written to
+// the index first and to the Store second; what ends life ends the row first
+// and deletes the data second. The keys in the Store never outlive their row.
+
+// finishing returns a context for what must not be cut in half when a client
+// hangs up.
+func (m *Manager) finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), m.opts.WriteTimeout)
+}
+
+// verified reports whether a session is checked against the index on every
+// request.
+func (m *Manager) verified() bool { return m.fused != nil || m.verify }
+
+// find resolves a key to data that may be served, with the binding they carry.
+// A nil binding means that there is no such session. peek leaves the session
+// untouched: it is somebody else who looks.
+func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *binding, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	defer cancel()
+	var data []byte
+	var row liveRow
+	if m.fused != nil {
+		found, ok, err := m.index.findLive(ctx, key)
+		if err != nil || !ok {
+			return nil, nil, err
+		}
+		data, row = found.Data, found.liveRow
+	} else {
+		found, ok, err := m.store.Find(ctx, key)
+		if err != nil || !ok {
+			return nil, nil, err
+		}
+		data = found
+	}
+	_, b := splitTrailer(data)
+	if b == nil {
+		return nil, nil, nil // not written by us: it says nothing about a user
+	}
+	if b.key != key {
+		m.emit(ctx, Event{Kind: EventMisplaced, SessionID: b.id, UserID: b.userID})
+		return nil, nil, nil
+	}
+	if !b.deadline.After(time.Now()) {
+		m.discard(ctx, key)
+		return nil, nil, nil
+	}
+	if b.authenticated() && m.verify {
+		var err error
+		if row, err = m.index.liveByKey(ctx, key); err != nil {
+			return nil, nil, err
+		}
+	}
+	ok := true
+	switch {
+	case b.authenticated() && m.verified():
+		var due bool
+		if ok, due = row.accepts(b, m.opts.TouchInterval); ok && due && !peek {
+			ok = m.touchRow(ctx, b)
+		}
+	case b.authenticated():
+		if !peek && m.touches.due(key) {
+			ok = m.touchBoth(ctx, b)
+		}
+	default:
+		if !peek && m.idleInStore() && m.touches.due(key) {
+			ok = m.touchData(ctx, b)
+		}
+	}
+	if !ok {
+		if m.fused == nil {
+			m.discard(ctx, key)
+		}
+		return nil, nil, nil
+	}
+	return data, b, nil
+}
+
+// discard deletes the data of a key that nobody may have any more. Whether that
+// works does not matter to who asked for it, and the janitor comes by.
+func (m *Manager) discard(ctx context.Context, keys ...string) {
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	if err := m.store.Delete(ctx, keys...); err != nil {
+		m.opts.Logger.WarnContext(ctx, "usersession: an ended session could not be deleted from the store yet", "error", err)
+	}
+}
+
+// idleInStore reports whether the Store's expiry carries the idle timeout of
+// anonymous sessions: only where moving it cannot undo a deletion.
+func (m *Manager) idleInStore() bool { return m.opts.IdleTimeout > 0 && m.atomic }
+
+// storeExpiry returns the expiry a session is stored with.
+func (m *Manager) storeExpiry(b *binding) time.Time {
+	inStore := m.idleInStore() && (!b.authenticated() || !m.verified())
+	if idle := time.Now().Add(m.opts.IdleTimeout); inStore && idle.Before(b.deadline) {
+		return idle
+	}
+	return b.deadline
+}
+
+// touchRow notes in the index that a session was seen. Only a certain no makes
+// it false: a failure is counted, and the session is served.
+func (m *Manager) touchRow(ctx context.Context, b *binding) bool {
+	ok, err := m.index.touch(ctx, b.id, b.key)
+	if err != nil {
+		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
+		return true
+	}
+	return ok
+}
+
+// touchBoth is touchRow where the Store carries the idle timeout: the row
+// first, so that a session that was ended is not given another hour.
+func (m *Manager) touchBoth(ctx context.Context, b *binding) bool {
+	ok, err := m.index.touch(ctx, b.id, b.key)
+	if err != nil {
+		m.touches.failed(b.key)
+		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
+		return true
+	}
+	return ok && (m.opts.IdleTimeout <= 0 || m.touchData(ctx, b))
+}
+
+func (m *Manager) touchData(ctx context.Context, b *binding) bool {
+	ok, err := m.store.Touch(ctx, b.key, m.storeExpiry(b))
+	if err != nil {
+		m.touches.failed(b.key)
+		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
+		return true
+	}
+	return ok
+}
+
+// create stores the data of a new key.
+func (m *Manager) create(ctx context.Context, key string, body []byte, b *binding) error {
+	if !b.deadline.After(time.Now()) {
+		return ErrSessionEnded
+	}
+	err := m.store.Create(ctx, key, appendTrailer(body, b), m.storeExpiry(b))
+	if err == nil {
+		m.touches.note(key)
+	}
+	return err
+}
+
+// update stores changed data of a session that is there; now is its binding
+// from here on, was the one until here.
+func (m *Manager) update(ctx context.Context, key string, body []byte, was, now *binding) error {
+	if !now.deadline.After(time.Now()) {
+		// The program moved the deadline into the past: that ends a session.
+		if _, err := m.endKey(ctx, key, ending{ReasonExpired, was.userID}); err != nil {
+			return err
+		}
+		return ErrSessionEnded
+	}
+	found, err := m.store.Update(ctx, key, appendTrailer(body, now))
+	if err != nil {
+		return err
+	}
+	if !found {
+		m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.id, UserID: was.userID})
+		return ErrSessionEnded
+	}
+	if now.authenticated() && now.deadline.Before(was.deadline) {
+		return m.index.shorten(ctx, now.id, time.Until(now.deadline))
+	}
+	return nil
+}
+
+// endKey ends the session of a key, if it is a user's, and deletes its data.
+func (m *Manager) endKey(ctx context.Context, key string, by ending) (int, error) {
+	rows, err := m.index.endKey(ctx, key, by)
+	if err != nil {
+		return 0, err
+	}
+	if len(rows) == 0 {
+		return 0, m.store.Delete(ctx, key)
+	}
+	return m.deleteEnded(ctx, rows, by)
+}
+
+// deleteEnded deletes the data of rows that have ended, and says how many of
+// them a list would have shown. If the Store cannot, the rows say so and the
+// answer is ErrRevocationPending.
+func (m *Manager) deleteEnded(ctx context.Context, rows []endedRow, by ending) (int, error) {
+	n := 0
+	for _, r := range rows {
+		n += r.Listed
+	}
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	err := m.store.Delete(ctx, keysOf(rows)...)
+	for _, r := range rows {
+		m.emit(ctx, Event{Kind: EventEnded, SessionID: r.ID, UserID: r.UserID.String, Reason: by.reason, Actor: by.actor})
+	}
+	if err == nil {
+		return n, nil
+	}
+	// The store may have used up the time that was there.
+	pctx, cancel := m.finishing(ctx)
+	defer cancel()
+	err = errors.Join(ErrRevocationPending, err, m.index.pending(pctx, idsOf(rows)))
+	m.emit(ctx, Event{Kind: EventRevocationPending, Count: len(rows), Actor: by.actor, Reason: by.reason, Err: err})
+	return n, err
+}
+
+// renew moves a session to another key: noted in the index, created in the
+// Store, swapped in the index, and only then is the old one deleted. A request
+// in flight on the old key finds nothing to update.
+func (m *Manager) renew(ctx context.Context, from *binding, key string, body []byte, to *binding, authenticated bool) (*binding, error) {
+	nb := *to
+	nb.key = key
+	if !from.authenticated() {
+		if err := m.create(ctx, key, body, &nb); err != nil {
+			return nil, err
+		}
+		if from != nil {
+			m.discard(ctx, from.key)
+		}
+		return &nb, nil
+	}
+	ok, err := m.index.renewBegin(ctx, nb.id, from.key, key)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, m.endedMeanwhile(ctx, &nb)
+	}
+	if err := m.create(ctx, key, body, &nb); err != nil {
+		m.discard(ctx, key) // the outcome of a failed Create is unknown
+		return nil, err
+	}
+	ok, err = m.index.renewSwap(ctx, nb.id, from.key, key, time.Until(nb.deadline), authenticated)
+	if err != nil {
+		m.discard(ctx, key)
+		return nil, err
+	}
+	if !ok {
+		m.discard(ctx, key)
+		return nil, m.endedMeanwhile(ctx, &nb)
+	}
+	if err := m.store.Delete(ctx, from.key); err != nil {
+		// A token from before the renewal must not stay good, so there is no
+		// renewal: the browser keeps the one it has.
+		m.index.renewSwap(ctx, nb.id, key, from.key, time.Until(from.deadline), false)
+		m.discard(ctx, key)
+		return nil, err
+	}
+	return &nb, nil
+}
+
+func (m *Manager) endedMeanwhile(ctx context.Context, b *binding) error {
+	m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: b.id, UserID: b.userID})
+	return ErrSessionEnded
+}
+
+// commitStaged finishes a Login, a Reauthenticate or a RenewToken. The caller
+// has locked r.
+func (m *Manager) commitStaged(ctx context.Context, r *request, key string, body []byte, b *binding) error {
+	s := r.staged
+	r.staged = nil
+	if !b.authenticated() && (s.binding.authenticated() || s.from.authenticated()) {
+		return m.commitCleared(ctx, r, s, key, body, b)
+	}
+	if !s.login {
+		nb, err := m.renew(ctx, s.from, key, body, minBinding(s.binding, b.deadline), s.authenticated)
+		if err != nil {
+			return err
+		}
+		r.loaded = nb
+		if nb.authenticated() {
+			kind := EventRenewed
+			if s.authenticated {
+				kind = EventReauthenticated
+			}
+			m.emit(ctx, Event{Kind: kind, SessionID: nb.id, UserID: nb.userID})
+		}
+		return nil
+	}
+	nb := minBinding(s.binding, b.deadline)
+	nb.key = key
+	err := m.commitLogin(ctx, s, nb, body)
+	if err != nil {
+		m.abort(ctx, s)
+		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: nb.id, UserID: nb.userID, Err: err})
+		return err
+	}
+	r.loaded = nb
+	m.emit(ctx, Event{Kind: EventLogin, SessionID: nb.id, UserID: nb.userID})
+	return nil
+}
+
+// commitCleared commits a session whose identity was cleared away, by Clear or
+// Destroy of scs, after a login or a renewal was staged: neither happens, the
+// former session ends, and what was put since is a new anonymous session's.
+func (m *Manager) commitCleared(ctx context.Context, r *request, s *staged, key string, body []byte, b *binding) error {
+	m.abort(ctx, s)
+	if s.from != nil {
+		if _, err := m.endKey(ctx, s.from.key, ending{ReasonLogout, s.from.userID}); err != nil {
+			return err
+		}
+	}
+	nb := &binding{key: key, deadline: b.deadline}
+	if err := m.create(ctx, key, body, nb); err != nil {
+		return err
+	}
+	r.loaded = nb
+	return nil
+}
+
+func (m *Manager) commitLogin(ctx context.Context, s *staged, nb *binding, body []byte) error {
+	if nb.key != s.key { // RenewToken of scs after Login
+		ok, err := m.index.rekey(ctx, nb.id, s.key, nb.key)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return ErrSessionEnded
+		}
+	}
+	if err := m.create(ctx, nb.key, body, nb); err != nil {
+		m.discard(ctx, nb.key)
+		return err
+	}
+	replaces := ""
+	if s.from.authenticated() {
+		replaces = s.from.id
+	}
+	by := ending{ReasonReplaced, s.by.actor}
+	ok, ended, err := m.index.confirm(ctx, nb.id, nb.key, time.Until(nb.deadline), replaces, by)
+	if err != nil || !ok {
+		m.discard(ctx, nb.key)
+		if err == nil {
+			err = ErrSessionEnded
+		}
+		return err
+	}
+	if len(ended) > 0 {
+		// The login stands; that the former session's data are still to be
+		// deleted is noted in its row and reported.
+		m.deleteEnded(ctx, ended, by)
+	} else if s.from != nil {
+		m.discard(ctx, s.from.key)
+	}
+	return nil
+}
+
+// abort ends the row of a login that will not be committed. If even that fails,
+// its short deadline ends it.
+func (m *Manager) abort(ctx context.Context, s *staged) {
+	if s == nil || !s.login {
+		return
+	}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	if _, err := m.index.endID(ctx, s.binding.id, ending{ReasonAborted, s.by.actor}); err != nil {
+		m.opts.Logger.WarnContext(ctx, "usersession: a login that was given up could not be ended yet", "error", err)
+	}
+}

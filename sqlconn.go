@@ -1,0 +1,290 @@
+package usersession
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// querier runs SQL: the pool, one connection in a transaction of ours, or a
+// transaction of the application.
+type querier interface {
+	sqlx.ExecerContext
+	sqlx.QueryerContext
+}
+
+// conn runs the queries of one database: macros expanded once, statements
+// prepared once, conflicts retried.
+type conn struct {
+	db       *sqlx.DB
+	d        *dialect
+	prepare  bool
+	expanded sync.Map // query with macros: string
+	prepared sync.Map // expanded query: *sqlx.Stmt
+	mu       sync.Mutex
+}
+
+func newConn(db *sqlx.DB, d *dialect, prepare bool) *conn {
+	return &conn{db: db, d: d, prepare: prepare}
+}
+
+func (c *conn) expand(q string) string {
+	if s, ok := c.expanded.Load(q); ok {
+		return s.(string)
+	}
+	s := c.d.sql(q)
+	c.expanded.Store(q, s)
+	return s
+}
+
+// stmt returns the kept statement of an expanded query, or nil.
+func (c *conn) stmt(ctx context.Context, q string) (*sqlx.Stmt, error) {
+	if !c.prepare {
+		return nil, nil
+	}
+	if s, ok := c.prepared.Load(q); ok {
+		return s.(*sqlx.Stmt), nil
+	}
+	// One at a time, so that a cold start does not leave statements behind
+	// that nobody closes.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.prepared.Load(q); ok {
+		return s.(*sqlx.Stmt), nil
+	}
+	s, err := c.db.PreparexContext(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	c.prepared.Store(q, s)
+	return s, nil
+}
+
+// exec runs a query on x, or as a kept statement on the pool if x is nil, and
+// returns how many rows it changed.
+func (c *conn) exec(ctx context.Context, x querier, q string, args ...any) (int64, error) {
+	var n int64
+	err := c.run(ctx, x, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
+		var res sql.Result
+		var err error
+		if stmt != nil {
+			res, err = stmt.ExecContext(ctx, args...)
+		} else {
+			res, err = x.ExecContext(ctx, q, args...)
+		}
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+// query is exec for rows: dest is a pointer to a slice.
+func (c *conn) query(ctx context.Context, x querier, dest any, q string, args ...any) error {
+	return c.run(ctx, x, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
+		if stmt != nil {
+			return stmt.SelectContext(ctx, dest, args...)
+		}
+		return sqlx.SelectContext(ctx, x, dest, q, args...)
+	})
+}
+
+func (c *conn) run(ctx context.Context, x querier, q string, fn func(context.Context, *sqlx.Stmt, querier, string) error) error {
+	q = c.expand(q)
+	if x != nil { // inside a transaction: whoever opened it retries
+		return c.explain(fn(ctx, nil, x, q))
+	}
+	return c.explain(retry(ctx, func() error {
+		stmt, err := c.stmt(ctx, q)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, stmt, c.db, q)
+	}))
+}
+
+// many runs a query with a list in it: "@list" becomes the placeholders of list.
+// It is never kept as a statement, because lists have all lengths.
+func (c *conn) many(ctx context.Context, x querier, dest any, q string, list []string, before, after []any) (int64, error) {
+	q = c.expand(strings.Replace(q, "@list", "("+strings.TrimSuffix(strings.Repeat("?,", len(list)), ",")+")", 1))
+	args := append([]any(nil), before...)
+	for _, v := range list {
+		args = append(args, v)
+	}
+	args = append(args, after...)
+	var n int64
+	run := func() error {
+		y := x
+		if y == nil {
+			y = c.db
+		}
+		if dest != nil {
+			return sqlx.SelectContext(ctx, y, dest, q, args...)
+		}
+		res, err := y.ExecContext(ctx, q, args...)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	}
+	if x != nil {
+		return n, c.explain(run())
+	}
+	err := retry(ctx, run)
+	return n, c.explain(err)
+}
+
+var beginSQL = map[Dialect][]string{
+	Postgres: {"BEGIN ISOLATION LEVEL READ COMMITTED"},
+	MariaDB:  {"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"},
+	// Taking the write lock at once: a transaction that reads first and then
+	// writes fails with SQLITE_BUSY, which no waiting can cure.
+	SQLite: {"BEGIN IMMEDIATE"},
+}
+
+// tx runs fn in a transaction of its own and retries the whole on conflicts.
+func (c *conn) tx(ctx context.Context, fn func(querier) error) error {
+	return c.explain(retry(ctx, func() error { return c.txOnce(ctx, fn) }))
+}
+
+func (c *conn) txOnce(ctx context.Context, fn func(querier) error) (err error) {
+	cn, err := c.db.Connx(ctx)
+	if err != nil {
+		return err
+	}
+	defer cn.Close()
+	for _, q := range beginSQL[c.d.name] {
+		if _, err := cn.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	done := false
+	defer func() {
+		if done {
+			return
+		}
+		// The context may be what failed; the connection must not go back to
+		// the pool inside a transaction.
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if _, rerr := cn.ExecContext(rctx, "ROLLBACK"); rerr != nil {
+			cn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}()
+	if err := fn(cn); err != nil {
+		return err
+	}
+	if _, err := cn.ExecContext(ctx, "COMMIT"); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}
+
+// retry runs fn again after a conflict: three times after a deadlock or a
+// serialisation failure; until ctx ends while SQLite is busy, because waiting
+// for the one writer is all there is to do.
+func retry(ctx context.Context, fn func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := fn()
+		kind := conflictOf(err)
+		if kind == noConflict || kind == deadlock && attempt > 3 {
+			return err
+		}
+		pause := time.NewTimer(time.Duration(1+rand.IntN(5*min(attempt, 8))) * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return errors.Join(err, ctx.Err())
+		case <-pause.C:
+		}
+	}
+}
+
+type conflict int
+
+const (
+	noConflict conflict = iota
+	deadlock
+	busy
+)
+
+func conflictOf(err error) conflict {
+	if err == nil {
+		return noConflict
+	}
+	switch sqlState(err) {
+	case "40001", "40P01":
+		return deadlock
+	case "":
+	default:
+		return noConflict
+	}
+	// The MySQL and SQLite drivers are not imported here, and have no method
+	// in common that tells.
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "Error 1213"), strings.Contains(text, "Error 1205"), strings.Contains(text, "Error 1020"):
+		return deadlock
+	case strings.Contains(text, "SQLITE_BUSY"), strings.Contains(text, "database is locked"), strings.Contains(text, "database table is locked"):
+		return busy
+	}
+	return noConflict
+}
+
+// sqlState returns the SQLSTATE of an error of lib/pq or pgx.
+func sqlState(err error) string {
+	var s interface{ SQLState() string }
+	if errors.As(err, &s) {
+		return s.SQLState()
+	}
+	return ""
+}
+
+// explain puts ErrNotMigrated and ErrUnknownUser before the driver's errors
+// that mean them.
+func (c *conn) explain(err error) error {
+	if err == nil || errors.Is(err, ErrNotMigrated) || errors.Is(err, ErrUnknownUser) {
+		return err
+	}
+	text, state := err.Error(), sqlState(err)
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case state == "42P01", state == "42703", state == "3F000",
+		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
+		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
+	case state == "23503", state == "" && has("FOREIGN KEY constraint failed", "Error 1452"):
+		return fmt.Errorf("%w: %w", ErrUnknownUser, err)
+	}
+	return err
+}
+
+// isDuplicate reports whether err is a violated unique constraint.
+func isDuplicate(err error) bool {
+	if err == nil {
+		return false
+	}
+	if s := sqlState(err); s != "" {
+		return s == "23505"
+	}
+	text := err.Error()
+	return strings.Contains(text, "Error 1062") || strings.Contains(text, "UNIQUE constraint failed")
+}

@@ -1,0 +1,126 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+)
+
+// Store resolves session keys to session data.
+//
+// A key is the base64url form of a SHA-256 sum: 43 characters from
+// [A-Za-z0-9_-], never the token itself. Data is opaque and may hold any bytes.
+// A Store must be safe for concurrent use, must not keep or change the data
+// slices it is given, and must return slices the caller may change. Every
+// method honours ctx: with a cancelled ctx it returns an error, and it returns
+// no later than its backend allows once ctx has ended.
+//
+// An error means that the outcome is unknown; "there is no such key" is never
+// an error. The contract is checked by the package storetest.
+type Store interface {
+	// Find returns the data of a key. A key that is missing or whose expiry
+	// has passed is not found: found is false and err is nil.
+	Find(ctx context.Context, key string) (data []byte, found bool, err error)
+
+	// Create stores the data of a new key until expiry. If the key exists it
+	// returns ErrKeyExists and changes nothing, where the backend can tell. An
+	// expiry that is not in the future stores nothing that Find would return.
+	Create(ctx context.Context, key string, data []byte, expiry time.Time) error
+
+	// Update replaces the data of a key that exists; its expiry stays as it
+	// is. A key that is missing or expired is not found, and Update never
+	// brings it back.
+	Update(ctx context.Context, key string, data []byte) (found bool, err error)
+
+	// Touch moves the expiry of a key that exists; its data stays as it is. A
+	// key that is missing or expired is not found, and Touch never brings it
+	// back.
+	Touch(ctx context.Context, key string, expiry time.Time) (found bool, err error)
+
+	// Delete removes keys. Missing keys and an empty list are no-ops.
+	Delete(ctx context.Context, keys ...string) error
+}
+
+// AtomicUpdater is implemented by a Store that can declare its Update and Touch
+// atomic: one indivisible step of the backend that finds the key and changes
+// it, so that a Delete that has returned is never undone by an Update or Touch
+// in flight.
+//
+// The sessions of a Store that does not declare it are checked against the
+// index on every request.
+type AtomicUpdater interface {
+	AtomicUpdates() bool
+}
+
+// UpdatesAtomically reports whether s declares its Update and Touch atomic.
+func UpdatesAtomically(s Store) bool {
+	a, ok := s.(AtomicUpdater)
+	return ok && a.AtomicUpdates()
+}
+
+// KeyLister is implemented by a Store that can iterate its keys.
+type KeyLister interface {
+	// Keys yields every key that has not expired, in no particular order. Keys
+	// created or deleted meanwhile may be missing or present. It stops after
+	// the first error.
+	Keys(ctx context.Context) iter.Seq2[string, error]
+}
+
+// Keys yields the keys of s that have not expired. If s is not a [KeyLister] it
+// yields one error that wraps errors.ErrUnsupported.
+func Keys(ctx context.Context, s Store) iter.Seq2[string, error] {
+	if l, ok := s.(KeyLister); ok {
+		return l.Keys(ctx)
+	}
+	return func(yield func(string, error) bool) {
+		yield("", &unsupportedError{what: "iterate its keys"})
+	}
+}
+
+// KeyChecker is implemented by a Store that can check many keys at once.
+type KeyChecker interface {
+	// Existing returns those of keys that Find would find.
+	Existing(ctx context.Context, keys ...string) ([]string, error)
+}
+
+// ExistingKeys returns those of keys that s would find: in one call if s is a
+// [KeyChecker], else one by one.
+func ExistingKeys(ctx context.Context, s Store, keys ...string) ([]string, error) {
+	if c, ok := s.(KeyChecker); ok {
+		return c.Existing(ctx, keys...)
+	}
+	var existing []string
+	for _, key := range keys {
+		_, found, err := s.Find(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			existing = append(existing, key)
+		}
+	}
+	return existing, nil
+}
+
+// Pruner is implemented by a Store whose backend does not drop expired keys by
+// itself. [Manager.Prune] calls it.
+type Pruner interface {
+	// Prune deletes data whose expiry has passed and returns how many keys it
+	// deleted.
+	Prune(ctx context.Context) (int, error)
+}
+
+// pruneStore deletes the expired data of s, if s wants to be asked for it.
+func pruneStore(ctx context.Context, s Store) (int, error) {
+	if p, ok := s.(Pruner); ok {
+		return p.Prune(ctx)
+	}
+	return 0, nil
+}
+
+// unsupportedError says what a Store cannot do.
+type unsupportedError struct{ what string }
+
+func (e *unsupportedError) Error() string { return "usersession: the store cannot " + e.what }
+func (e *unsupportedError) Unwrap() error { return errors.ErrUnsupported }

@@ -1,0 +1,324 @@
+package usersession
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// userIndex is the table that says whose session is whose: one row for each
+// login, in the default database, whatever the Store is. Only this type knows
+// its SQL; the protocol, which orders index and Store, is in binding.go and
+// ending.go.
+type userIndex struct {
+	*conn
+}
+
+// indexRow is a row of the index. Times are microseconds since 1970.
+type indexRow struct {
+	ID              string         `db:"id"`
+	UserID          sql.NullString `db:"user_id"`
+	SessionKey      string         `db:"session_key"`
+	OtherKey        string         `db:"other_key"`
+	CreatedAt       int64          `db:"created_at"`
+	AuthenticatedAt int64          `db:"authenticated_at"`
+	LastSeenAt      int64          `db:"last_seen_at"`
+	ExpiresAt       int64          `db:"expires_at"`
+	IP              string         `db:"ip"`
+	UserAgent       string         `db:"user_agent"`
+	Meta            string         `db:"meta"`
+	EndedAt         int64          `db:"ended_at"`
+	EndedBy         string         `db:"ended_by"`
+	Reason          string         `db:"reason"`
+}
+
+const rowColumns = `
+	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
+	@us(created_at) AS created_at, @us(authenticated_at) AS authenticated_at,
+	@us(last_seen_at) AS last_seen_at, @us(expires_at) AS expires_at,
+	ip, user_agent, meta,
+	COALESCE(@us(ended_at), 0) AS ended_at, ended_by, reason`
+
+// keys returns every key the row covers.
+func (r indexRow) keys() []string {
+	if r.OtherKey == "" {
+		return []string{r.SessionKey}
+	}
+	return []string{r.SessionKey, r.OtherKey}
+}
+
+// session returns the public view of the row.
+func (r indexRow) session(idle time.Duration, currentID string) UserSession {
+	s := UserSession{
+		ID: r.ID, UserID: r.UserID.String,
+		CreatedAt: fromMicro(r.CreatedAt), AuthenticatedAt: fromMicro(r.AuthenticatedAt),
+		LastSeenAt: fromMicro(r.LastSeenAt), ExpiresAt: fromMicro(r.ExpiresAt),
+		UserAgent: r.UserAgent, Meta: map[string]string{},
+		Current: currentID != "" && r.ID == currentID,
+		EndedBy: r.EndedBy,
+	}
+	if idle > 0 {
+		if end := s.LastSeenAt.Add(idle); end.Before(s.ExpiresAt) {
+			s.ExpiresAt = end
+		}
+	}
+	if r.IP != "" {
+		s.IP, _ = netip.ParseAddr(r.IP)
+	}
+	if r.Meta != "" {
+		// Metadata is a convenience: a row that somebody edited by hand must
+		// not make a user's sessions impossible to list and revoke.
+		if json.Unmarshal([]byte(r.Meta), &s.Meta) != nil || s.Meta == nil {
+			s.Meta = map[string]string{}
+		}
+	}
+	if r.EndedAt != 0 {
+		s.EndedAt, s.Reason = fromMicro(r.EndedAt), r.Reason
+	}
+	return s
+}
+
+func fromMicro(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// liveRow is what a request needs to know of its row.
+type liveRow struct {
+	ID         string         `db:"id"`
+	UserID     sql.NullString `db:"user_id"`
+	Live       int            `db:"live"`
+	LastSeenAt int64          `db:"last_seen_at"`
+	Now        int64          `db:"now"`
+}
+
+// accepts reports whether the row, as read with the data, lets the session of b
+// be served, and whether it is time to touch it.
+func (r liveRow) accepts(b *binding, interval time.Duration) (ok, due bool) {
+	return r.Live == 1 && r.ID == b.id && r.UserID.Valid && r.UserID.String == b.userID,
+		time.Duration(r.Now-r.LastSeenAt)*time.Microsecond >= interval
+}
+
+const liveColumns = `
+	COALESCE(id, '') AS id, user_id, CASE WHEN @live THEN 1 ELSE 0 END AS live,
+	COALESCE(@us(last_seen_at), 0) AS last_seen_at, @usnow AS now`
+
+const liveByKeySQL = `
+SELECT ` + liveColumns + `
+FROM @index
+WHERE session_key = ?`
+
+// liveByKey returns the row of a key; the zero row if there is none.
+func (x *userIndex) liveByKey(ctx context.Context, key string) (liveRow, error) {
+	var rows []liveRow
+	if err := x.query(ctx, nil, &rows, liveByKeySQL, key); err != nil || len(rows) == 0 {
+		return liveRow{}, err
+	}
+	return rows[0], nil
+}
+
+const liveKeysSQL = `
+SELECT session_key
+FROM @index
+WHERE session_key IN @list AND @live`
+
+// liveKeys returns those of keys that belong to live rows.
+func (x *userIndex) liveKeys(ctx context.Context, keys []string) (map[string]bool, error) {
+	var found []string
+	if _, err := x.many(ctx, nil, &found, liveKeysSQL, keys, nil, nil); err != nil {
+		return nil, err
+	}
+	live := make(map[string]bool, len(found))
+	for _, k := range found {
+		live[k] = true
+	}
+	return live, nil
+}
+
+// The index (user_id, ended_at) serves this, the revocations and the foreign
+// key's ON DELETE. last_seen_at is in no index, so that a touch stays in its
+// page (HOT).
+const listByUserSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND @live
+ORDER BY last_seen_at DESC, id`
+
+func (x *userIndex) listByUser(ctx context.Context, userID string) ([]indexRow, error) {
+	var rows []indexRow
+	err := x.query(ctx, nil, &rows, listByUserSQL, x.d.userArg(userID))
+	return rows, err
+}
+
+const liveByIDSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE id = ? AND user_id = ? AND @live`
+
+func (x *userIndex) liveByID(ctx context.Context, userID, id string) (indexRow, error) {
+	return x.one(ctx, liveByIDSQL, id, x.d.userArg(userID))
+}
+
+const byIDSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE id = ?`
+
+// byID returns a row in whatever state it is.
+func (x *userIndex) byID(ctx context.Context, id string) (indexRow, error) {
+	return x.one(ctx, byIDSQL, id)
+}
+
+const byKeySQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE session_key = ?`
+
+func (x *userIndex) byKey(ctx context.Context, key string) (indexRow, error) {
+	return x.one(ctx, byKeySQL, key)
+}
+
+func (x *userIndex) one(ctx context.Context, q string, args ...any) (indexRow, error) {
+	var rows []indexRow
+	if err := x.query(ctx, nil, &rows, q, args...); err != nil {
+		return indexRow{}, err
+	}
+	if len(rows) == 0 {
+		return indexRow{}, ErrSessionNotFound
+	}
+	return rows[0], nil
+}
+
+const touchSQL = `
+UPDATE @index
+SET last_seen_at = @now
+WHERE id = ? AND session_key = ? AND @live`
+
+// touch notes that a session was seen. It reports false if the session is not
+// live any more, or not under this key.
+func (x *userIndex) touch(ctx context.Context, id, key string) (bool, error) {
+	n, err := x.exec(ctx, nil, touchSQL, id, key)
+	return n == 1, err
+}
+
+// pageSize bounds how many rows one statement reads or ends.
+const pageSize = 500
+
+// where writes what a Filter decides in SQL. The rest is Filter.matches.
+func (x *userIndex) where(f Filter, exceptID string) (string, []any, error) {
+	var conds []string
+	var args []any
+	add := func(cond string, arg ...any) {
+		conds = append(conds, cond)
+		args = append(args, arg...)
+	}
+	if len(f.UserIDs) > 0 {
+		for _, u := range f.UserIDs {
+			id, err := x.d.userID(u)
+			if err != nil {
+				return "", nil, err
+			}
+			args = append(args, x.d.userArg(id))
+		}
+		conds = append(conds, "user_id IN (?"+strings.Repeat(", ?", len(f.UserIDs)-1)+")")
+	}
+	for _, c := range []struct {
+		cond string
+		at   time.Time
+	}{
+		{"created_at < @at(?)", f.CreatedBefore}, {"created_at > @at(?)", f.CreatedAfter},
+		{"last_seen_at < @at(?)", f.SeenBefore}, {"last_seen_at > @at(?)", f.SeenAfter},
+	} {
+		if !c.at.IsZero() {
+			add(c.cond, c.at.UnixMicro())
+		}
+	}
+	if f.ExceptCurrent && exceptID != "" {
+		add("id <> ?", exceptID)
+	}
+	if len(conds) == 0 {
+		return "1 = 1", nil, nil
+	}
+	return strings.Join(conds, " AND "), args, nil
+}
+
+// page returns at most pageSize rows whose ID comes after the given one. The
+// condition state says which: live, ended, or not ended.
+func (x *userIndex) page(ctx context.Context, q querier, where, state, after string, args []any) ([]indexRow, error) {
+	var rows []indexRow
+	text := "SELECT" + rowColumns + "\nFROM @index\nWHERE " + where + " AND " + state + " AND id > ?\nORDER BY id\nLIMIT " + strconv.Itoa(pageSize)
+	if q == nil {
+		q = x.db
+	}
+	err := x.query(ctx, q, &rows, text, append(args[:len(args):len(args)], after)...)
+	return rows, err
+}
+
+// userID checks a user ID and returns its one canonical form.
+func (d *dialect) userID(id string) (string, error) {
+	if id == "" {
+		return "", ErrNoUserID
+	}
+	if len(id) > 255 {
+		return "", fmt.Errorf("%w: %d bytes, at most 255", ErrBadUserID, len(id))
+	}
+	if strings.IndexByte(id, 0) >= 0 || !utf8.ValidString(id) {
+		return "", fmt.Errorf("%w: not UTF-8 text without NUL", ErrBadUserID)
+	}
+	switch d.userIDType {
+	case Bigint:
+		n, err := strconv.ParseInt(id, 10, 64)
+		if err != nil || strconv.FormatInt(n, 10) != id {
+			return "", fmt.Errorf("%w: not a decimal 64-bit integer", ErrBadUserID)
+		}
+	case UUID:
+		id = strings.ToLower(id)
+		if !isUUID(id) {
+			return "", fmt.Errorf("%w: not a UUID", ErrBadUserID)
+		}
+	}
+	return id, nil
+}
+
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if c != '-' {
+				return false
+			}
+		} else if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// userArg returns a checked user ID as an argument of its column's type.
+func (d *dialect) userArg(id string) any {
+	switch {
+	case d.userIDType == Bigint:
+		n, _ := strconv.ParseInt(id, 10, 64)
+		return n
+	case d.userIDType == Text && d.name == MariaDB:
+		return []byte(id) // the column is VARBINARY
+	}
+	return id
+}
+
+// clip cuts s to at most n bytes of valid UTF-8 without NUL.
+func clip(s string, n int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
