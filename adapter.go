@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -101,6 +102,8 @@ func (a *adapter) CommitCtx(ctx context.Context, token string, data []byte, expi
 func (m *Manager) commitRequest(ctx context.Context, r *request, key string, body []byte, b *binding) error {
 	own := r.loaded
 	switch {
+	case r.gone:
+		return m.endedMeanwhile(ctx, b)
 	case r.staged != nil:
 		return m.commitStaged(ctx, r, key, body, b)
 	case own != nil && own.key == key && own.authenticated() && !b.authenticated():
@@ -126,13 +129,21 @@ func (m *Manager) commitRequest(ctx context.Context, r *request, key string, bod
 		}
 		r.loaded, r.detached = nb, nil
 		return nil
+	case b.authenticated():
+		return m.endedMeanwhile(ctx, b) // not a session of this request
 	}
-	nb := &binding{key: key, deadline: b.deadline}
+	nb := m.anonymous(key, b.deadline)
 	if err := m.create(ctx, key, body, nb); err != nil {
 		return err
 	}
 	r.loaded = nb
 	return nil
+}
+
+// anonymous returns the binding of a new anonymous session. SetDeadline of scs
+// may shorten its lifetime and never lengthens it.
+func (m *Manager) anonymous(key string, deadline time.Time) *binding {
+	return minBinding(&binding{key: key, deadline: now().Add(m.opts.Lifetime)}, deadline)
 }
 
 // minBinding returns b with a deadline that is not later than the given one.
@@ -174,8 +185,8 @@ func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, b *
 			nb := *b
 			nb.key = key
 			return m.update(ctx, key, body, &nb, &nb)
-		case row.SessionKey != b.key || row.EndedAt != 0 || row.Reason != ReasonLogout:
-			return ErrSessionEnded
+		case row.SessionKey != b.key || row.EndedAt != 0 || !m.detachedByHand.take(ctx.Value(m.scsKey)):
+			return m.endedMeanwhile(ctx, b)
 		}
 		_, err = m.renew(ctx, b, key, body, b, false)
 		return err
@@ -191,7 +202,7 @@ func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, b *
 	case !errors.Is(err, ErrSessionNotFound):
 		return err
 	}
-	nb := &binding{key: key, deadline: b.deadline}
+	nb := m.anonymous(key, b.deadline)
 	err = m.create(ctx, key, body, nb)
 	if errors.Is(err, ErrKeyExists) { // committed by hand before
 		return m.update(ctx, key, body, nb, nb)
@@ -218,7 +229,11 @@ func (a *adapter) DeleteCtx(ctx context.Context, token string) error {
 	key := keyOf(token)
 	r := m.request(ctx)
 	if r == nil {
-		return m.detach(ctx, key)
+		detached, err := m.detach(ctx, key)
+		if detached {
+			m.detachedByHand.note(ctx.Value(m.scsKey))
+		}
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,21 +245,69 @@ func (a *adapter) DeleteCtx(ctx context.Context, token string) error {
 		// another token or is given up shows at the commit.
 		return nil
 	}
-	if err := m.detach(ctx, key); err != nil {
+	own := r.loaded != nil && r.loaded.key == key
+	if own && !r.loaded.authenticated() {
+		// An anonymous session has no row that would tell whether a login in
+		// another tab has ended it.
+		_, found, err := m.store.Find(ctx, key)
+		if err != nil {
+			return err
+		}
+		r.gone = !found
+	}
+	detached, err := m.detach(ctx, key)
+	if err != nil {
 		return err
 	}
-	if r.loaded != nil && r.loaded.key == key {
+	if own {
+		r.gone = r.gone || r.loaded.authenticated() && !detached
 		r.detached, r.loaded = r.loaded, nil
 	}
 	return nil
 }
 
 // detach deletes a key for scs: first the row loses its life, then the data go.
-func (m *Manager) detach(ctx context.Context, key string) error {
-	if _, err := m.index.detach(ctx, key); err != nil {
-		return err
+// It reports whether this call was the one that took it.
+func (m *Manager) detach(ctx context.Context, key string) (bool, error) {
+	detached, err := m.index.detach(ctx, key)
+	if err != nil {
+		return false, err
 	}
-	return m.store.Delete(ctx, key)
+	return detached, m.store.Delete(ctx, key)
+}
+
+// handLog remembers which sessions, loaded and changed by hand without a
+// request of ours, were detached by whom: scs's own session data tell one
+// caller from another. What is not committed within the grace of a login is
+// forgotten, and the janitor ends it.
+type handLog struct {
+	mu sync.Mutex
+	at map[any]time.Time
+}
+
+func (l *handLog) note(session any) {
+	if session == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.at == nil {
+		l.at = make(map[any]time.Time)
+	}
+	for s, at := range l.at {
+		if time.Since(at) > loginGrace {
+			delete(l.at, s)
+		}
+	}
+	l.at[session] = time.Now()
+}
+
+func (l *handLog) take(session any) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.at[session]
+	delete(l.at, session)
+	return ok
 }
 
 // AllCtx implements scs.IterableCtxStore. The tokens of the map are handles:

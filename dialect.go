@@ -145,9 +145,9 @@ func (c clock) expand(name, arg string) string {
 // dialectOf tells the dialect from a driver's name.
 func dialectOf(driver string) (Dialect, error) {
 	switch strings.ToLower(driver) {
-	case "postgres", "pgx", "pgx/v5", "cloudsqlpostgres", "nrpostgres", "cockroach":
+	case "postgres", "pgx", "pgx/v5", "cloudsqlpostgres", "nrpostgres":
 		return Postgres, nil
-	case "sqlite", "sqlite3", "libsql":
+	case "sqlite", "sqlite3":
 		return SQLite, nil
 	case "mysql", "mariadb", "nrmysql":
 		return MariaDB, nil

@@ -188,12 +188,13 @@ func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime
 const detachSQL = `
 UPDATE @index
 SET expires_at = @now, reason = '` + ReasonLogout + `'
-WHERE session_key = ? AND ended_at IS NULL`
+WHERE session_key = ? AND ended_at IS NULL AND reason = ''`
 
 // detach takes the life of a session whose key somebody deleted through scs:
 // it is in no list any more. If that was the first half of scs's RenewToken, the
 // second half brings it back with renewSwap; if it was Destroy, the janitor ends
-// it. Whatever ends sessions covers it meanwhile.
+// it. Whatever ends sessions covers it meanwhile. It reports false if the session
+// has ended or was detached before: then it is not this caller's to bring back.
 func (x *userIndex) detach(ctx context.Context, key string) (bool, error) {
 	n, err := x.exec(ctx, nil, detachSQL, key)
 	return n == 1, err

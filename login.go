@@ -131,6 +131,8 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	if err != nil {
 		return err
 	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
 	actor := explicitActor(ctx)
@@ -272,6 +274,8 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if err != nil {
 		return err
 	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
 	b := m.binding(ctx)
 	if !b.authenticated() {
 		return ErrNoSession
@@ -315,6 +319,8 @@ func (m *Manager) RenewToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
 	b := m.binding(ctx)
 	if b == nil {
 		b = &binding{deadline: now().Add(m.opts.Lifetime)}

@@ -231,6 +231,7 @@ func (m *Manager) commitResponse(w *responseWriter) error {
 // nothingToKeep reports whether a commit would make a session with nothing in
 // it: that of a visitor whose login was refused, say.
 func (m *Manager) nothingToKeep(ctx context.Context, r *request) bool {
+	// Not the Keys of m: the identity is something.
 	if len(m.SessionManager.Keys(ctx)) > 0 {
 		return false
 	}

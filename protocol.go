@@ -221,13 +221,7 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 	nb := *to
 	nb.key = key
 	if !from.authenticated() {
-		if err := m.create(ctx, key, body, &nb); err != nil {
-			return nil, err
-		}
-		if from != nil {
-			m.discard(ctx, from.key)
-		}
-		return &nb, nil
+		return &nb, m.renewAnonymous(ctx, from, key, body, &nb)
 	}
 	ok, err := m.index.renewBegin(ctx, nb.id, from.key, key)
 	if err != nil {
@@ -249,14 +243,32 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 		m.discard(ctx, key)
 		return nil, m.endedMeanwhile(ctx, &nb)
 	}
-	if err := m.store.Delete(ctx, from.key); err != nil {
-		// A token from before the renewal must not stay good, so there is no
+	if err := m.store.Delete(ctx, from.key); err != nil && !m.verified() {
+		// The row does not speak on every request. A token from before the renewal must not stay good, so there is no
 		// renewal: the browser keeps the one it has.
 		m.index.renewSwap(ctx, nb.id, key, from.key, time.Until(from.deadline), false)
 		m.discard(ctx, key)
 		return nil, err
 	}
 	return &nb, nil
+}
+
+// renewAnonymous moves a session without a row to another key.
+func (m *Manager) renewAnonymous(ctx context.Context, from *binding, key string, body []byte, nb *binding) error {
+	if from == nil || from.key == "" {
+		return m.create(ctx, key, body, nb)
+	}
+	// Only a conditional update can tell whether a login in another tab has
+	// ended it, in which case this response must not set a cookie.
+	if err := m.update(ctx, from.key, body, from, from); err != nil {
+		return err
+	}
+	if err := m.create(ctx, key, body, nb); err != nil {
+		m.discard(ctx, key)
+		return err
+	}
+	m.discard(ctx, from.key)
+	return nil
 }
 
 func (m *Manager) endedMeanwhile(ctx context.Context, b *binding) error {
@@ -310,7 +322,7 @@ func (m *Manager) commitCleared(ctx context.Context, r *request, s *staged, key 
 			return err
 		}
 	}
-	nb := &binding{key: key, deadline: b.deadline}
+	nb := m.anonymous(key, b.deadline)
 	if err := m.create(ctx, key, body, nb); err != nil {
 		return err
 	}

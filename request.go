@@ -11,11 +11,14 @@ import (
 // It may be used from the goroutines of a handler at once. The adapter may call
 // it while scs holds its session lock; it never calls scs.
 type request struct {
+	changing sync.Mutex // held by one Login, Logout or renewal at a time; before mu
+
 	mu       sync.Mutex
 	loaded   *binding // the session the data belongs to; nil: none yet
 	staged   *staged  // what the commit is to finish
 	keep     bool     // scs is deleting a key that must stay until the commit, or that is gone already
 	detached *binding // the loaded session whose key was deleted through scs
+	gone     bool     // the loaded session was found to have ended, by somebody else
 	started  bool     // the response has begun
 	cleared  bool     // Logout: the cookie is to go, whatever the commit does
 	other    bool     // somebody else's session: WithSession

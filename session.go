@@ -27,6 +27,8 @@ type Manager struct {
 	verify  bool      // each request reads its row by a statement of its own
 	touches *touchLog
 
+	detachedByHand handLog
+
 	scsKey       any // the context key of the scs manager
 	handleSecret string
 	adapter      *adapter
@@ -237,6 +239,8 @@ func (m *Manager) Logout(ctx context.Context) error {
 	if r == nil || r.other {
 		return m.SessionManager.Destroy(ctx)
 	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
 	by := ending{ReasonLogout, m.actor(ctx)}

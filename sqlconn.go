@@ -29,7 +29,6 @@ type conn struct {
 	prepare  bool
 	expanded sync.Map // query with macros: string
 	prepared sync.Map // expanded query: *sqlx.Stmt
-	mu       sync.Mutex
 }
 
 func newConn(db *sqlx.DB, d *dialect, prepare bool) *conn {
@@ -53,18 +52,15 @@ func (c *conn) stmt(ctx context.Context, q string) (*sqlx.Stmt, error) {
 	if s, ok := c.prepared.Load(q); ok {
 		return s.(*sqlx.Stmt), nil
 	}
-	// One at a time, so that a cold start does not leave statements behind
-	// that nobody closes.
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s, ok := c.prepared.Load(q); ok {
-		return s.(*sqlx.Stmt), nil
-	}
+	// No lock: whoever waits for a database that hangs, waits for itself only.
 	s, err := c.db.PreparexContext(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	c.prepared.Store(q, s)
+	if kept, loaded := c.prepared.LoadOrStore(q, s); loaded {
+		s.Close()
+		return kept.(*sqlx.Stmt), nil
+	}
 	return s, nil
 }
 
@@ -164,12 +160,7 @@ func (c *conn) txOnce(ctx context.Context, fn func(querier) error) (err error) {
 		return err
 	}
 	defer cn.Close()
-	for _, q := range beginSQL[c.d.name] {
-		if _, err := cn.ExecContext(ctx, q); err != nil {
-			return err
-		}
-	}
-	done := false
+	begun, done := false, false
 	defer func() {
 		if done {
 			return
@@ -178,10 +169,16 @@ func (c *conn) txOnce(ctx context.Context, fn func(querier) error) (err error) {
 		// the pool inside a transaction.
 		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		if _, rerr := cn.ExecContext(rctx, "ROLLBACK"); rerr != nil {
+		if _, rerr := cn.ExecContext(rctx, "ROLLBACK"); rerr != nil && (begun || ctx.Err() != nil) {
 			cn.Raw(func(any) error { return driver.ErrBadConn })
 		}
 	}()
+	for _, q := range beginSQL[c.d.name] {
+		if _, err := cn.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	begun = true
 	if err := fn(cn); err != nil {
 		return err
 	}
