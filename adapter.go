@@ -240,7 +240,7 @@ func (a *adapter) DeleteCtx(ctx context.Context, token string) error {
 	switch {
 	case r.keep:
 		return nil
-	case r.staged != nil:
+	case r.staged != nil && (key == r.staged.key || r.loaded != nil && key == r.loaded.key):
 		// Nothing of the new session is in the Store yet. Whether it gets yet
 		// another token or is given up shows at the commit.
 		return nil

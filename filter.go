@@ -23,8 +23,11 @@ type Filter struct {
 	UserAgent string
 	// Meta selects sessions that have all of these pairs.
 	Meta map[string]string
-	// ExceptCurrent leaves out the session of the context.
+	// ExceptCurrent leaves out the session of the context, if it has one.
 	ExceptCurrent bool
+	// After leaves out IDs up to this one, in the order of Sessions: the last ID
+	// of a page gives the next page. It selects nobody by itself.
+	After string
 	// Ended selects ended sessions, for as long as their rows are kept,
 	// instead of live ones. It cannot be used to revoke.
 	Ended bool

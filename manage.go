@@ -215,7 +215,7 @@ func (m *Manager) Sessions(ctx context.Context, f Filter) iter.Seq2[UserSession,
 			yield(UserSession{}, err)
 			return
 		}
-		after := ""
+		after := f.After
 		for {
 			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
 			rows, err := m.index.page(pctx, nil, where, state, after, args)
@@ -279,7 +279,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
 		return 0, err
 	}
 	by := ending{reason(ctx), m.actor(ctx)}
-	total, after := 0, ""
+	total, after := 0, f.After
 	var pending error
 	for {
 		n, next, err := m.revokePage(ctx, f, where, after, args, by)
@@ -333,7 +333,7 @@ func (m *Manager) RevokeMatchingTx(ctx context.Context, tx *sqlx.Tx, f Filter) (
 	}
 	by := ending{reason(ctx), m.actor(ctx)}
 	var all []endedRow
-	for after, more := "", true; more; {
+	for after, more := f.After, true; more; {
 		ids, next, err := m.selected(ctx, tx, f, where, after, args)
 		if err == nil {
 			var rows []endedRow

@@ -45,7 +45,9 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 		}
 		ctx, err := m.load(r.Context(), token, state)
 		if err != nil {
-			m.emit(r.Context(), Event{Kind: EventStoreFailed, Err: err})
+			if r.Context().Err() == nil { // else the client has gone
+				m.emit(r.Context(), Event{Kind: EventStoreFailed, Err: err})
+			}
 			m.SessionManager.ErrorFunc(w, r, err)
 			return
 		}
@@ -130,6 +132,7 @@ func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {
 // serveError is the ErrorFunc of a manager that has no other: a side is down,
 // and what it says is for the log.
 func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 }
 

@@ -91,9 +91,10 @@ type Options struct {
 	Lifetime time.Duration
 
 	// TouchInterval is how often at most a session's last-seen time is
-	// written. A session may be accepted that much longer than IdleTimeout
-	// never; it may end that much earlier. At most a quarter of IdleTimeout.
-	// Default: 1 minute, or a quarter of IdleTimeout if that is shorter.
+	// written. That time may lag behind so much, so a session may end so much
+	// earlier than IdleTimeout says; never later. At most a quarter of
+	// IdleTimeout. Default: 1 minute, or a quarter of IdleTimeout if that is
+	// shorter.
 	TouchInterval time.Duration
 
 	// MaxSessions limits the live sessions of one user. 0: no limit.
