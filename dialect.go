@@ -21,6 +21,7 @@ import (
 //	@usnow               the database's clock as microseconds since 1970
 //	@live                the row is live: not ended, not expired, not idle
 //	@current             the same without "not ended"
+//	@firstpass @again    when the data of an ended session are deleted a second time
 //	@keepuntil           when the row of an ended session may be deleted
 //	@dnow @dafter(x)     as above, for the data table
 //	@list                see [conn.many]
@@ -80,6 +81,10 @@ func (d *dialect) expand(name, arg string) string {
 		return d.lock
 	case "usnow":
 		return d.expand("us", d.expand("now", ""))
+	case "firstpass":
+		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds())
+	case "again":
+		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds()-1)
 	case "keepuntil":
 		return fmt.Sprintf(keepUntilSQL[d.name], d.retention.Microseconds())
 	case "current", "live":
@@ -93,6 +98,16 @@ func (d *dialect) expand(name, arg string) string {
 		return "(" + s + ")"
 	}
 	return clockSQL[d.name].expand(name, arg)
+}
+
+// firstPass is how long after the end of a session the janitor deletes its data
+// again.
+const firstPass = time.Minute
+
+var afterEndSQL = map[Dialect]string{
+	Postgres: "(ended_at + %d * interval '1 microsecond')",
+	MariaDB:  "TIMESTAMPADD(MICROSECOND, %d, ended_at)",
+	SQLite:   "(ended_at + %d)",
 }
 
 // A row is kept until the session's deadline, and for the retention after its

@@ -157,13 +157,25 @@ func (x *userIndex) rekey(ctx context.Context, id, from, to string) (bool, error
 const renewBeginSQL = `
 UPDATE @index
 SET other_key = ?
-WHERE id = ? AND session_key = ? AND ended_at IS NULL`
+WHERE id = ? AND session_key = ? AND ended_at IS NULL
+	AND (other_key IS NULL OR other_key NOT LIKE '` + bindingMark + `%')`
 
 // renewBegin notes the key a session is being renewed to, so that whatever ends
-// the session meanwhile covers it. It reports false if the session has ended or
-// is under another key already.
+// the session meanwhile covers it. It reports false if the session has ended, is
+// under another key already, or is being renewed.
 func (x *userIndex) renewBegin(ctx context.Context, id, from, to string) (bool, error) {
-	n, err := x.exec(ctx, nil, renewBeginSQL, to, id, from)
+	n, err := x.exec(ctx, nil, renewBeginSQL, bindingMark+to, id, from)
+	return n == 1, err
+}
+
+const renewTakeOverSQL = `
+UPDATE @index
+SET other_key = ?
+WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL`
+
+// renewTakeOver is renewBegin in the place of another renewal.
+func (x *userIndex) renewTakeOver(ctx context.Context, id, from, abandoned, to string) (bool, error) {
+	n, err := x.exec(ctx, nil, renewTakeOverSQL, bindingMark+to, id, from, bindingMark+abandoned)
 	return n == 1, err
 }
 
@@ -181,8 +193,19 @@ func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime
 	if authenticated {
 		flag = 1
 	}
-	n, err := x.exec(ctx, nil, renewSwapSQL, flag, lifetime.Microseconds(), to, from, id, from, to)
+	n, err := x.exec(ctx, nil, renewSwapSQL, flag, lifetime.Microseconds(), to, from, id, from, bindingMark+to)
 	return n == 1, err
+}
+
+const renewBackSQL = `
+UPDATE @index
+SET expires_at = @after(?), session_key = ?, other_key = ?
+WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL`
+
+// renewBack undoes renewSwap: from is the new key, to the old one.
+func (x *userIndex) renewBack(ctx context.Context, id, from, to string, lifetime time.Duration) error {
+	_, err := x.exec(ctx, nil, renewBackSQL, lifetime.Microseconds(), to, from, id, from, to)
+	return err
 }
 
 const detachSQL = `

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 )
 
 // ending says why sessions end and who ends them.
@@ -17,18 +18,24 @@ type endedRow struct {
 	SessionKey string         `db:"session_key"`
 	OtherKey   string         `db:"other_key"`
 	Listed     int            `db:"listed"`
+	Again      int            `db:"again"` // it had ended before
 }
 
 const endedColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
-	CASE WHEN @current THEN 1 ELSE 0 END AS listed`
+	CASE WHEN @current THEN 1 ELSE 0 END AS listed,
+	CASE WHEN purge_at = @again THEN 1 ELSE 0 END AS again`
+
+// bindingMark stands before an other_key that a renewal is binding. Without the
+// mark it is the previous key, which is dead.
+const bindingMark = "+"
 
 func keysOf(rows []endedRow) []string {
 	keys := make([]string, 0, len(rows))
 	for _, r := range rows {
 		keys = append(keys, r.SessionKey)
-		if r.OtherKey != "" {
-			keys = append(keys, r.OtherKey)
+		if other := strings.TrimPrefix(r.OtherKey, bindingMark); other != "" {
+			keys = append(keys, other)
 		}
 	}
 	return keys
@@ -43,20 +50,29 @@ func idsOf(rows []endedRow) []string {
 }
 
 // Ending a session never asks whether it has expired: a clock must not decide
-// whether a revocation covers it. A row whose deletion from the Store is still
-// pending counts as not ended, so that asking again tries again. ended_at comes
-// last, because MariaDB sees the new value in what follows.
+// whether a revocation covers it. It covers rows that ended before as well,
+// until the janitor has deleted their data a second time: whoever ended them may
+// have died before the first time, and whoever ends them now is to be told the
+// truth. Such a row is marked as ended again, unless its deletion is known to be
+// pending. ended_at comes last, because MariaDB sees the new value in what
+// follows.
 const (
-	endableSQL = `(ended_at IS NULL OR purge_at = ended_at)`
+	endableSQL = `(ended_at IS NULL OR purge_at <= @firstpass)`
 	endSetSQL  = `
 SET ended_by = CASE WHEN ended_at IS NULL THEN ? ELSE ended_by END,
 	reason = CASE WHEN ended_at IS NULL AND reason = '' THEN ? ELSE reason END,
-	purge_at = @after(60000000),
+	purge_at = CASE WHEN ended_at IS NULL THEN @after(60000000) WHEN purge_at = ended_at THEN @firstpass ELSE @again END,
 	ended_at = COALESCE(ended_at, @now)`
 	endReturningSQL = "UPDATE @index" + endSetSQL + "\nWHERE "
-	endSelectSQL    = "SELECT" + endedColumns + "\nFROM @index\nWHERE "
+	endSelectSQL    = "SELECT" + endSelectColumns + "\nFROM @index\nWHERE "
 	endByIDsSQL     = "UPDATE @index" + endSetSQL + "\nWHERE id IN @list"
 )
+
+// endSelectColumns are endedColumns as they will be.
+const endSelectColumns = `
+	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
+	CASE WHEN @current THEN 1 ELSE 0 END AS listed,
+	CASE WHEN ended_at IS NOT NULL AND purge_at <> ended_at THEN 1 ELSE 0 END AS again`
 
 // end ends the rows that a condition selects and returns them. cond must name
 // an indexed column first.
@@ -124,7 +140,7 @@ func (x *userIndex) endIDs(ctx context.Context, q querier, ids []string, by endi
 
 const lockOthersSQL = `
 SELECT id, user_id, session_key, COALESCE(other_key, '') AS other_key,
-	CASE WHEN @live THEN 1 ELSE 0 END AS listed
+	CASE WHEN @live THEN 1 ELSE 0 END AS listed, 0 AS again
 FROM @index
 WHERE user_id = ? AND ` + endableSQL + `
 ORDER BY id`

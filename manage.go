@@ -119,29 +119,16 @@ func (m *Manager) RevokeSession(ctx context.Context, userID, id string) error {
 	defer cancel()
 	rows, err := m.index.endOne(wctx, uid, id, by)
 	if err == nil && len(rows) == 0 {
-		return m.wrap("RevokeSession", m.deleteAgain(wctx, uid, id))
+		return ErrSessionNotFound
 	}
 	if err == nil {
 		_, err = m.deleteEnded(wctx, rows, by)
 		m.forgetAmong(ctx, rows)
 	}
+	if err == nil && rows[0].Again == 1 {
+		return ErrSessionNotFound // it had ended; now its data are certainly gone
+	}
 	return m.wrap("RevokeSession", err)
-}
-
-// deleteAgain deletes the data of a session that has ended already, in case the
-// process that ended it died before it could, and says that there is no such
-// session.
-func (m *Manager) deleteAgain(ctx context.Context, userID, id string) error {
-	rows, err := m.index.endedAmong(ctx, []string{id})
-	if err != nil {
-		return err
-	}
-	if len(rows) == 1 && rows[0].UserID.String == userID {
-		if err := m.store.Delete(ctx, keysOf(rows)...); err != nil {
-			return errors.Join(ErrRevocationPending, err)
-		}
-	}
-	return ErrSessionNotFound
 }
 
 // forgetAmong makes the context's session an empty one if it is among the ended.

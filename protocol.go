@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -194,13 +195,18 @@ func (m *Manager) endKey(ctx context.Context, key string, by ending) (int, error
 func (m *Manager) deleteEnded(ctx context.Context, rows []endedRow, by ending) (int, error) {
 	n := 0
 	for _, r := range rows {
-		n += r.Listed
+		if r.Again == 0 {
+			n += r.Listed
+		}
 	}
 	if len(rows) == 0 {
 		return 0, nil
 	}
 	err := m.store.Delete(ctx, keysOf(rows)...)
 	for _, r := range rows {
+		if r.Again == 1 {
+			continue // whoever ended it has said so
+		}
 		m.emit(ctx, Event{Kind: EventEnded, SessionID: r.ID, UserID: r.UserID.String, Reason: by.reason, Actor: by.actor})
 	}
 	if err == nil {
@@ -224,6 +230,9 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 		return &nb, m.renewAnonymous(ctx, from, key, body, &nb)
 	}
 	ok, err := m.index.renewBegin(ctx, nb.id, from.key, key)
+	if err == nil && !ok {
+		ok, err = m.takeOver(ctx, nb.id, from.key, key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -246,11 +255,32 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 	if err := m.store.Delete(ctx, from.key); err != nil && !m.verified() {
 		// The row does not speak on every request. A token from before the renewal must not stay good, so there is no
 		// renewal: the browser keeps the one it has.
-		m.index.renewSwap(ctx, nb.id, key, from.key, time.Until(from.deadline), false)
+		m.index.renewBack(ctx, nb.id, key, from.key, time.Until(from.deadline))
 		m.discard(ctx, key)
 		return nil, err
 	}
 	return &nb, nil
+}
+
+// takeOver begins a renewal of a session that another one has begun to renew. Of
+// two at once the later wins; and one that died in the middle must not leave data
+// behind that no row covers.
+func (m *Manager) takeOver(ctx context.Context, id, from, to string) (bool, error) {
+	row, err := m.index.byID(ctx, id)
+	if errors.Is(err, ErrSessionNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	abandoned, binding := strings.CutPrefix(row.OtherKey, bindingMark)
+	if !binding || row.SessionKey != from || row.EndedAt != 0 {
+		return false, nil
+	}
+	if err := m.store.Delete(ctx, abandoned); err != nil {
+		return false, err
+	}
+	return m.index.renewTakeOver(ctx, id, from, abandoned, to)
 }
 
 // renewAnonymous moves a session without a row to another key.

@@ -45,14 +45,6 @@ const rowColumns = `
 	ip, user_agent, meta,
 	COALESCE(@us(ended_at), 0) AS ended_at, ended_by, reason`
 
-// keys returns every key the row covers.
-func (r indexRow) keys() []string {
-	if r.OtherKey == "" {
-		return []string{r.SessionKey}
-	}
-	return []string{r.SessionKey, r.OtherKey}
-}
-
 // session returns the public view of the row.
 func (r indexRow) session(idle time.Duration, currentID string) UserSession {
 	s := UserSession{

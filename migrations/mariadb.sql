@@ -3,7 +3,7 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	id               VARCHAR(22)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
 	user_id          {{.UserIDType}} NULL,
 	session_key      CHAR(43)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-	other_key        CHAR(43)     CHARACTER SET ascii COLLATE ascii_bin NULL,
+	other_key        VARCHAR(44)  CHARACTER SET ascii COLLATE ascii_bin NULL,
 	created_at       DATETIME(6)  NOT NULL,
 	authenticated_at DATETIME(6)  NOT NULL,
 	last_seen_at     DATETIME(6)  NOT NULL,

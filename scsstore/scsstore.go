@@ -1,0 +1,236 @@
+// Package scsstore keeps session data in any store that was written for
+// github.com/alexedwards/scs/v2.
+//
+// The package imports only the standard library, scs and the package
+// usersession.
+package scsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/seed-296ca7ab/usersession"
+)
+
+var (
+	_ usersession.Store     = (*Store)(nil)
+	_ usersession.KeyLister = (*Store)(nil)
+)
+
+// Store makes an scs store a [usersession.Store]. It is safe for concurrent use
+// if the scs store is.
+//
+// An scs store can only overwrite, so Update and Touch read a key and then
+// write it. They are not atomic and the Store does not declare them to be: its
+// sessions are checked against the index on every request.
+//
+// The expiry is kept twice: the scs store is told, and it stands in a trailer
+// of 20 bytes behind the data. The trailer counts: Update finds there the
+// expiry to keep, and nothing is found past it, whatever the scs store does
+// with its own. Find returns the data without it. scs's GobCodec ignores what
+// stands behind its bytes, so that a program which goes back to plain scs can
+// read the data.
+//
+// Data without a trailer is not found, because nobody can tell when it expires:
+// neither by Find nor by Update, Touch and Keys. Create replaces it and Delete
+// removes it. Plain scs writes such data; a session that it has written since a
+// roll back is lost, too, when the program comes to use this package again.
+type Store struct {
+	inner  scs.Store
+	find   func(ctx context.Context, key string) ([]byte, bool, error)
+	commit func(ctx context.Context, key string, data []byte, expiry time.Time) error
+	delete func(ctx context.Context, key string) error
+	all    func(ctx context.Context) (map[string][]byte, error) // nil if inner cannot
+}
+
+// Wrap returns s as a [usersession.Store].
+//
+// Like scs, it calls FindCtx, CommitCtx, DeleteCtx and AllCtx where s has them,
+// each for itself, and never their plain twins then, which panic in some
+// stores. A plain method cannot be interrupted: it is not called once the
+// context has ended, but it may outlast a context that ends meanwhile.
+//
+// The methods of a Store made from nil return an error.
+func Wrap(s scs.Store) *Store {
+	w := &Store{inner: s}
+	if s == nil {
+		w.find = func(context.Context, string) ([]byte, bool, error) { return nil, false, errNilStore }
+		w.commit = func(context.Context, string, []byte, time.Time) error { return errNilStore }
+		w.delete = func(context.Context, string) error { return errNilStore }
+		w.all = func(context.Context) (map[string][]byte, error) { return nil, errNilStore }
+		return w
+	}
+
+	w.find = func(_ context.Context, key string) ([]byte, bool, error) { return s.Find(key) }
+	if c, ok := s.(interface {
+		FindCtx(context.Context, string) ([]byte, bool, error)
+	}); ok {
+		w.find = c.FindCtx
+	}
+	w.commit = func(_ context.Context, key string, data []byte, expiry time.Time) error {
+		return s.Commit(key, data, expiry)
+	}
+	if c, ok := s.(interface {
+		CommitCtx(context.Context, string, []byte, time.Time) error
+	}); ok {
+		w.commit = c.CommitCtx
+	}
+	w.delete = func(_ context.Context, key string) error { return s.Delete(key) }
+	if c, ok := s.(interface {
+		DeleteCtx(context.Context, string) error
+	}); ok {
+		w.delete = c.DeleteCtx
+	}
+	switch c := s.(type) {
+	case scs.IterableCtxStore:
+		w.all = c.AllCtx
+	case scs.IterableStore:
+		w.all = func(context.Context) (map[string][]byte, error) { return c.All() }
+	}
+	return w
+}
+
+var errNilStore = errors.New("scsstore: nil store")
+
+// Find returns a copy of the data of a key.
+func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
+	data, _, found, err := s.read(ctx, key)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	return append([]byte{}, data...), true, nil
+}
+
+// Create stores the data of a new key until expiry. It looks first whether the
+// key exists and then returns [usersession.ErrKeyExists]; of two calls at the
+// same time both may succeed, and the later one counts. An expiry that is not
+// in the future stores nothing.
+func (s *Store) Create(ctx context.Context, key string, data []byte, expiry time.Time) error {
+	_, _, found, err := s.read(ctx, key)
+	if err != nil {
+		return err
+	}
+	if found {
+		return usersession.ErrKeyExists
+	}
+	return s.write(ctx, key, data, expiry)
+}
+
+// Update replaces the data of a key that exists and keeps its expiry. It is not
+// atomic.
+func (s *Store) Update(ctx context.Context, key string, data []byte) (bool, error) {
+	_, expiry, found, err := s.read(ctx, key)
+	if err != nil || !found {
+		return false, err
+	}
+	if err := s.write(ctx, key, data, expiry); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// Touch moves the expiry of a key that exists and keeps its data. It is not
+// atomic. An expiry that is not in the future deletes the key.
+func (s *Store) Touch(ctx context.Context, key string, expiry time.Time) (bool, error) {
+	data, _, found, err := s.read(ctx, key)
+	if err != nil || !found {
+		return false, err
+	}
+	if err := s.write(ctx, key, data, expiry); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// Delete removes keys one by one. It tries all of them, even if one cannot be
+// removed.
+func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var errs []error
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			errs = append(errs, err)
+			break
+		}
+		if err := s.delete(ctx, key); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Keys yields every key that has not expired. The scs store reads all data of
+// all keys for that, at once. If it cannot, Keys yields one error that wraps
+// [errors.ErrUnsupported].
+func (s *Store) Keys(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if s.all == nil {
+			yield("", fmt.Errorf("scsstore: %T cannot iterate its keys: %w", s.inner, errors.ErrUnsupported))
+			return
+		}
+		if err := ctx.Err(); err != nil {
+			yield("", err)
+			return
+		}
+		all, err := s.all(ctx)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for key, stored := range all {
+			if err := ctx.Err(); err != nil {
+				yield("", err)
+				return
+			}
+			if _, expiry, ok := splitTrailer(stored); !ok || !expiry.After(time.Now()) {
+				continue
+			}
+			if !yield(key, nil) {
+				return
+			}
+		}
+	}
+}
+
+// read returns the data of a key, which the scs store may still own, and its
+// expiry.
+func (s *Store) read(ctx context.Context, key string) (data []byte, expiry time.Time, found bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, time.Time{}, false, err
+	}
+	stored, found, err := s.find(ctx, key)
+	if err != nil || !found {
+		return nil, time.Time{}, false, err
+	}
+	data, expiry, found = splitTrailer(stored)
+	if !found || !expiry.After(time.Now()) {
+		return nil, time.Time{}, false, nil
+	}
+	return data, expiry, true, nil
+}
+
+// write stores data until expiry, or deletes the key if expiry has passed. Some
+// scs stores take an expiry that has passed for none at all and would keep the
+// data for ever.
+func (s *Store) write(ctx context.Context, key string, data []byte, expiry time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if expiry.After(time.Now()) {
+		if err := s.commit(ctx, key, withTrailer(data, expiry), expiry); err != nil {
+			return err
+		}
+		if expiry.After(time.Now()) {
+			return nil
+		}
+		// It has passed meanwhile, perhaps before the scs store looked.
+	}
+	return s.delete(ctx, key)
+}
