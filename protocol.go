@@ -263,8 +263,9 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 }
 
 // takeOver begins a renewal of a session that another one has begun to renew. Of
-// two at once the later wins; and one that died in the middle must not leave data
-// behind that no row covers.
+// two at once the later wins: the row forgets the former's key first, so that it
+// cannot be swapped in any more, and then its data go. One that died in the
+// middle leaves nothing behind.
 func (m *Manager) takeOver(ctx context.Context, id, from, to string) (bool, error) {
 	row, err := m.index.byID(ctx, id)
 	if errors.Is(err, ErrSessionNotFound) {
@@ -277,10 +278,11 @@ func (m *Manager) takeOver(ctx context.Context, id, from, to string) (bool, erro
 	if !binding || row.SessionKey != from || row.EndedAt != 0 {
 		return false, nil
 	}
-	if err := m.store.Delete(ctx, abandoned); err != nil {
+	ok, err := m.index.renewTakeOver(ctx, id, from, abandoned, to)
+	if err != nil || !ok {
 		return false, err
 	}
-	return m.index.renewTakeOver(ctx, id, from, abandoned, to)
+	return true, m.store.Delete(ctx, abandoned)
 }
 
 // renewAnonymous moves a session without a row to another key.
