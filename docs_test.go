@@ -24,6 +24,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession"
+	_ "modernc.org/sqlite"
 )
 
 // A docBlock is a fenced block of README.md or of a page in docs. The HTML
@@ -195,7 +196,7 @@ func fragment(b docBlock, n int) (string, error) {
 	for name := range imports {
 		fmt.Fprintf(&out, "import %s %q\n", name, docImports[name])
 	}
-	fmt.Fprintf(&out, "\n// %v\n%s%s", b, head, b.text[:last])
+	fmt.Fprintf(&out, "\n%s//line %s:%d\n%s", head, b.file, b.line+1, b.text[:last])
 	for _, name := range used {
 		fmt.Fprintf(&out, "\n_ = %s", name)
 	}
@@ -212,7 +213,7 @@ func fragment(b docBlock, n int) (string, error) {
 func TestDocsGo(t *testing.T) {
 	t.Parallel()
 	m := newDocModule(t)
-	var programs []string
+	programs := map[string]string{} // name: where it listens
 	tested := ""
 	for i, b := range docBlocks(t) {
 		if b.lang != "go" {
@@ -229,10 +230,11 @@ func TestDocsGo(t *testing.T) {
 		}
 		if strings.HasPrefix(b.text, "package main\n") {
 			name := fmt.Sprintf("program%d", i)
+			addr := freeAddr(t)
 			if b.comment == "run" {
-				programs = append(programs, name)
+				programs[name] = addr
 			}
-			m.write(name+"/main.go", strings.ReplaceAll(b.text, "127.0.0.1:8080", freeAddr(t, name)))
+			m.write(name+"/main.go", strings.ReplaceAll(b.text, "127.0.0.1:8080", addr))
 			continue
 		}
 		text, err := fragment(b, i)
@@ -246,13 +248,14 @@ func TestDocsGo(t *testing.T) {
 		t.Fatal("the README has no program, or docs/backends.md no package with a test")
 	}
 	bin := filepath.Join(m.dir, "bin") + string(filepath.Separator)
+	m.run("build", ".") // the fragments
 	m.run("build", "-o", bin, "./...")
 
-	for _, name := range programs {
+	for name, addr := range programs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			runProgram(t, bin+name, nil)
-			tryProgram(t, "http://"+freeAddr(t, name))
+			tryProgram(t, addr)
 		})
 	}
 	t.Run("storetest", func(t *testing.T) {
@@ -264,20 +267,15 @@ func TestDocsGo(t *testing.T) {
 	})
 }
 
-var docAddrs = map[string]string{}
-
-// freeAddr returns a free loopback address, the same one for the same name.
-func freeAddr(t *testing.T, name string) string {
+// freeAddr returns a free loopback address.
+func freeAddr(t *testing.T) string {
 	t.Helper()
-	if docAddrs[name] == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		docAddrs[name] = l.Addr().String()
-		l.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return docAddrs[name]
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // runProgram starts a program in an empty directory and ends it with the test.
@@ -323,9 +321,9 @@ func awaitProgram(t *testing.T, addr string) {
 }
 
 // tryProgram logs in to the program of the README and reads its list.
-func tryProgram(t *testing.T, url string) {
+func tryProgram(t *testing.T, addr string) {
 	t.Helper()
-	awaitProgram(t, strings.TrimPrefix(url, "http://"))
+	awaitProgram(t, addr)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -340,7 +338,7 @@ func tryProgram(t *testing.T, url string) {
 		{"POST", "/login", 200, ""},
 		{"GET", "/sessions", 200, `"user_id":"alice"`},
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), step.method, url+step.path, nil)
+		r, err := http.NewRequestWithContext(t.Context(), step.method, "http://"+addr+step.path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -376,7 +374,6 @@ func TestDocsTranscript(t *testing.T) {
 		}
 		for line := range strings.Lines(b.text) {
 			if command, ok := strings.CutPrefix(line, "$ "); ok {
-				// A command in the background must not hold the pipe.
 				fmt.Fprintf(&script, "%s\necho %s\n", strings.TrimSuffix(command, "\n"), mark)
 				want = append(want, "")
 			} else {
@@ -407,7 +404,7 @@ func TestDocsTranscript(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./"+program).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	addr := freeAddr(t, "transcript")
+	addr := freeAddr(t)
 	runProgram(t, bin, []string{"ADDR=" + addr, "DATABASE_URL="})
 	awaitProgram(t, addr)
 

@@ -245,6 +245,9 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 	}
 	ok, err = m.index.renewSwap(ctx, nb.id, from.key, key, time.Until(nb.deadline), authenticated)
 	if err != nil {
+		// Perhaps it was done and only the answer is lost. The browser keeps
+		// the old token, so the row has to keep it too.
+		m.index.renewBack(ctx, nb.id, key, from.key, time.Until(from.deadline))
 		m.discard(ctx, key)
 		return nil, err
 	}

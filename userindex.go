@@ -14,8 +14,7 @@ import (
 
 // userIndex is the table that says whose session is whose: one row for each
 // login, in the default database, whatever the Store is. Only this type knows
-// its SQL; the protocol, which orders index and Store, is in binding.go and
-// ending.go.
+// its SQL; the protocol, which orders index and Store, is in protocol.go.
 type userIndex struct {
 	*conn
 }

@@ -2,6 +2,7 @@ package explore
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -10,6 +11,13 @@ import (
 	"sync/atomic"
 	"testing"
 )
+
+// Every order is tried. With -full each of them is tried again with every fault
+// at every step; without, those are that change from one operation to the other
+// at most so often, which is where faults have been found to hide.
+const faultSwitches = 3
+
+var full = flag.Bool("full", false, "try faults in every order, which takes some minutes")
 
 // explorer counts what it has tried.
 type explorer struct {
@@ -75,6 +83,9 @@ func (e *explorer) all(t *testing.T, w *world, names []string) {
 		if broken := e.try(w, names, s); len(broken) > 0 {
 			report(s, broken)
 			return
+		}
+		if !*full && s.switches() > faultSwitches {
+			continue
 		}
 		for at := range len(s.width) {
 			for _, f := range []Fault{Crash, FailedCall, LostAnswer} {

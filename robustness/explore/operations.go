@@ -56,6 +56,8 @@ func revokeOthers(m *usersession.Manager, r *http.Request) error {
 	return err
 }
 
+func renew(m *usersession.Manager, r *http.Request) error { return m.RenewToken(r.Context()) }
+
 var operations = map[string]operation{
 	"login": {run: func(w *world, ctx context.Context) outcome {
 		return w.request(ctx, w.replica, w.visitor.token, login)
@@ -65,9 +67,7 @@ var operations = map[string]operation{
 	"touch": {run: func(w *world, ctx context.Context) outcome {
 		return w.request(ctx, w.toucher, w.first.token, whoami)
 	}},
-	"renew": {run: asFirst(func(m *usersession.Manager, r *http.Request) error {
-		return m.RenewToken(r.Context())
-	})},
+	"renew": {run: asFirst(renew)},
 	"logout": {ends: true, covers: first, run: asFirst(func(m *usersession.Manager, r *http.Request) error {
 		return m.Logout(r.Context())
 	})},
@@ -96,7 +96,8 @@ var operations = map[string]operation{
 		delete(w.store.data, keyOf(w.first.token))
 		w.outcomes["expire"] = outcome{}
 		t.step("its idle time is over in the index")
-		w.db.Exec("UPDATE user_sessions SET last_seen_at = 1, expires_at = 2 WHERE id = ?", w.first.id)
+		// A renewal meanwhile has been a sign of life.
+		w.db.Exec("UPDATE user_sessions SET last_seen_at = 1, expires_at = 2 WHERE id = ? AND session_key = ?", w.first.id, keyOf(w.first.token))
 		return outcome{ok: true}
 	}},
 	"user deleted": {ends: true, run: func(w *world, ctx context.Context) outcome {

@@ -123,6 +123,18 @@ func (s *Schedule) run(tasks []*task, check func()) {
 	}
 }
 
+// switches counts how often another task went on although the one before could
+// have.
+func (s *Schedule) switches() int {
+	n := 0
+	for i := 1; i < len(s.width); i++ {
+		if s.width[i] == s.width[i-1] && s.Choices[i] != s.Choices[i-1] {
+			n++
+		}
+	}
+	return n
+}
+
 // next returns the schedule after s in depth-first order; nil after the last.
 func (s *Schedule) next() *Schedule {
 	for i := len(s.width) - 1; i >= 0; i-- {

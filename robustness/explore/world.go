@@ -70,13 +70,13 @@ func newWorld(dsn string, atomic bool) (*world, error) {
 		})
 	}
 	var err error
-	if w.replica, err = manager(time.Minute); err != nil {
+	if w.replica, err = manager(15 * time.Minute); err != nil {
 		return nil, err
 	}
 	if w.toucher, err = manager(time.Millisecond); err != nil {
 		return nil, err
 	}
-	if w.judge, err = manager(time.Minute); err != nil {
+	if w.judge, err = manager(15 * time.Minute); err != nil {
 		return nil, err
 	}
 	ctx := context.Background()
@@ -150,16 +150,34 @@ func (w *world) request(ctx context.Context, m *usersession.Manager, token strin
 	return out
 }
 
-// servedAs asks who a token is served as; "" is nobody.
+// servedAs asks who a token is served as; "" is nobody. The replica that has
+// given the token out does not touch its row so soon, another one does: either
+// counts.
 func (w *world) servedAs(token string) string {
-	h := w.judge.LoadAndSave(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(rw, w.judge.UserID(r.Context()))
-	}))
-	r := httptest.NewRequest("GET", "/", nil)
-	r.AddCookie(&http.Cookie{Name: cookieName, Value: token})
-	rec := httptest.NewRecorder()
-	h.ServeHTTP(rec, r)
-	return rec.Body.String()
+	for _, m := range []*usersession.Manager{w.replica, w.judge} {
+		h := m.LoadAndSave(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(rw, m.UserID(r.Context()))
+		}))
+		r := httptest.NewRequest("GET", "/", nil)
+		r.AddCookie(&http.Cookie{Name: cookieName, Value: token})
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		if who := rec.Body.String(); who != "" {
+			return who
+		}
+	}
+	return ""
+}
+
+// displaced reports whether the row of a session names another key than that of
+// the token, which only a crash brings about.
+func (w *world) displaced(b browser) bool {
+	for _, r := range w.rows() {
+		if r.ID == b.id {
+			return r.Key != keyOf(b.token)
+		}
+	}
+	return false
 }
 
 type row struct {
@@ -278,7 +296,9 @@ func (w *world) atEnd(names []string, faulty bool) []string {
 			}
 			list, err := w.judge.ListSessions(context.Background(), user)
 			if err != nil || !slices.ContainsFunc(list, func(s usersession.UserSession) bool { return s.ID == b.id }) {
-				if when == "in the end" {
+				// A fault may leave the end of a session half done, which the
+				// janitor then finishes.
+				if when == "in the end" || !faulty && !w.userless() {
 					broken = append(broken, "I1 Listed: a token is served and no list shows its session")
 				}
 			}
@@ -291,6 +311,40 @@ func (w *world) atEnd(names []string, faulty bool) []string {
 	check("in the end")
 	if !faulty {
 		broken = append(broken, w.nothingLost(names)...)
+	}
+	return append(broken, w.usable()...)
+}
+
+// usable checks that whatever happened, a session that is served can be renewed:
+// nothing is stuck.
+func (w *world) usable() []string {
+	served := map[string]browser{}
+	for _, b := range w.seen {
+		if w.servedAs(b.token) == user {
+			served[b.id] = b
+		}
+	}
+	var broken []string
+	for _, b := range served {
+		if w.displaced(b) {
+			// The process died after it had swapped the keys of a renewal and
+			// before it deleted the old one. Nobody has the new token; the
+			// old one dies at its next touch, and the session with it.
+			for range 1000 { // the touch before may be less than its interval ago
+				w.request(context.Background(), w.toucher, b.token, whoami)
+				if !w.store.has(keyOf(b.token)) {
+					break
+				}
+			}
+			if w.servedAs(b.token) != "" {
+				broken = append(broken, "I4 Fresh: a key that its row has given up survives a touch")
+			}
+			continue
+		}
+		out := w.request(context.Background(), w.judge, b.token, renew)
+		if !out.ok || w.servedAs(out.cookie.token) != user {
+			broken = append(broken, fmt.Sprintf("a session is stuck: its renewal is answered %d", out.status))
+		}
 	}
 	return broken
 }
@@ -312,6 +366,12 @@ func (w *world) nothingLost(names []string) []string {
 	}
 	var broken []string
 	for name, out := range w.outcomes {
+		// A request in flight on the token that a renewal gives up is refused:
+		// that is what the renewal is for.
+		inFlight := slices.Contains(names, "renew") && (name == "write" || name == "touch")
+		if !out.ok && !w.twoRenewals && !inFlight {
+			broken = append(broken, fmt.Sprintf("%s is refused with %d, and nothing is in its way", name, out.status))
+		}
 		if out.cookie.token == "" || out.cookie.id == "" {
 			continue
 		}

@@ -1,0 +1,41 @@
+# The pattern "work" stands for every package of every module in go.work; what
+# works on one module at a time gets the modules from there, too.
+modules = $$(go list -m -f '{{.Dir}}')
+
+# Pinned, so that a commit that is green stays green; raised by hand.
+# ST1005: error texts that begin with a method's name begin with a capital.
+staticcheck = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks=inherit,-ST1005
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## all tests of all modules; databases that are not there are skipped
+	go test work
+
+.PHONY: race
+race: ## the same with the race detector, in random order
+	go test -race -shuffle=on work
+
+.PHONY: lint
+lint: ## gofmt, go vet and staticcheck
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change: $$files"; exit 1; }
+	go vet work
+	@set -e; for module in $(modules); do \
+		echo "staticcheck ./... in $$module"; (cd "$$module" && GOWORK=off $(staticcheck) ./...); \
+	done
+
+.PHONY: examples
+examples: ## build the examples
+	@set -e; for example in $$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' work | grep /examples/); do \
+		echo "go build $$example"; go build -o /dev/null "$$example"; \
+	done
+
+.PHONY: ci
+ci: ## all that has to be green before a merge, from the last commit
+	.ci/run
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w .

@@ -1,0 +1,201 @@
+package testserver
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// startPostgres starts a PostgreSQL server tuned for data nobody will miss and
+// returns the URL of its maintenance database.
+func startPostgres() (dsn string, err error) {
+	// Distributions keep the server of each major version in a folder of its own.
+	binary, initdb, err := findTogether(postgresDirs(), "postgres", "initdb")
+	if err != nil {
+		return "", err
+	}
+	p, err := newProcess("postgres", "postgres")
+	if err != nil {
+		return "", err
+	}
+	data := filepath.Join(p.dir, "data")
+	create := func(locale string) error {
+		return p.run(initdb, "--pgdata="+data, "--username=postgres", "--auth=trust",
+			"--encoding=UTF8", "--locale="+locale, "--no-sync", "--no-instructions")
+	}
+	if create("C.UTF-8") != nil {
+		// Not every libc knows C.UTF-8; initdb removes what it had written.
+		if err := create("C"); err != nil {
+			return "", err
+		}
+	}
+	port, err := p.serve(service{
+		ready: "database system is ready to accept connections",
+		// Immediate shutdown: unlike SIGKILL it also takes the children and the
+		// shared memory along.
+		end: syscall.SIGQUIT,
+		command: func(port string) []string {
+			return []string{binary, "-D", data,
+				"-c", "listen_addresses=127.0.0.1",
+				"-c", "port=" + port,
+				// No socket: its path has a length limit, a temporary directory has none.
+				"-c", "unix_socket_directories=",
+				"-c", "max_connections=200",
+				"-c", "shared_buffers=64MB",
+				"-c", "fsync=off",
+				"-c", "synchronous_commit=off",
+				"-c", "full_page_writes=off",
+				// Plans and tuple counts change when the test says so, at no other time.
+				"-c", "autovacuum=off",
+			}
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	return "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable", nil
+}
+
+// postgresDirs returns the folders outside PATH that may hold a PostgreSQL
+// server, the newest major version first.
+func postgresDirs() []string {
+	var dirs []string
+	for _, pattern := range []string{
+		"/usr/lib/postgresql/*/bin", // Debian, Ubuntu
+		"/usr/pgsql-*/bin",          // PostgreSQL's own RPM packages
+		"/usr/libexec/postgresql*",  // Alpine
+	} {
+		found, _ := filepath.Glob(pattern)
+		dirs = append(dirs, found...)
+	}
+	major := func(dir string) int {
+		digits := strings.FieldsFunc(dir, func(r rune) bool { return r < '0' || r > '9' })
+		if len(digits) == 0 {
+			return 0
+		}
+		n, _ := strconv.Atoi(digits[len(digits)-1])
+		return n
+	}
+	slices.SortStableFunc(dirs, func(a, b string) int { return major(b) - major(a) })
+	return dirs
+}
+
+// startMariaDB starts a MariaDB server tuned for data nobody will miss and
+// returns the DSN of a user who may do everything.
+func startMariaDB() (dsn string, err error) {
+	dirs := []string{"/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/libexec"}
+	mariadbd, err := find(dirs, "mariadbd")
+	if err != nil {
+		return "", err
+	}
+	install, err := find(dirs, "mariadb-install-db")
+	if err != nil {
+		return "", err
+	}
+	p, err := newProcess("mariadb", "mysql")
+	if err != nil {
+		return "", err
+	}
+	data := filepath.Join(p.dir, "data")
+	common := []string{
+		"--no-defaults", // Has to be the first: the machine's own configuration does not count.
+		"--datadir=" + data,
+		"--innodb-buffer-pool-size=32M",
+		"--innodb-log-file-size=16M",
+		"--innodb-flush-log-at-trx-commit=0",
+		"--skip-innodb-doublewrite",
+		"--loose-innodb-flush-method=nosync", // loose: newer versions may not have it any more.
+		"--skip-name-resolve",
+	}
+	err = p.run(install, append(slices.Clone(common),
+		"--auth-root-authentication-method=normal", "--skip-test-db")...)
+	if err != nil {
+		return "", err
+	}
+	grants := filepath.Join(p.dir, "grants.sql")
+	err = p.writeFile(grants, `CREATE USER 'test'@'127.0.0.1' IDENTIFIED BY 'test';
+GRANT ALL PRIVILEGES ON *.* TO 'test'@'127.0.0.1' WITH GRANT OPTION;
+`)
+	if err != nil {
+		return "", err
+	}
+	port, err := p.serve(service{
+		ready: "ready for connections",
+		end:   syscall.SIGKILL, // It has no children, and a shutdown would only write its buffers.
+		command: func(port string) []string {
+			return append(append([]string{mariadbd}, common...),
+				"--bind-address=127.0.0.1",
+				"--port="+port,
+				"--socket=mariadb.sock", // Below datadir, and short.
+				"--pid-file=mariadb.pid",
+				"--init-file="+grants,
+				"--character-set-server=utf8mb4",
+				"--max-connections=200",
+				"--performance-schema=OFF",
+			)
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	return "test:test@tcp(127.0.0.1:" + port + ")/", nil
+}
+
+// startRedis starts a Redis server that keeps nothing on disk and returns its
+// host:port.
+func startRedis() (addr string, err error) {
+	binary, err := find(nil, "redis-server")
+	if err != nil {
+		return "", err
+	}
+	p, err := newProcess("redis", "redis")
+	if err != nil {
+		return "", err
+	}
+	port, err := p.serve(service{
+		ready: "eady to accept connections", // "Ready …" since 4.0, "… is now ready …" before.
+		end:   syscall.SIGKILL,
+		command: func(port string) []string {
+			return []string{binary, "--bind", "127.0.0.1", "--port", port,
+				"--dir", p.dir, "--save", "", "--appendonly", "no"}
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	return "127.0.0.1:" + port, nil
+}
+
+// find returns the path of a program: in PATH, else in the first of dirs that
+// has it.
+func find(dirs []string, program string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return filepath.Abs(path)
+	}
+	for _, dir := range dirs {
+		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is %w", program, errMissing)
+}
+
+// findTogether returns the paths of two programs of the same version: both from
+// one folder, the one that PATH leads to, else the first of dirs that has both.
+func findTogether(dirs []string, first, second string) (string, string, error) {
+	if path, err := find(nil, first); err == nil {
+		dirs = append([]string{filepath.Dir(path)}, dirs...)
+	}
+	for _, dir := range dirs {
+		path1, err1 := exec.LookPath(filepath.Join(dir, first))
+		path2, err2 := exec.LookPath(filepath.Join(dir, second))
+		if err1 == nil && err2 == nil {
+			return path1, path2, nil
+		}
+	}
+	return "", "", fmt.Errorf("%s with %s is %w", first, second, errMissing)
+}
