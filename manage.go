@@ -91,6 +91,7 @@ func (m *Manager) WithSession(ctx context.Context, userID, id string, fn func(ct
 		// that has lost them.
 		return ErrSessionNotFound
 	}
+	r.do(func() { r.session = inner.Value(m.scsKey) })
 	if err := fn(inner); err != nil {
 		return err
 	}
@@ -238,7 +239,7 @@ func checkRevoking(f Filter) error {
 // selected returns the next IDs of sessions that have not ended and that f
 // selects, and where the page after them begins; "" if there is none.
 func (m *Manager) selected(ctx context.Context, q querier, f Filter, where, after string, args []any) (ids []string, next string, err error) {
-	rows, err := m.index.page(ctx, q, where, "ended_at IS NULL", after, args)
+	rows, err := m.index.page(ctx, q, where, endableSQL, after, args)
 	if err != nil {
 		return nil, "", err
 	}

@@ -211,17 +211,9 @@ func (m *Manager) commitResponse(w *responseWriter) error {
 		return nil
 	case scs.Destroyed:
 		r.do(func() { r.cleared = true })
-		// Destroy of scs after Login: nothing will be committed.
-		if s, from := r.unstage(); s != nil {
-			m.abort(ctx, s)
-			if from != nil {
-				fctx, cancel := m.finishing(ctx)
-				defer cancel()
-				if _, err := m.endKey(fctx, from.key, ending{ReasonLogout, from.userID}); err != nil {
-					return err
-				}
-			}
-		}
+	}
+	if err := m.giveUpStaged(ctx, r); err != nil {
+		return err
 	}
 	var clear bool
 	r.do(func() { clear = r.cleared })
@@ -229,6 +221,23 @@ func (m *Manager) commitResponse(w *responseWriter) error {
 		m.writeCookie(ctx, w.Header(), "", time.Time{}, nil)
 	}
 	return nil
+}
+
+// giveUpStaged ends a login that Destroy or Clear of scs has taken back: there is
+// nothing to commit.
+func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
+	s, from := r.unstage()
+	if s == nil {
+		return nil
+	}
+	m.abort(ctx, s)
+	if from == nil {
+		return nil
+	}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	_, err := m.endKey(ctx, from.key, ending{ReasonLogout, from.userID})
+	return err
 }
 
 // nothingToKeep reports whether a commit would make a session with nothing in

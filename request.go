@@ -14,6 +14,7 @@ type request struct {
 	changing sync.Mutex // held by one Login, Logout or renewal at a time; before mu
 
 	mu       sync.Mutex
+	session  any      // scs's session data, once they are loaded
 	loaded   *binding // the session the data belongs to; nil: none yet
 	staged   *staged  // what the commit is to finish
 	keep     bool     // scs is deleting a key that must stay until the commit, or that is gone already
@@ -41,9 +42,18 @@ type staged struct {
 type requestKey struct{ m *Manager }
 
 // request returns the state of the context's request; nil if it does not come
-// from LoadAndSave, Load or WithSession of m.
+// from LoadAndSave, Load or WithSession of m, or has another session than the
+// request: inside Iterate.
 func (m *Manager) request(ctx context.Context) *request {
 	r, _ := ctx.Value(requestKey{m}).(*request)
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.session != nil && r.session != ctx.Value(m.scsKey) {
+		return nil
+	}
 	return r
 }
 

@@ -154,9 +154,13 @@ func (m *Manager) load(ctx context.Context, token string, r *request) (context.C
 		// program does not know, in the middle of a deployment perhaps.
 		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: r.loaded.id, UserID: r.loaded.userID, Err: err})
 		r.loaded = nil
-		return m.SessionManager.Load(ctx, "")
+		loaded, err = m.SessionManager.Load(ctx, "")
 	}
-	return loaded, err
+	if err != nil {
+		return nil, err
+	}
+	r.do(func() { r.session = loaded.Value(m.scsKey) })
+	return loaded, nil
 }
 
 // binding returns whose session the context's is; nil if there is none.

@@ -111,24 +111,6 @@ func (x *userIndex) liveByKey(ctx context.Context, key string) (liveRow, error) 
 	return rows[0], nil
 }
 
-const liveKeysSQL = `
-SELECT session_key
-FROM @index
-WHERE session_key IN @list AND @live`
-
-// liveKeys returns those of keys that belong to live rows.
-func (x *userIndex) liveKeys(ctx context.Context, keys []string) (map[string]bool, error) {
-	var found []string
-	if _, err := x.many(ctx, nil, &found, liveKeysSQL, keys, nil, nil); err != nil {
-		return nil, err
-	}
-	live := make(map[string]bool, len(found))
-	for _, k := range found {
-		live[k] = true
-	}
-	return live, nil
-}
-
 // The index (user_id, ended_at) serves this, the revocations and the foreign
 // key's ON DELETE. last_seen_at is in no index, so that a touch stays in its
 // page (HOT).

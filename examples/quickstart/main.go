@@ -283,7 +283,7 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 // A User-Agent is what some client claims. html/template escapes it.
 var pages = template.Must(template.New("").Parse(`<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>usersession</title>
-<style>body { font: 1rem/1.6 sans-serif; max-width: 56rem; margin: 2rem auto } th, td { text-align: left; padding-right: 1rem } form { display: inline }</style>
+<style>body { font: 1rem/1.6 sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem } th, td { text-align: left; padding-right: 1rem } form { display: inline }</style>
 {{with .Error}}<p role="alert">{{.}}</p>{{end}}
 {{if .Login}}<h1>Log in</h1><p>Users alice and bob, password demo.</p><form method="post" action="/login"><label>User <input name="user" autocomplete="username" required autofocus></label>
 <label>Password <input name="password" type="password" autocomplete="current-password" required></label> <button>Log in</button></form>
@@ -296,5 +296,5 @@ var pages = template.Must(template.New("").Parse(`<!doctype html><html lang="en"
 {{else}}<tr><td>none{{end}}</table>{{if .Admin}}<form method="post" action="/admin/users/{{.User}}/revoke"><button>End all of them</button></form>
 {{else}}<form method="post" action="/sessions/revoke-others"><button>Log out everywhere else</button></form>
 <form method="post" action="/count?wait=5s"><button>Count, in five seconds</button></form>
-<form method="post" action="/logout"><button>Log out</button></form>{{end}}{{end}}
+<form method="post" action="/logout"><button>Log out here</button></form>{{end}}{{end}}
 `))

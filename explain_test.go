@@ -1,0 +1,296 @@
+package usersession_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/v2/memstore"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/backendtest/sqlspy"
+	usmemstore "github.com/seed-296ca7ab/usersession/memstore"
+	"github.com/seed-296ca7ab/usersession/scsstore"
+)
+
+// TestExplain asks PostgreSQL how it would run every query of this package, on
+// 100,000 sessions of 20,000 users: none may read a whole table. The queries are
+// those that the public methods were seen to send.
+func TestExplain(t *testing.T) {
+	db := postgresSchemas(t)(t)
+	spy, spied := spied(t, db)
+	spied.SetMaxOpenConns(0)
+	m := migrated(t, spied, nil)
+	fill(t, db)
+	spy.Take()
+
+	useEverything(t, spied, m)
+	queries := map[string]sqlspy.Call{}
+	for _, c := range spy.Take() {
+		if !c.Prepare && explainable.MatchString(c.Query) {
+			queries[normal(c.Query)] = c
+		}
+	}
+	// A query that useEverything has missed would go unseen.
+	for _, part := range everyQuery {
+		if !slices.ContainsFunc(slices.Collect(keys(queries)), func(q string) bool { return strings.Contains(q, part) }) {
+			t.Errorf("no query was seen with %q in it", part)
+		}
+	}
+	t.Logf("%d queries", len(queries))
+	conn, err := db.Connx(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+		if _, err := conn.ExecContext(t.Context(), "SET plan_cache_mode = "+mode); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range queries {
+			plan := explain(t, conn, c)
+			if strings.Contains(plan, "Seq Scan on user_sessions") || strings.Contains(plan, "Seq Scan on sessions") {
+				t.Errorf("%s reads a whole table:\n%s\n%s", mode, c.Query, plan)
+			}
+		}
+	}
+	// The test can tell one that does.
+	if plan := explain(t, conn, sqlspy.Call{Query: "SELECT * FROM user_sessions WHERE user_agent = $1", Args: []any{"x"}}); !strings.Contains(plan, "Seq Scan on user_sessions") {
+		t.Errorf("the plan of a query without an index:\n%s", plan)
+	}
+}
+
+var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE)\b.*"(user_sessions|sessions)"`)
+
+// everyQuery has a piece of each query of the package.
+var everyQuery = []string{
+	// the index
+	"INSERT INTO \"user_sessions\"", "ORDER BY last_seen_at DESC, id", "ORDER BY created_at, id", "ORDER BY last_seen_at, id",
+	"WHERE id = $1 AND user_id = $2", "WHERE id = $1", "WHERE session_key = $1", "SET last_seen_at = statement_timestamp() WHERE id",
+	"SET other_key", "SET authenticated_at", "SET meta", "reason = 'logout' WHERE session_key", "SET session_key",
+	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond') WHERE id = $2 AND ended_at IS NULL",
+	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond'), last_seen_at",
+	"SET expires_at = CASE", "ORDER BY id FOR UPDATE", "SET purge_at = ended_at", "AND ended_at IS NOT NULL",
+	"user_id = $3 AND (ended_at IS NULL OR purge_at = ended_at) RETURNING", "session_key = $3 AND",
+	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
+	"ORDER BY id LIMIT 500", "created_at <", "user_id IN",
+	// the data
+	"LEFT JOIN", "INSERT INTO \"sessions\"", "SET data", "DELETE FROM \"sessions\" WHERE token = $1", "DELETE FROM \"sessions\" WHERE token IN",
+	"WHERE token > $1", "expiry <= statement_timestamp() ORDER BY expiry", "SELECT data FROM", "SET expiry", "SELECT token FROM \"sessions\" WHERE token IN",
+}
+
+var spaces = regexp.MustCompile(`\s+`)
+
+// normal is a query on one line, with lists of one length.
+func normal(q string) string {
+	return regexp.MustCompile(`IN \([$0-9, ]*\)`).ReplaceAllString(strings.TrimSpace(spaces.ReplaceAllString(q, " ")), "IN (…)")
+}
+
+func keys(m map[string]sqlspy.Call) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// explain returns the plan of a query as a prepared statement.
+func explain(t *testing.T, conn *sqlx.Conn, c sqlspy.Call) string {
+	t.Helper()
+	exec := func(q string) {
+		t.Helper()
+		if _, err := conn.ExecContext(t.Context(), q); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+	exec("PREPARE explained AS " + c.Query)
+	defer exec("DEALLOCATE explained")
+	var args []string
+	for _, a := range c.Args {
+		args = append(args, literal(a))
+	}
+	execute := "EXPLAIN EXECUTE explained"
+	if len(args) > 0 {
+		execute += "(" + strings.Join(args, ", ") + ")"
+	}
+	var lines []string
+	if err := conn.SelectContext(t.Context(), &lines, execute); err != nil {
+		t.Fatalf("%s: %v", c.Query, err)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func literal(a any) string {
+	switch v := a.(type) {
+	case string:
+		return pq.QuoteLiteral(v)
+	case []byte:
+		return fmt.Sprintf(`'\x%x'`, v)
+	case time.Time:
+		return pq.QuoteLiteral(v.Format(time.RFC3339Nano))
+	}
+	return fmt.Sprint(a)
+}
+
+// fill makes 100,000 sessions of 20,000 users: a tenth have ended, a hundredth
+// have expired.
+func fill(t *testing.T, db *sqlx.DB) {
+	t.Helper()
+	for _, q := range []string{
+		`INSERT INTO user_sessions (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, ended_at, reason, purge_at)
+		SELECT substr(md5('i' || n), 1, 22), 'user' || n % 20000, left(md5('k' || n) || md5('l' || n), 43),
+			now() - n % 1000 * interval '1 minute', now(), now() - n % 55 * interval '1 minute',
+			now() + CASE WHEN n % 100 = 1 THEN -1 ELSE 1 END * n % 1000 * interval '1 minute', '192.0.2.1', 'Firefox', '{}',
+			CASE WHEN n % 10 = 0 THEN now() - interval '1 hour' END, '', CASE WHEN n % 10 = 0 THEN now() + n % 1000 * interval '1 minute' END
+		FROM generate_series(1, 100000) AS n`,
+		`INSERT INTO sessions (token, data, expiry)
+		SELECT session_key, '\x00', expires_at FROM user_sessions`,
+		`ANALYZE user_sessions`, `ANALYZE sessions`,
+	} {
+		if _, err := db.ExecContext(t.Context(), q); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+}
+
+// failing is a Store that cannot delete.
+type failing struct{ usersession.Store }
+
+func (failing) AtomicUpdates() bool                     { return true }
+func (failing) Delete(context.Context, ...string) error { return errors.New("down") }
+
+// useEverything calls every method of a Manager, so that every query is sent.
+func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager) {
+	t.Helper()
+	ctx := t.Context()
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	c := &client{m: m}
+	in := func(fn func(ctx context.Context) error) {
+		t.Helper()
+		c.do(t, func(ctx context.Context) { ok(fn(ctx)) })
+	}
+	c.login(t, "user1")
+	in(func(ctx context.Context) error { m.Put(ctx, "cart", 1); return nil })
+	in(m.RenewToken)
+	in(m.SessionManager.RenewToken)
+	in(func(ctx context.Context) error { return m.Reauthenticate(ctx, usersession.WithMethod("password")) })
+	in(func(ctx context.Context) error {
+		if err := m.Login(ctx, "user1"); err != nil {
+			return err
+		}
+		return m.SessionManager.RenewToken(ctx)
+	})
+	id := c.login(t, "user1") // over a session
+	ok(m.WithSession(ctx, "user1", id, func(context.Context) error { return nil }))
+	in(func(ctx context.Context) error { m.SetDeadline(ctx, time.Now().Add(time.Hour)); return nil })
+	in(func(ctx context.Context) error {
+		_, err := m.RevokeOtherSessions(ctx)
+		return err
+	})
+	in(m.SessionManager.Destroy)
+	c.login(t, "user1")
+	in(m.Clear)
+	id = c.login(t, "user1")
+	ok(m.RevokeSession(ctx, "user1", id))
+	if err := m.RevokeSession(ctx, "user1", id); err != usersession.ErrSessionNotFound {
+		t.Error(err)
+	}
+	c.login(t, "user1")
+	in(m.Logout)
+	_, err := m.RevokeAllSessions(ctx, "user2")
+	ok(err)
+
+	// By hand, on scs itself.
+	c.login(t, "user1")
+	hand, err := m.SessionManager.Load(ctx, c.cookie.Value)
+	ok(err)
+	ok(m.SessionManager.RenewToken(hand))
+	_, _, err = m.SessionManager.Commit(hand)
+	ok(err)
+	hand, err = m.SessionManager.Load(ctx, "")
+	ok(err)
+	_, _, err = m.SessionManager.Commit(hand)
+	ok(err)
+
+	// Across users.
+	for _, f := range []usersession.Filter{
+		{}, {Ended: true}, {UserIDs: []string{"user3", "user4"}}, {CreatedBefore: time.Now().Add(-999 * time.Minute)},
+		{CreatedAfter: time.Now()}, {SeenBefore: time.Now().Add(-54 * time.Minute)}, {SeenAfter: time.Now()},
+	} {
+		n := 0
+		for _, err := range m.Sessions(ctx, f) {
+			ok(err)
+			if n++; n == 501 {
+				break
+			}
+		}
+	}
+	_, err = m.RevokeMatching(ctx, usersession.Filter{UserIDs: []string{"user3", "user4"}})
+	ok(err)
+	tx, err := db.BeginTxx(ctx, nil)
+	ok(err)
+	finish, err := m.RevokeMatchingTx(ctx, tx, usersession.Filter{UserIDs: []string{"user5"}})
+	ok(err)
+	ok(tx.Commit())
+	ok(finish(ctx))
+	n := 0
+	if err := m.Iterate(ctx, func(context.Context) error { n++; return nil }); err != nil || n == 0 {
+		t.Error(n, err)
+	}
+
+	// Other Stores, limits, a side that is down.
+	for _, o := range []*usersession.Options{
+		{Store: scsstore.Wrap(memstore.NewWithCleanupInterval(0)), MaxSessions: 2, OnLimit: usersession.EvictOldest, TouchInterval: time.Nanosecond * 1e6},
+		{Store: failing{usmemstore.New()}, MaxSessions: 20, OnLimit: usersession.EvictLeastRecent},
+	} {
+		other := migrated(t, db, o)
+		oc := &client{m: other}
+		for range 3 {
+			oc = &client{m: other}
+			oc.login(t, "user6")
+		}
+		tick := time.NewTicker(5 * time.Millisecond)
+		<-tick.C
+		tick.Stop()
+		oc.do(t, func(context.Context) {})
+		_, err := other.RevokeAllSessions(ctx, "user6")
+		if _, down := o.Store.(failing); down != errors.Is(err, usersession.ErrRevocationPending) {
+			t.Error(err)
+		}
+	}
+	store, err := usersession.NewSQLStore(db, nil)
+	ok(err)
+	_, _, err = store.Find(ctx, "x")
+	ok(err)
+	_, err = store.Touch(ctx, "x", time.Now())
+	ok(err)
+	_, err = store.Existing(ctx, "x", "y")
+	ok(err)
+
+	// The janitor, with rows for every step.
+	for _, q := range []string{
+		"UPDATE user_sessions SET purge_at = ended_at WHERE user_id IN ('user10', 'user20')",
+		"UPDATE user_sessions SET purge_at = ended_at, expires_at = ended_at WHERE user_id = 'user30'",
+		"UPDATE user_sessions SET user_id = NULL WHERE user_id = 'user40'",
+	} {
+		if _, err := db.ExecContext(ctx, q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = m.Prune(ctx)
+	ok(err)
+}
