@@ -51,9 +51,10 @@ func (a *adapter) FindCtx(ctx context.Context, token string) ([]byte, bool, erro
 	}
 	if ctx.Value(m.scsKey) != nil {
 		// There is a session already, so this is MergeSession: it gets the
-		// values and never the identity.
-		data, _ = splitTrailer(data)
-		return data, true, nil
+		// values and never the identity. Without any trailer the values
+		// themselves, which a client may have chosen, would be taken for one.
+		body, b := splitTrailer(data)
+		return appendTrailer(body, &binding{deadline: b.deadline}), true, nil
 	}
 	if r := m.request(ctx); r != nil {
 		r.do(func() { r.loaded = b })
@@ -104,13 +105,15 @@ func (m *Manager) commitRequest(ctx context.Context, r *request, key string, bod
 	switch {
 	case r.gone:
 		return m.endedMeanwhile(ctx, b)
+	case key == r.dead:
+		return errCleared
 	case r.staged != nil:
 		return m.commitStaged(ctx, r, key, body, b)
 	case own != nil && own.key == key && own.authenticated() && !b.authenticated():
 		if _, err := m.endKey(ctx, key, ending{ReasonLogout, own.userID}); err != nil {
 			return err
 		}
-		r.loaded = nil
+		r.loaded, r.dead = nil, key
 		return errCleared
 	case own != nil && own.key == key:
 		nb := *own // whose session it is is known from its own loading only
@@ -123,7 +126,7 @@ func (m *Manager) commitRequest(ctx context.Context, r *request, key string, bod
 		r.loaded = &nb
 		return nil
 	case r.detached.authenticated() && b.authenticated() && b.id == r.detached.id:
-		nb, err := m.renew(ctx, r.detached, key, body, minBinding(r.detached, b.deadline), false)
+		nb, err := m.renew(ctx, r.detached, key, body, minBinding(r.detached, b.deadline), renewal{detached: true})
 		if err != nil {
 			return err
 		}
@@ -185,10 +188,12 @@ func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, b *
 			nb := *b
 			nb.key = key
 			return m.update(ctx, key, body, &nb, &nb)
-		case row.SessionKey != b.key || row.EndedAt != 0 || !m.detachedByHand.take(ctx.Value(m.scsKey)):
+		case row.EndedAt != 0 || !m.detachedByHand.take(handDetach{ctx.Value(m.scsKey), row.SessionKey}):
 			return m.endedMeanwhile(ctx, b)
 		}
-		_, err = m.renew(ctx, b, key, body, b, false)
+		from := *b
+		from.key = row.SessionKey // not that of the binding, if this is not the first renewal
+		_, err = m.renew(ctx, &from, key, body, b, renewal{detached: true})
 		return err
 	}
 	// A new session, or one whose identity was cleared away.
@@ -231,7 +236,7 @@ func (a *adapter) DeleteCtx(ctx context.Context, token string) error {
 	if r == nil {
 		detached, err := m.detach(ctx, key)
 		if detached {
-			m.detachedByHand.note(ctx.Value(m.scsKey))
+			m.detachedByHand.note(handDetach{ctx.Value(m.scsKey), key})
 		}
 		return err
 	}
@@ -240,10 +245,19 @@ func (a *adapter) DeleteCtx(ctx context.Context, token string) error {
 	switch {
 	case r.keep:
 		return nil
+	case r.renewing == deletingOld:
+		r.renewing = renewed
+		return nil
 	case r.staged != nil && (key == r.staged.key || r.loaded != nil && key == r.loaded.key):
 		// Nothing of the new session is in the Store yet. Whether it gets yet
 		// another token or is given up shows at the commit.
 		return nil
+	}
+	destroyed := r.renewing == renewed && r.loaded != nil
+	if destroyed {
+		// Destroy from another goroutine of the handler, in the middle of a
+		// Login or renewal: it means the session there is.
+		key = r.loaded.key
 	}
 	own := r.loaded != nil && r.loaded.key == key
 	if own && !r.loaded.authenticated() {
@@ -260,7 +274,7 @@ func (a *adapter) DeleteCtx(ctx context.Context, token string) error {
 		return err
 	}
 	if own {
-		r.gone = r.gone || r.loaded.authenticated() && !detached
+		r.gone = r.gone || destroyed || r.loaded.authenticated() && !detached
 		r.detached, r.loaded = r.loaded, nil
 	}
 	return nil
@@ -282,31 +296,37 @@ func (m *Manager) detach(ctx context.Context, key string) (bool, error) {
 // forgotten, and the janitor ends it.
 type handLog struct {
 	mu sync.Mutex
-	at map[any]time.Time
+	at map[handDetach]time.Time
 }
 
-func (l *handLog) note(session any) {
-	if session == nil {
+// handDetach is one caller and the key it deleted.
+type handDetach struct {
+	session any
+	key     string
+}
+
+func (l *handLog) note(d handDetach) {
+	if d.session == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.at == nil {
-		l.at = make(map[any]time.Time)
+		l.at = make(map[handDetach]time.Time)
 	}
 	for s, at := range l.at {
 		if time.Since(at) > loginGrace {
 			delete(l.at, s)
 		}
 	}
-	l.at[session] = time.Now()
+	l.at[d] = time.Now()
 }
 
-func (l *handLog) take(session any) bool {
+func (l *handLog) take(d handDetach) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.at[session]
-	delete(l.at, session)
+	_, ok := l.at[d]
+	delete(l.at, d)
 	return ok
 }
 

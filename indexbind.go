@@ -2,6 +2,7 @@ package usersession
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -43,9 +44,9 @@ ORDER BY last_seen_at, id`
 )
 
 // insertCapped is insert for a user who may have at most max live sessions. It
-// returns the rows it ended to make room. The session the login replaces does
-// not count: confirm ends it.
-func (x *userIndex) insertCapped(ctx context.Context, r loginRow, max int, policy LimitPolicy, replaces string, by ending) ([]endedRow, error) {
+// returns the rows it ended to make room. The sessions the login replaces do
+// not count: confirm ends them.
+func (x *userIndex) insertCapped(ctx context.Context, r loginRow, max int, policy LimitPolicy, replaces []string, by ending) ([]endedRow, error) {
 	var evicted []endedRow
 	err := x.tx(ctx, func(q querier) error {
 		evicted = nil
@@ -64,7 +65,7 @@ func (x *userIndex) insertCapped(ctx context.Context, r loginRow, max int, polic
 		}
 		var victims []string
 		for _, row := range rows {
-			if row.ID != replaces {
+			if !slices.Contains(replaces, row.ID) {
 				victims = append(victims, row.ID)
 			}
 		}
@@ -157,14 +158,14 @@ func (x *userIndex) rekey(ctx context.Context, id, from, to string) (bool, error
 const renewBeginSQL = `
 UPDATE @index
 SET other_key = ?
-WHERE id = ? AND session_key = ? AND ended_at IS NULL
+WHERE id = ? AND session_key = ? AND ended_at IS NULL AND reason = ?
 	AND (other_key IS NULL OR other_key NOT LIKE '` + bindingMark + `%')`
 
 // renewBegin notes the key a session is being renewed to, so that whatever ends
 // the session meanwhile covers it. It reports false if the session has ended, is
-// under another key already, or is being renewed.
-func (x *userIndex) renewBegin(ctx context.Context, id, from, to string) (bool, error) {
-	n, err := x.exec(ctx, nil, renewBeginSQL, bindingMark+to, id, from)
+// under another key already, is being renewed, or was detached by somebody else.
+func (x *userIndex) renewBegin(ctx context.Context, id, from, to string, how renewal) (bool, error) {
+	n, err := x.exec(ctx, nil, renewBeginSQL, bindingMark+to, id, from, how.reason())
 	return n == 1, err
 }
 
@@ -183,17 +184,17 @@ const renewSwapSQL = `
 UPDATE @index
 SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
 	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?
-WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL`
+WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL AND reason = ?`
 
 // renewSwap makes the new key the session's key and keeps the old one as the
-// other. It reports false if the session has ended or another renewal was
-// faster.
-func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime time.Duration, authenticated bool) (bool, error) {
+// other. It reports false if the session has ended, was detached by somebody
+// else, or another renewal was faster.
+func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime time.Duration, how renewal) (bool, error) {
 	flag := 0
-	if authenticated {
+	if how.authenticated {
 		flag = 1
 	}
-	n, err := x.exec(ctx, nil, renewSwapSQL, flag, lifetime.Microseconds(), to, from, id, from, bindingMark+to)
+	n, err := x.exec(ctx, nil, renewSwapSQL, flag, lifetime.Microseconds(), to, from, id, from, bindingMark+to, how.reason())
 	return n == 1, err
 }
 

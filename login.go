@@ -140,8 +140,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		actor = uid
 	}
 
-	former, from := r.unstage()
-	m.abort(ctx, former)
+	former, from := r.former()
 	key, err := m.newToken(ctx, r)
 	if err != nil {
 		return fmt.Errorf("usersession: Login: %w", err)
@@ -154,14 +153,20 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		userID: uid, id: newID(), persist: o.persist,
 		authenticatedAt: now(), deadline: now().Add(lifetime),
 	}
-	if err := m.enter(wctx, r, b, key, lifetime, o, from, actor); err != nil {
+	if err := m.enter(wctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor); err != nil {
 		// The token is a new one and cannot be turned back. What was this
 		// browser's session stays it.
-		kept := from
-		if kept == nil {
-			kept = &binding{deadline: now().Add(m.opts.Lifetime)}
-		}
-		r.do(func() { r.staged = &staged{binding: kept, key: key, from: from} })
+		r.do(func() {
+			r.renewing = notRenewing
+			if r.staged != nil {
+				return // a login or renewal before, which the commit moves
+			}
+			kept := from
+			if kept == nil {
+				kept = &binding{deadline: now().Add(m.opts.Lifetime)}
+			}
+			r.staged = &staged{binding: kept, key: key, from: from}
+		})
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
 		return fmt.Errorf("usersession: Login: %w", err)
 	}
@@ -172,14 +177,38 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	}
 	m.SessionManager.Put(ctx, reservedKey, b)
 	m.SessionManager.SetDeadline(ctx, b.deadline)
+	next := &staged{login: true, binding: b, key: key, from: from, by: ending{ReasonReplaced, actor}}
 	r.do(func() {
-		r.staged = &staged{login: true, binding: b, key: key, from: from, by: ending{ReasonReplaced, actor}}
+		if err = nil; r.started {
+			err = ErrResponseStarted // by another goroutine of the handler
+		} else {
+			r.staged, r.renewing = next, notRenewing
+		}
 	})
+	if err != nil {
+		m.SessionManager.Remove(ctx, reservedKey)
+		m.abort(ctx, next)
+		return err
+	}
+	m.abort(ctx, former)
 	return nil
 }
 
+// replacedBy returns the IDs of the user's sessions that a login takes the place
+// of, and that do not count against MaxSessions.
+func replacedBy(userID string, former *staged, from *binding) []string {
+	var ids []string
+	if from.authenticated() && from.userID == userID {
+		ids = append(ids, from.id)
+	}
+	if former != nil && former.login && former.binding.userID == userID {
+		ids = append(ids, former.binding.id)
+	}
+	return ids
+}
+
 // enter writes the row of a login, and makes room for it.
-func (m *Manager) enter(ctx context.Context, r *request, b *binding, key string, lifetime time.Duration, o loginOptions, from *binding, actor string) error {
+func (m *Manager) enter(ctx context.Context, r *request, b *binding, key string, lifetime time.Duration, o loginOptions, replaces []string, actor string) error {
 	row := loginRow{
 		id: b.id, userID: b.userID, key: key, grace: min(loginGrace, lifetime),
 		ip: r.client.ip, userAgent: r.client.userAgent, meta: metaJSON(o.meta),
@@ -198,10 +227,6 @@ func (m *Manager) enter(ctx context.Context, r *request, b *binding, key string,
 	}
 	if m.opts.MaxSessions == 0 {
 		return m.index.insert(ctx, nil, row)
-	}
-	replaces := ""
-	if from.authenticated() && from.userID == b.userID {
-		replaces = from.id
 	}
 	by := ending{ReasonEvicted, actor}
 	evicted, err := m.index.insertCapped(ctx, row, m.opts.MaxSessions, m.opts.OnLimit, replaces, by)
@@ -233,29 +258,35 @@ func (m *Manager) changing(ctx context.Context) (*request, error) {
 	return r, err
 }
 
-// unstage takes back what was staged in this request, and returns the session
-// it began with.
-func (r *request) unstage() (former *staged, from *binding) {
+// former returns what was staged in this request, and the session it began with.
+func (r *request) former() (former *staged, from *binding) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	former, r.staged = r.staged, nil
-	if former != nil {
-		return former, former.from
-	}
-	if r.loaded == nil {
+	switch {
+	case r.staged != nil:
+		return r.staged, r.staged.from
+	case r.loaded == nil:
 		return nil, r.detached // RenewToken of scs came first
 	}
 	return nil, r.loaded
 }
 
+// unstage is former, and takes back what was staged.
+func (r *request) unstage() (former *staged, from *binding) {
+	former, from = r.former()
+	r.do(func() { r.staged = nil })
+	return former, from
+}
+
 // newToken gives the context's session a new token, without a word to the
 // Store, and returns its key.
 func (m *Manager) newToken(ctx context.Context, r *request) (string, error) {
-	r.do(func() { r.keep = true })
-	defer r.do(func() { r.keep = false })
+	r.do(func() { r.renewing = deletingOld })
 	if err := m.SessionManager.RenewToken(ctx); err != nil {
+		r.do(func() { r.renewing = notRenewing })
 		return "", err
 	}
+	r.do(func() { r.renewing = renewed })
 	return keyOf(m.SessionManager.Token(ctx)), nil
 }
 
@@ -335,16 +366,29 @@ func (m *Manager) stageRenewal(ctx context.Context, r *request, b *binding, auth
 		return fmt.Errorf("usersession: RenewToken: %w", err)
 	}
 	if b.authenticated() {
+		if m.currentID(ctx) != b.id {
+			// Destroy from another goroutine of the handler, just before the
+			// new token.
+			wctx, cancel := m.finishing(ctx)
+			defer cancel()
+			err := m.endOwn(wctx, m.loaded(r), ending{ReasonLogout, b.userID})
+			m.forget(ctx, r)
+			return errors.Join(ErrSessionEnded, err)
+		}
 		m.SessionManager.Put(ctx, reservedKey, b)
 	}
 	m.SessionManager.SetDeadline(ctx, b.deadline)
 	r.do(func() {
+		r.renewing = notRenewing
+		if r.started {
+			err = ErrResponseStarted // by another goroutine of the handler
+			return
+		}
 		if r.staged == nil {
-			from := r.loaded
-			if from == nil && b.authenticated() {
-				from = r.detached // RenewToken of scs came first
+			r.staged = &staged{from: r.loaded}
+			if r.loaded == nil && b.authenticated() { // RenewToken of scs came first
+				r.staged.from, r.staged.detached = r.detached, true
 			}
-			r.staged = &staged{from: from}
 		}
 		r.staged.binding = b
 		if !r.staged.login { // a login that is not committed yet is moved to the new key then
@@ -352,5 +396,5 @@ func (m *Manager) stageRenewal(ctx context.Context, r *request, b *binding, auth
 			r.staged.authenticated = r.staged.authenticated || authenticated
 		}
 	})
-	return nil
+	return err
 }

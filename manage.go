@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/jmoiron/sqlx"
@@ -124,7 +125,7 @@ func (m *Manager) RevokeSession(ctx context.Context, userID, id string) error {
 	}
 	if err == nil {
 		_, err = m.deleteEnded(wctx, rows, by)
-		m.forgetAmong(ctx, rows)
+		err = errors.Join(err, m.forgetAmong(ctx, rows))
 	}
 	if err == nil && rows[0].Again == 1 {
 		return ErrSessionNotFound // it had ended; now its data are certainly gone
@@ -132,18 +133,22 @@ func (m *Manager) RevokeSession(ctx context.Context, userID, id string) error {
 	return m.wrap("RevokeSession", err)
 }
 
-// forgetAmong makes the context's session an empty one if it is among the ended.
-func (m *Manager) forgetAmong(ctx context.Context, rows []endedRow) {
+// forgetAmong logs the context out if its session is among the ended.
+func (m *Manager) forgetAmong(ctx context.Context, rows []endedRow) error {
 	current, r := m.currentID(ctx), m.request(ctx)
 	if current == "" || r == nil || r.other {
-		return
+		return nil
 	}
-	for _, row := range rows {
-		if row.ID == current {
-			m.forget(ctx, r)
-			return
-		}
+	if !slices.ContainsFunc(rows, func(row endedRow) bool { return row.ID == current }) {
+		return nil
 	}
+	staged := false
+	r.do(func() { staged = r.staged != nil && r.staged.login })
+	if staged { // the session that the login was to replace is not to outlive it
+		return m.Logout(ctx)
+	}
+	m.forget(ctx, r)
+	return nil
 }
 
 // RevokeOtherSessions ends all sessions of the current user but the current
@@ -183,8 +188,7 @@ func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, er
 		return 0, m.wrap("RevokeAllSessions", err)
 	}
 	n, err := m.deleteEnded(wctx, rows, by)
-	m.forgetAmong(ctx, rows)
-	return n, m.wrap("RevokeAllSessions", err)
+	return n, m.wrap("RevokeAllSessions", errors.Join(err, m.forgetAmong(ctx, rows)))
 }
 
 // Sessions yields the sessions that f selects, across users, in the order of
@@ -297,8 +301,7 @@ func (m *Manager) revokePage(ctx context.Context, f Filter, where, after string,
 		return 0, "", err
 	}
 	n, err := m.deleteEnded(wctx, rows, by)
-	m.forgetAmong(ctx, rows)
-	return n, next, err
+	return n, next, errors.Join(err, m.forgetAmong(ctx, rows))
 }
 
 // RevokeMatchingTx is RevokeMatching inside a transaction of the application, on
@@ -342,7 +345,6 @@ func (m *Manager) RevokeMatchingTx(ctx context.Context, tx *sqlx.Tx, f Filter) (
 			return m.wrap("RevokeMatchingTx", errors.Join(ErrRevocationPending, err))
 		}
 		_, err = m.deleteEnded(wctx, rows, by)
-		m.forgetAmong(fctx, rows)
-		return m.wrap("RevokeMatchingTx", err)
+		return m.wrap("RevokeMatchingTx", errors.Join(err, m.forgetAmong(fctx, rows)))
 	}, nil
 }

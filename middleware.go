@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -145,8 +146,10 @@ type responseWriter struct {
 	token  string      // of the cookie
 	before http.Header // of the response, before the handler
 
-	once sync.Once
-	err  error // why the commit failed; the response is not the handler's then
+	once    sync.Once
+	err     error // why the commit failed; the response is not the handler's then
+	refused atomic.Bool
+	ignored http.Header // what the handler sets after that
 }
 
 // errRefused is what a handler gets that writes on after its commit failed.
@@ -155,13 +158,24 @@ var errRefused = errors.New("usersession: the response was replaced, because the
 // commit commits once and reports whether the handler's response may go out.
 func (w *responseWriter) commit() bool {
 	w.once.Do(func() {
-		w.err = w.m.commitResponse(w)
 		w.state.do(func() { w.state.started = true })
-		if w.err != nil {
+		w.err = errRefused // stands if a Store panics and the handler recovers
+		if w.err = w.m.commitResponse(w); w.err != nil {
+			s, _ := w.state.unstage()
+			w.m.abort(w.r.Context(), s)
 			w.refuse()
 		}
 	})
 	return w.err == nil
+}
+
+// Header returns the headers of the response; of one that was refused, headers
+// that nobody gets, trailers included.
+func (w *responseWriter) Header() http.Header {
+	if w.refused.Load() {
+		return w.ignored
+	}
+	return w.ResponseWriter.Header()
 }
 
 // abandon gives up what a handler that panicked has begun.
@@ -176,6 +190,8 @@ func (w *responseWriter) abandon() {
 // refuse answers instead of the handler.
 func (w *responseWriter) refuse() {
 	h := w.ResponseWriter.Header()
+	w.ignored = h.Clone()
+	w.refused.Store(true)
 	clear(h)
 	maps.Copy(h, w.before)
 	h.Set("Cache-Control", "no-store")
@@ -206,7 +222,7 @@ func (m *Manager) commitResponse(w *responseWriter) error {
 			return err
 		}
 		if b := m.loaded(r); token != w.token || b != nil && b.persist != persistDefault || m.SessionManager.Exists(ctx, rememberKey) {
-			m.writeCookie(ctx, w.Header(), token, expiry, b)
+			m.writeCookie(ctx, w.ResponseWriter.Header(), token, expiry, b)
 		}
 		return nil
 	case scs.Destroyed:
@@ -218,7 +234,7 @@ func (m *Manager) commitResponse(w *responseWriter) error {
 	var clear bool
 	r.do(func() { clear = r.cleared })
 	if clear {
-		m.writeCookie(ctx, w.Header(), "", time.Time{}, nil)
+		m.writeCookie(ctx, w.ResponseWriter.Header(), "", time.Time{}, nil)
 	}
 	return nil
 }

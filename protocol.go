@@ -220,18 +220,32 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []endedRow, by ending) (
 	return n, err
 }
 
+// renewal says what kind of renewal it is.
+type renewal struct {
+	authenticated bool // the user has proved again who they are
+	detached      bool // the caller deleted the old key through scs before
+}
+
+// reason returns what the row says of the session meanwhile.
+func (r renewal) reason() string {
+	if r.detached {
+		return ReasonLogout
+	}
+	return ""
+}
+
 // renew moves a session to another key: noted in the index, created in the
 // Store, swapped in the index, and only then is the old one deleted. A request
 // in flight on the old key finds nothing to update.
-func (m *Manager) renew(ctx context.Context, from *binding, key string, body []byte, to *binding, authenticated bool) (*binding, error) {
+func (m *Manager) renew(ctx context.Context, from *binding, key string, body []byte, to *binding, how renewal) (*binding, error) {
 	nb := *to
 	nb.key = key
 	if !from.authenticated() {
 		return &nb, m.renewAnonymous(ctx, from, key, body, &nb)
 	}
-	ok, err := m.index.renewBegin(ctx, nb.id, from.key, key)
+	ok, err := m.index.renewBegin(ctx, nb.id, from.key, key, how)
 	if err == nil && !ok {
-		ok, err = m.takeOver(ctx, nb.id, from.key, key)
+		ok, err = m.takeOver(ctx, nb.id, from.key, key, how)
 	}
 	if err != nil {
 		return nil, err
@@ -243,7 +257,7 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 		m.discard(ctx, key) // the outcome of a failed Create is unknown
 		return nil, err
 	}
-	ok, err = m.index.renewSwap(ctx, nb.id, from.key, key, time.Until(nb.deadline), authenticated)
+	ok, err = m.index.renewSwap(ctx, nb.id, from.key, key, time.Until(nb.deadline), how)
 	if err != nil {
 		// Perhaps it was done and only the answer is lost. The browser keeps
 		// the old token, so the row has to keep it too.
@@ -269,7 +283,7 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 // two at once the later wins: the row forgets the former's key first, so that it
 // cannot be swapped in any more, and then its data go. One that died in the
 // middle leaves nothing behind.
-func (m *Manager) takeOver(ctx context.Context, id, from, to string) (bool, error) {
+func (m *Manager) takeOver(ctx context.Context, id, from, to string, how renewal) (bool, error) {
 	row, err := m.index.byID(ctx, id)
 	if errors.Is(err, ErrSessionNotFound) {
 		return false, nil
@@ -278,7 +292,7 @@ func (m *Manager) takeOver(ctx context.Context, id, from, to string) (bool, erro
 		return false, err
 	}
 	abandoned, binding := strings.CutPrefix(row.OtherKey, bindingMark)
-	if !binding || row.SessionKey != from || row.EndedAt != 0 {
+	if !binding || row.SessionKey != from || row.EndedAt != 0 || row.Reason != how.reason() {
 		return false, nil
 	}
 	ok, err := m.index.renewTakeOver(ctx, id, from, abandoned, to)
@@ -319,8 +333,12 @@ func (m *Manager) commitStaged(ctx context.Context, r *request, key string, body
 	if !b.authenticated() && (s.binding.authenticated() || s.from.authenticated()) {
 		return m.commitCleared(ctx, r, s, key, body, b)
 	}
+	if !s.login && s.binding.authenticated() && (!s.from.authenticated() || s.from.id != s.binding.id) {
+		// Another goroutine of the handler ended the session meanwhile.
+		return m.endedMeanwhile(ctx, s.binding)
+	}
 	if !s.login {
-		nb, err := m.renew(ctx, s.from, key, body, minBinding(s.binding, b.deadline), s.authenticated)
+		nb, err := m.renew(ctx, s.from, key, body, minBinding(s.binding, b.deadline), renewal{s.authenticated, s.detached})
 		if err != nil {
 			return err
 		}

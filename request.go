@@ -17,14 +17,25 @@ type request struct {
 	session  any      // scs's session data, once they are loaded
 	loaded   *binding // the session the data belongs to; nil: none yet
 	staged   *staged  // what the commit is to finish
-	keep     bool     // scs is deleting a key that must stay until the commit, or that is gone already
+	renewing renewing // a Login or renewal is between its new token and staging it
+	keep     bool     // scs is deleting a key that is gone already
 	detached *binding // the loaded session whose key was deleted through scs
+	dead     string   // the key of the session that Clear ended; its token is no new one's
 	gone     bool     // the loaded session was found to have ended, by somebody else
 	started  bool     // the response has begun
 	cleared  bool     // Logout: the cookie is to go, whatever the commit does
 	other    bool     // somebody else's session: WithSession
 	client   clientInfo
 }
+
+// renewing says how far the change of a token has come.
+type renewing int
+
+const (
+	notRenewing renewing = iota
+	deletingOld          // scs is about to delete the old key, which must stay until the commit
+	renewed              // scs has a new token, of which nobody knows yet
+)
 
 // clientInfo is what a login notes of the client.
 type clientInfo struct{ ip, userAgent string }
@@ -33,6 +44,7 @@ type clientInfo struct{ ip, userAgent string }
 type staged struct {
 	login         bool     // else a renewal
 	authenticated bool     // Reauthenticate: the authentication time is reset
+	detached      bool     // from was deleted through scs, in this request
 	binding       *binding // of the new key
 	key           string   // the new key, as the index has it
 	from          *binding // the session of this browser until now; nil: none

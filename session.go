@@ -59,7 +59,11 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		return nil, err
 	}
 
-	m := &Manager{SessionManager: o.SCS, opts: o, handleSecret: newHandleSecret()}
+	var scsKey any
+	if _, err := o.SCS.Load(keyProbe{context.Background(), &scsKey}, ""); err != nil || scsKey == nil || fmt.Sprint(scsKey) == "" {
+		return nil, errors.New("usersession: Options.SCS: was not made with scs.New")
+	}
+	m := &Manager{SessionManager: o.SCS, scsKey: scsKey, opts: o, handleSecret: newHandleSecret()}
 	d := newDialect(o.Dialect, o.Schema, o.Table, "", o.IdleTimeout, o.UserIDType)
 	d.retention = o.Retention
 	m.index = &userIndex{conn: newConn(db, d, !o.NoPreparedStatements)}
@@ -86,9 +90,6 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	s.IdleTimeout = 0 // ours is in the row and in the Store's expiry
 	if isDefaultErrorFunc(s) {
 		s.ErrorFunc = m.serveError
-	}
-	if _, err := s.Load(keyProbe{context.Background(), &m.scsKey}, ""); err != nil || m.scsKey == nil || fmt.Sprint(m.scsKey) == "" {
-		return nil, errors.New("usersession: Options.SCS: was not made with scs.New")
 	}
 	return m, nil
 }
@@ -293,7 +294,7 @@ func (m *Manager) forget(ctx context.Context, r *request) {
 	r.do(func() { r.keep = true })
 	m.SessionManager.Destroy(ctx) // cannot fail: it is not to delete
 	r.do(func() {
-		r.keep, r.cleared = false, true
+		r.keep, r.cleared, r.renewing = false, true, notRenewing
 		r.loaded, r.detached, r.staged = nil, nil, nil
 	})
 }

@@ -173,7 +173,9 @@ func (c codec) Decode(data []byte) (time.Time, map[string]any, error) {
 	}
 	delete(values, reservedKey)
 	if b != nil {
-		values[reservedKey] = b
+		if b.key != "" { // else it is data without an owner: of MergeSession
+			values[reservedKey] = b
+		}
 		if b.deadline.Before(deadline) {
 			deadline = b.deadline
 		}
