@@ -80,20 +80,26 @@ func newLoginOptions(opts []LoginOption) (loginOptions, error) {
 	if o.lifetime != nil && *o.lifetime < time.Second {
 		return o, fmt.Errorf("usersession: WithLifetime: must be at least 1s, is %v", *o.lifetime)
 	}
+	return o, checkMeta(o.meta)
+}
+
+func checkMeta(meta map[string]string) error {
 	size := 0
-	for k, v := range o.meta {
+	for k, v := range meta {
 		size += len(k) + len(v)
-		if !utf8.ValidString(k+v) || strings.Contains(k+v, "\x00") {
-			return o, errors.New("usersession: WithMeta: not UTF-8 text without NUL")
+		for _, text := range []string{k, v} {
+			if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+				return errors.New("usersession: WithMeta: not UTF-8 text without NUL")
+			}
 		}
 		if k == "" {
-			return o, errors.New("usersession: WithMeta: empty key")
+			return errors.New("usersession: WithMeta: empty key")
 		}
 	}
-	if len(o.meta) > 32 || size > 4096 {
-		return o, fmt.Errorf("usersession: WithMeta: %d pairs of %d bytes, at most 32 of 4096", len(o.meta), size)
+	if len(meta) > 32 || size > 4096 {
+		return fmt.Errorf("usersession: WithMeta: %d pairs of %d bytes, at most 32 of 4096", len(meta), size)
 	}
-	return o, nil
+	return nil
 }
 
 func metaJSON(meta map[string]string) string {
@@ -143,7 +149,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	former, from := r.former()
 	key, err := m.newToken(ctx, r)
 	if err != nil {
-		return fmt.Errorf("usersession: Login: %w", err)
+		return m.wrap("Login", err)
 	}
 	lifetime := m.opts.Lifetime
 	if o.lifetime != nil {
@@ -168,7 +174,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 			r.staged = &staged{binding: kept, key: key, from: from}
 		})
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
-		return fmt.Errorf("usersession: Login: %w", err)
+		return m.wrap("Login", err)
 	}
 	if cur := m.binding(ctx); cur.authenticated() && cur.userID != uid {
 		for _, k := range m.Keys(ctx) {
@@ -317,13 +323,17 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if errors.Is(err, ErrSessionNotFound) {
 		return ErrSessionEnded
 	}
-	if err == nil && len(o.meta) > 0 {
-		meta := row.session(0, "").Meta
-		maps.Copy(meta, o.meta)
-		err = m.index.setMeta(wctx, b.id, metaJSON(meta))
-	}
 	if err != nil {
-		return fmt.Errorf("usersession: Reauthenticate: %w", err)
+		return m.wrap("Reauthenticate", err)
+	}
+	meta := ""
+	if len(o.meta) > 0 {
+		all := row.session(0, "").Meta
+		maps.Copy(all, o.meta)
+		if err := checkMeta(all); err != nil {
+			return err
+		}
+		meta = metaJSON(all)
 	}
 	nb := *b
 	lifetime := b.deadline.Sub(b.authenticatedAt)
@@ -335,7 +345,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if o.persist != persistDefault {
 		nb.persist = o.persist
 	}
-	return m.stageRenewal(ctx, r, &nb, true)
+	return m.stageRenewal(ctx, r, &nb, true, meta)
 }
 
 // RenewToken is RenewToken of scs: call it when what the session may do changes
@@ -356,14 +366,14 @@ func (m *Manager) RenewToken(ctx context.Context) error {
 	if b == nil {
 		b = &binding{deadline: now().Add(m.opts.Lifetime)}
 	}
-	return m.stageRenewal(ctx, r, b, false)
+	return m.stageRenewal(ctx, r, b, false, "")
 }
 
 // stageRenewal gives the session a new token that the commit will make good.
-func (m *Manager) stageRenewal(ctx context.Context, r *request, b *binding, authenticated bool) error {
+func (m *Manager) stageRenewal(ctx context.Context, r *request, b *binding, authenticated bool, meta string) error {
 	key, err := m.newToken(ctx, r)
 	if err != nil {
-		return fmt.Errorf("usersession: RenewToken: %w", err)
+		return m.wrap("RenewToken", err)
 	}
 	if b.authenticated() {
 		if m.currentID(ctx) != b.id {
@@ -394,6 +404,9 @@ func (m *Manager) stageRenewal(ctx context.Context, r *request, b *binding, auth
 		if !r.staged.login { // a login that is not committed yet is moved to the new key then
 			r.staged.key = key
 			r.staged.authenticated = r.staged.authenticated || authenticated
+			if meta != "" {
+				r.staged.meta = meta
+			}
 		}
 	})
 	return err

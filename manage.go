@@ -3,9 +3,9 @@ package usersession
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/jmoiron/sqlx"
@@ -24,7 +24,7 @@ func (m *Manager) ListSessions(ctx context.Context, userID string) ([]UserSessio
 	defer cancel()
 	rows, err := m.index.listByUser(ctx, uid)
 	if err != nil {
-		return nil, fmt.Errorf("usersession: ListSessions: %w", err)
+		return nil, m.wrap("ListSessions", err)
 	}
 	list := make([]UserSession, len(rows))
 	for i, r := range rows {
@@ -61,8 +61,20 @@ func (m *Manager) wrap(method string, err error) error {
 	case nil, ErrSessionNotFound, ErrSessionEnded, ErrNoSession, ErrNoUserID, ErrEmptyFilter:
 		return err
 	}
-	return fmt.Errorf("usersession: %s: %w", method, err)
+	return &opError{method, err}
 }
+
+// opError says which method failed.
+type opError struct {
+	method string
+	err    error
+}
+
+func (e *opError) Error() string {
+	return "usersession: " + e.method + ": " + strings.TrimPrefix(e.err.Error(), "usersession: ")
+}
+
+func (e *opError) Unwrap() error { return e.err }
 
 // WithSession calls fn with a context of somebody's session: Get, Put and the
 // other data methods act on it, whichever Store is configured. If fn returns nil
@@ -100,6 +112,9 @@ func (m *Manager) WithSession(ctx context.Context, userID, id string, fn func(ct
 		return nil
 	}
 	_, _, err = m.SessionManager.Commit(inner)
+	if errors.Is(err, errCleared) {
+		return nil // Clear has ended the session, which is what it does
+	}
 	return m.wrap("WithSession", err)
 }
 
@@ -213,7 +228,7 @@ func (m *Manager) Sessions(ctx context.Context, f Filter) iter.Seq2[UserSession,
 			rows, err := m.index.page(pctx, nil, where, state, after, args)
 			cancel()
 			if err != nil {
-				yield(UserSession{}, fmt.Errorf("usersession: Sessions: %w", err))
+				yield(UserSession{}, m.wrap("Sessions", err))
 				return
 			}
 			for _, r := range rows {

@@ -49,7 +49,7 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			if r.Context().Err() == nil { // else the client has gone
 				m.emit(r.Context(), Event{Kind: EventStoreFailed, Err: err})
 			}
-			m.SessionManager.ErrorFunc(w, r, err)
+			m.failed(w, r, err)
 			return
 		}
 		sr := r.WithContext(ctx)
@@ -196,12 +196,45 @@ func (w *responseWriter) refuse() {
 	maps.Copy(h, w.before)
 	h.Set("Cache-Control", "no-store")
 	if errors.Is(w.err, ErrSessionEnded) {
-		w.m.unauthenticated(w.ResponseWriter, w.r)
+		w.m.forget(w.r.Context(), w.state) // nobody is logged in any more
+		answer(w.ResponseWriter, http.StatusUnauthorized, func(rw http.ResponseWriter) { w.m.unauthenticated(rw, w.r) })
 		return
 	}
 	w.m.emit(w.r.Context(), Event{Kind: EventStoreFailed, Err: w.err})
-	w.m.SessionManager.ErrorFunc(w.ResponseWriter, w.r, w.err)
+	w.m.failed(w.ResponseWriter, w.r, w.err)
 }
+
+// failed lets the ErrorFunc answer.
+func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
+	answer(w, http.StatusServiceUnavailable, func(rw http.ResponseWriter) { m.SessionManager.ErrorFunc(rw, r, err) })
+}
+
+// answer sends what write writes, or status if that is nothing: an ErrorFunc
+// that only logs must not make a success of a failure.
+func answer(w http.ResponseWriter, status int, write func(http.ResponseWriter)) {
+	t := &tracker{ResponseWriter: w}
+	if write(t); !t.wrote {
+		w.WriteHeader(status)
+	}
+}
+
+// tracker notes whether a response has begun.
+type tracker struct {
+	http.ResponseWriter
+	wrote bool
+}
+
+func (t *tracker) WriteHeader(code int) {
+	t.wrote = t.wrote || code >= 200
+	t.ResponseWriter.WriteHeader(code)
+}
+
+func (t *tracker) Write(b []byte) (int, error) {
+	t.wrote = true
+	return t.ResponseWriter.Write(b)
+}
+
+func (t *tracker) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
 // commitResponse commits the session and sets the cookie, if there is anything
 // to commit or to set.

@@ -349,10 +349,15 @@ func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 	if (&http.Cookie{Name: s.Cookie.Name, Value: "x"}).Valid() != nil {
 		bad("SCS", "its Cookie.Name %q is not a cookie name", s.Cookie.Name)
 	}
-	if strings.HasPrefix(s.Cookie.Name, "__Host-") && (!s.Cookie.Secure || s.Cookie.Domain != "" || s.Cookie.Path != "/") {
+	// Browsers read the prefixes in upper and lower case alike.
+	name := strings.ToLower(s.Cookie.Name)
+	if s.Cookie.SameSite == http.SameSiteNoneMode && !s.Cookie.Secure {
+		bad("SCS", "a SameSite=None cookie needs Secure (RFC 6265bis, 5.7)")
+	}
+	if strings.HasPrefix(name, "__host-") && (!s.Cookie.Secure || s.Cookie.Domain != "" || s.Cookie.Path != "/") {
 		bad("SCS", "a __Host- cookie needs Secure, Path / and no Domain (RFC 6265bis, 4.1.3.2)")
 	}
-	if strings.HasPrefix(s.Cookie.Name, "__Secure-") && !s.Cookie.Secure {
+	if strings.HasPrefix(name, "__secure-") && !s.Cookie.Secure {
 		bad("SCS", "a __Secure- cookie needs Secure (RFC 6265bis, 4.1.3.1)")
 	}
 }

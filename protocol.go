@@ -240,6 +240,11 @@ func (r renewal) reason() string {
 func (m *Manager) renew(ctx context.Context, from *binding, key string, body []byte, to *binding, how renewal) (*binding, error) {
 	nb := *to
 	nb.key = key
+	if nb.authenticated() && (!from.authenticated() || from.id != nb.id) {
+		// Another goroutine of the handler ended the session meanwhile. Data
+		// of a user need a row, and this is not the way to one.
+		return nil, m.endedMeanwhile(ctx, &nb)
+	}
 	if !from.authenticated() {
 		return &nb, m.renewAnonymous(ctx, from, key, body, &nb)
 	}
@@ -333,11 +338,12 @@ func (m *Manager) commitStaged(ctx context.Context, r *request, key string, body
 	if !b.authenticated() && (s.binding.authenticated() || s.from.authenticated()) {
 		return m.commitCleared(ctx, r, s, key, body, b)
 	}
-	if !s.login && s.binding.authenticated() && (!s.from.authenticated() || s.from.id != s.binding.id) {
-		// Another goroutine of the handler ended the session meanwhile.
-		return m.endedMeanwhile(ctx, s.binding)
-	}
 	if !s.login {
+		if s.meta != "" {
+			if err := m.index.setMeta(ctx, s.binding.id, s.meta); err != nil {
+				return err
+			}
+		}
 		nb, err := m.renew(ctx, s.from, key, body, minBinding(s.binding, b.deadline), renewal{s.authenticated, s.detached})
 		if err != nil {
 			return err

@@ -49,6 +49,7 @@ type staged struct {
 	key           string   // the new key, as the index has it
 	from          *binding // the session of this browser until now; nil: none
 	by            ending   // who replaces it
+	meta          string   // of Reauthenticate; "": as it is
 }
 
 type requestKey struct{ m *Manager }

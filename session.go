@@ -53,6 +53,9 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		if o.Schema != "" {
 			err = errors.Join(err, errors.New("usersession: Options.Schema: SQLite has no schemas"))
 		}
+		if u, uerr := parseUsersTable(o.UsersTable); uerr == nil && u.schema != "" {
+			err = errors.Join(err, errors.New("usersession: Options.UsersTable: SQLite has no schemas"))
+		}
 		err = errors.Join(err, checkSQLite(db, o))
 	}
 	if err != nil {
@@ -75,6 +78,9 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		m.store = s
 	}
 	if s, ok := m.store.(*SQLStore); ok && s.c.db.DB == db.DB && s.c.d.name == o.Dialect {
+		if s.c.d.data == d.index {
+			return nil, fmt.Errorf("usersession: Options.Table: %q is the table of the session data", o.Table)
+		}
 		m.fused, d.data = s, s.c.d.data
 	}
 	m.atomic = UpdatesAtomically(m.store)
@@ -206,7 +212,7 @@ func (m *Manager) Current(ctx context.Context) (UserSession, error) {
 		return UserSession{}, ErrSessionEnded
 	}
 	if err != nil {
-		return UserSession{}, fmt.Errorf("usersession: Current: %w", err)
+		return UserSession{}, m.wrap("Current", err)
 	}
 	if r := m.request(ctx); r != nil {
 		r.do(func() {
@@ -262,7 +268,7 @@ func (m *Manager) Logout(ctx context.Context) error {
 	err := m.endOwn(wctx, own, by)
 	m.forget(ctx, r)
 	if err != nil {
-		return fmt.Errorf("usersession: Logout: %w", err)
+		return m.wrap("Logout", err)
 	}
 	return nil
 }

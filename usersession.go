@@ -79,10 +79,11 @@ const (
 // decision on.
 func (s UserSession) Device() string {
 	ua := useragent.Parse(s.UserAgent)
+	name := len(ua.Name) > 1 // else it is a piece of something that is no browser's
 	switch {
-	case ua.Name != "" && ua.OS != "":
+	case name && ua.OS != "":
 		return ua.Name + " on " + ua.OS
-	case ua.Name != "":
+	case name:
 		return ua.Name
 	case ua.OS != "":
 		return ua.OS

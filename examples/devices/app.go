@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/sessionui"
+)
+
+//go:embed pages
+var files embed.FS
+
+var pages = template.Must(template.ParseFS(files, "pages/*.html"))
+
+// app is the application.
+type app struct {
+	db             *sqlx.DB
+	users          users
+	sessions       *usersession.Manager
+	account, admin http.Handler
+	logger         *slog.Logger
+}
+
+func newApp(ctx context.Context, db *sqlx.DB, logger *slog.Logger) (*app, error) {
+	a := &app{db: db, users: users{db}, logger: logger}
+	if err := a.users.create(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	a.sessions, err = usersession.New(db, &usersession.Options{
+		UsersTable:        "users(id)",
+		InsecureCookies:   os.Getenv("HTTPS") == "", // set it behind TLS
+		OnUnauthenticated: http.HandlerFunc(toLogin),
+		Logger:            logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.sessions.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	a.account, err = sessionui.Account(a.sessions, &sessionui.AccountOptions{
+		Prefix:            "/devices",
+		ReauthenticateURL: "/reauth",
+		SignedOutURL:      "/login",
+		Logger:            logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.admin, err = sessionui.Admin(a.sessions, &sessionui.AdminOptions{
+		Prefix:    "/admin/sessions",
+		Authorize: func(r *http.Request) bool { return a.sessions.UserID(r.Context()) == adminName },
+		Context:   ctx,
+		Logger:    logger,
+	})
+	return a, err
+}
+
+func (a *app) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /login", a.showLogin)
+	mux.HandleFunc("POST /login", a.login)
+	mux.HandleFunc("POST /logout", a.logout)
+	mux.Handle("GET /{$}", a.sessions.RequireUser(http.HandlerFunc(a.home)))
+	mux.Handle("GET /password", a.sessions.RequireUser(http.HandlerFunc(a.showPassword)))
+	mux.Handle("POST /password", a.sessions.RequireUser(http.HandlerFunc(a.changePassword)))
+	mux.Handle("GET /reauth", a.sessions.RequireUser(http.HandlerFunc(a.showReauth)))
+	mux.Handle("POST /reauth", a.sessions.RequireUser(http.HandlerFunc(a.reauth)))
+	mux.Handle("/devices/", a.account)
+	mux.Handle("/admin/sessions/", a.admin)
+	return http.NewCrossOriginProtection().Handler(a.sessions.LoadAndSave(mux))
+}
+
+// page is what every template is given.
+type page struct {
+	User, Error, ReturnTo string
+	Admin                 bool
+}
+
+func (a *app) show(w http.ResponseWriter, r *http.Request, status int, name, problem string) {
+	user := a.sessions.UserID(r.Context())
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
+	w.WriteHeader(status)
+	p := page{User: user, Error: problem, ReturnTo: sessionui.ReturnTo(r, "/"), Admin: user == adminName}
+	if err := pages.ExecuteTemplate(w, name, p); err != nil {
+		a.logger.ErrorContext(r.Context(), "devices: a page failed", slog.Any("error", err))
+	}
+}
+
+// fail answers that a side is down.
+func (a *app) fail(w http.ResponseWriter, r *http.Request, err error) {
+	a.logger.ErrorContext(r.Context(), "devices: a request failed", slog.Any("error", err))
+	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+}
+
+// toLogin sends those who are not logged in to the login, and back afterwards.
+func toLogin(w http.ResponseWriter, r *http.Request) {
+	to := "/login"
+	if r.Method == http.MethodGet {
+		to += "?return_to=" + url.QueryEscape(r.URL.RequestURI())
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+func (a *app) showLogin(w http.ResponseWriter, r *http.Request) {
+	a.show(w, r, http.StatusOK, "login.html", "")
+}
+
+func (a *app) login(w http.ResponseWriter, r *http.Request) {
+	name := r.PostFormValue("name")
+	ok, err := a.users.check(r.Context(), name, r.PostFormValue("password"))
+	if err == nil && !ok {
+		a.show(w, r, http.StatusUnauthorized, "login.html", "The name or the password is wrong.")
+		return
+	}
+	if err == nil {
+		err = a.sessions.Login(r.Context(), name, usersession.WithMethod("password"))
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, sessionui.ReturnTo(r, "/"), http.StatusSeeOther)
+}
+
+func (a *app) logout(w http.ResponseWriter, r *http.Request) {
+	if err := a.sessions.Logout(r.Context()); err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+func (a *app) home(w http.ResponseWriter, r *http.Request) {
+	a.show(w, r, http.StatusOK, "home.html", "")
+}
+
+func (a *app) showReauth(w http.ResponseWriter, r *http.Request) {
+	a.show(w, r, http.StatusOK, "reauth.html", "")
+}
+
+// reauth is where the page of devices sends users whose login is not fresh.
+func (a *app) reauth(w http.ResponseWriter, r *http.Request) {
+	ok, err := a.users.check(r.Context(), a.sessions.UserID(r.Context()), r.PostFormValue("password"))
+	if err == nil && !ok {
+		a.show(w, r, http.StatusUnauthorized, "reauth.html", "The password is wrong.")
+		return
+	}
+	if err == nil {
+		err = a.sessions.Reauthenticate(r.Context())
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, sessionui.ReturnTo(r, "/"), http.StatusSeeOther)
+}
+
+func (a *app) showPassword(w http.ResponseWriter, r *http.Request) {
+	a.show(w, r, http.StatusOK, "password.html", "")
+}
+
+func (a *app) changePassword(w http.ResponseWriter, r *http.Request) {
+	ctx, user := r.Context(), a.sessions.UserID(r.Context())
+	ok, err := a.users.check(ctx, user, r.PostFormValue("password"))
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	if !ok {
+		a.show(w, r, http.StatusUnauthorized, "password.html", "The password is wrong.")
+		return
+	}
+	if len(r.PostFormValue("new")) < 8 {
+		a.show(w, r, http.StatusBadRequest, "password.html", "The new password needs at least 8 characters.")
+		return
+	}
+	// The user has just proved who they are: a new token for this session.
+	if err = a.sessions.Reauthenticate(ctx); err == nil {
+		err = a.replacePassword(ctx, user, r.PostFormValue("new"))
+	}
+	switch {
+	case errors.Is(err, usersession.ErrRevocationPending):
+		// The others are ended, and the janitor finishes it.
+	case err != nil:
+		a.fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/devices/?done=others", http.StatusSeeOther)
+}
+
+// replacePassword is one transaction: the new password and the other sessions
+// out, or neither.
+func (a *app) replacePassword(ctx context.Context, user, password string) error {
+	tx, err := a.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := a.users.setPassword(ctx, tx, user, password); err != nil {
+		return err
+	}
+	finish, err := a.sessions.RevokeMatchingTx(usersession.WithReason(ctx, "Password changed"), tx,
+		usersession.Filter{UserIDs: []string{user}, ExceptCurrent: true})
+	if err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return finish(ctx)
+}

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/seed-296ca7ab/usersession/internal/testserver"
+)
+
+const password = "correct horse"
+
+func TestMain(m *testing.M) {
+	iterations = 1
+	testserver.Main(m)
+}
+
+// eachDatabase runs a test on every database the application can use.
+func eachDatabase(t *testing.T, test func(t *testing.T, s *server)) {
+	t.Run("SQLite", func(t *testing.T) {
+		db, err := open("", filepath.Join(t.TempDir(), "db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, start(t, db))
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		db, err := open(testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("postgres", dsn) }), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, start(t, db))
+	})
+}
+
+type server struct {
+	*httptest.Server
+	t   *testing.T
+	app *app
+}
+
+func start(t *testing.T, db *sqlx.DB) *server {
+	t.Helper()
+	t.Cleanup(func() { db.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	a, err := newApp(ctx, db, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.users.seed(ctx, password, "ada", "bob", adminName); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(a.handler())
+	t.Cleanup(srv.Close)
+	return &server{srv, t, a}
+}
+
+// client is a browser: it has cookies and follows redirects.
+type client struct {
+	*server
+	http  *http.Client
+	agent string
+}
+
+func (s *server) client(agent string) *client {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &client{s, &http.Client{Jar: jar}, agent}
+}
+
+// login returns a client in which a user is logged in.
+func (s *server) login(name, agent string) *client {
+	s.t.Helper()
+	c := s.client(agent)
+	if at, body := c.post("/login", "name", name, "password", password); at != "/" || !strings.Contains(body, "Hello, "+name) {
+		s.t.Fatalf("login of %s: at %s:\n%s", name, at, body)
+	}
+	return c
+}
+
+// get returns where the client ends up, and what it sees there.
+func (c *client) get(path string) (at, body string) { return c.send("GET", path, nil) }
+
+func (c *client) post(path string, fields ...string) (at, body string) {
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	return c.send("POST", path, form)
+}
+
+func (c *client) send(method, path string, form url.Values) (at, body string) {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.URL+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("User-Agent", c.agent)
+	if method == "POST" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp.Request.URL.RequestURI(), string(b)
+}
+
+const (
+	linux = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+	phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1"
+)
+
+var revokeForm = regexp.MustCompile(`action="\./(sessions/[\w-]+/revoke)"><button aria-label="Sign out ([^,"]+)`)
+
+// rowOf returns the path that ends the session of a device.
+func rowOf(t *testing.T, page, device string) string {
+	t.Helper()
+	for _, m := range revokeForm.FindAllStringSubmatch(page, -1) {
+		if m[2] == device {
+			return "/devices/" + m[1]
+		}
+	}
+	t.Fatalf("no button for %s in:\n%s", device, page)
+	return ""
+}
+
+func TestOneBrowserEndsTheOther(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *server) {
+		one, other := s.login("ada", linux), s.login("ada", phone)
+		_, page := one.get("/devices/")
+		at, body := one.post(rowOf(t, page, "Safari on iOS"))
+		if !strings.HasPrefix(at, "/devices/?done=") || !strings.Contains(body, "Safari on iOS is signed out.") {
+			t.Errorf("at %s:\n%s", at, body)
+		}
+		if at, _ := other.get("/devices/"); at != "/login?return_to=%2Fdevices%2F" {
+			t.Errorf("the other browser is at %s, not at the login", at)
+		}
+		if at, _ := other.post("/login", "name", "ada", "password", password, "return_to", "/devices/"); at != "/devices/" {
+			t.Errorf("back after the login: %s", at)
+		}
+	})
+}
+
+func TestPasswordChangeEndsTheOthers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *server) {
+		one, other, bob := s.login("ada", linux), s.login("ada", phone), s.login("bob", phone)
+		if _, body := one.post("/password", "password", "wrong", "new", "battery staple"); !strings.Contains(body, "The password is wrong") {
+			t.Errorf("a wrong password:\n%s", body)
+		}
+		if _, body := one.post("/password", "password", password, "new", "short"); !strings.Contains(body, "at least 8") {
+			t.Errorf("a short password:\n%s", body)
+		}
+		if at, _ := other.get("/"); at != "/" {
+			t.Fatal("the other session is ended too early")
+		}
+		at, body := one.post("/password", "password", password, "new", "battery staple")
+		if at != "/devices/?done=others" || !strings.Contains(body, "You are signed out everywhere else.") || !strings.Contains(body, "Password changed") {
+			t.Errorf("at %s:\n%s", at, body)
+		}
+		if at, _ := other.get("/"); !strings.HasPrefix(at, "/login") {
+			t.Errorf("the other session is at %s", at)
+		}
+		if at, _ := bob.get("/"); at != "/" {
+			t.Errorf("bob is at %s", at)
+		}
+		if _, body := s.client(linux).post("/login", "name", "ada", "password", password); !strings.Contains(body, "is wrong") {
+			t.Error("the old password is good")
+		}
+		if at, _ := s.client(linux).post("/login", "name", "ada", "password", "battery staple"); at != "/" {
+			t.Error("the new password is not good")
+		}
+	})
+}
+
+func TestStaleLoginIsAskedForThePassword(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *server) {
+		one, other := s.login("ada", linux), s.login("ada", phone)
+		list, err := s.app.sessions.ListSessions(t.Context(), "ada")
+		if err != nil || len(list) != 2 {
+			t.Fatal(len(list), err)
+		}
+		shift := "UPDATE user_sessions SET authenticated_at = authenticated_at - " + map[string]string{
+			"sqlite": "600000000", "postgres": "interval '10 minutes'",
+		}[s.app.db.DriverName()]
+		if _, err := s.app.db.Exec(shift); err != nil {
+			t.Fatal(err)
+		}
+		at, body := one.get("/devices/revoke-others")
+		if at != "/reauth?return_to=%2Fdevices%2Frevoke-others" || !strings.Contains(body, "Is it you, ada?") {
+			t.Fatalf("at %s:\n%s", at, body)
+		}
+		if _, body := one.post("/reauth", "password", "wrong", "return_to", "/devices/revoke-others"); !strings.Contains(body, "is wrong") || !strings.Contains(body, `value="/devices/revoke-others"`) {
+			t.Errorf("a wrong password:\n%s", body)
+		}
+		if at, _ := one.post("/reauth", "password", password, "return_to", "/devices/revoke-others"); at != "/devices/revoke-others" {
+			t.Errorf("back at %s", at)
+		}
+		if at, _ := one.post("/devices/revoke-others"); at != "/devices/?done=others" {
+			t.Errorf("at %s", at)
+		}
+		if at, _ := other.get("/"); !strings.HasPrefix(at, "/login") {
+			t.Errorf("the other session is at %s", at)
+		}
+		if at, _ := one.post("/reauth", "password", password, "return_to", "//evil.example/"); at != "/" {
+			t.Errorf("sent to %s", at)
+		}
+	})
+}
+
+func TestAdminEndsAUser(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *server) {
+		ada, bob, admin := s.login("ada", linux), s.login("bob", linux), s.login(adminName, linux)
+		if _, body := ada.get("/admin/sessions/"); !strings.Contains(body, "You may not see this.") {
+			t.Errorf("ada sees the admin's page:\n%s", body)
+		}
+		if _, body := admin.get("/admin/sessions/revoke?user=ada"); !strings.Contains(body, "1 session will be ended.") {
+			t.Errorf("preview:\n%s", body)
+		}
+		at, body := admin.post("/admin/sessions/revoke", "user", "ada", "count", "1", "reason", "stolen")
+		for range 60 {
+			if strings.Contains(body, "Done") {
+				break
+			}
+			_, body = admin.get(at) // waits for a moment
+		}
+		if !strings.Contains(body, "1 of about 1 ended") {
+			t.Errorf("at %s:\n%s", at, body)
+		}
+		if at, _ := ada.get("/"); !strings.HasPrefix(at, "/login") {
+			t.Errorf("ada is at %s", at)
+		}
+		if at, _ := bob.get("/"); at != "/" {
+			t.Errorf("bob is at %s", at)
+		}
+	})
+}
+
+func TestLogout(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *server) {
+		ada := s.login("ada", linux)
+		if at, _ := ada.post("/logout"); at != "/login" {
+			t.Errorf("at %s", at)
+		}
+		if at, _ := ada.get("/"); !strings.HasPrefix(at, "/login") {
+			t.Errorf("at %s", at)
+		}
+	})
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	t.Setenv("DATABASE_URL", "")
+	t.Setenv("DATABASE_FILE", filepath.Join(t.TempDir(), "db"))
+	t.Setenv("ADDR", "127.0.0.1:0")
+	t.Setenv("DEMO_PASSWORD", password)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	cancel()
+	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,176 @@
+package backendtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession"
+)
+
+// The invariant I5: nothing is accepted after min(idle, lifetime), whatever the
+// Store's own expiry does.
+var expiryBehaviours = []behaviour{
+	{"time: lifetime, however busy", expiryLifetime},
+	{"time: lifetime on a store that forgets to expire", expiryForgetful},
+	{"time: lifetime of one session", expiryOneLifetime},
+	{"time: idle", expiryIdle},
+	{"expiry: idle by the row", expiryIdleRow},
+	{"time: use keeps a session alive", expiryUse},
+	{"time: an anonymous session", expiryAnonymous},
+	{"time: touch only after the interval", touchInterval},
+	{"touch: a failing touch is no failing request", touchFailing},
+}
+
+// lives logs in and fails the test if the session does not end after its
+// lifetime, however busy it is.
+func (b *browser) lives(lifetime time.Duration, opts ...usersession.LoginOption) {
+	b.Helper()
+	const slack = 200 * time.Millisecond // clocks of the program and of the database
+	before := time.Now()
+	b.login("alice", opts...)
+	after := time.Now()
+	tick := time.NewTicker(25 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		asked := time.Now()
+		switch user := b.user(); {
+		case user == "" && time.Since(before) < lifetime-slack:
+			b.Errorf("logged out after %v, want %v", time.Since(before), lifetime)
+			return
+		case user == "":
+			return
+		case asked.Sub(after) > lifetime+slack:
+			b.Errorf("still logged in after %v, want %v", asked.Sub(after), lifetime)
+			return
+		}
+		<-tick.C
+	}
+}
+
+func expiryLifetime(t *testing.T, b backend) {
+	e := b.start(t, func(o *usersession.Options) { o.Lifetime, o.IdleTimeout = time.Second, usersession.NoIdleTimeout })
+	laptop := e.browser()
+	laptop.lives(time.Second)
+	eventually(t, "the list is empty", func() bool { return len(e.list("alice")) == 0 })
+}
+
+func expiryForgetful(t *testing.T, b backend) {
+	e := b.startFaulty(t, func(o *usersession.Options) { o.Lifetime, o.IdleTimeout = time.Second, usersession.NoIdleTimeout })
+	e.faults.forgetful = true
+	laptop, visitor := e.browser(), e.browser()
+	visitor.put("cart", 7)
+	laptop.lives(time.Second)
+	eventually(t, "the anonymous session has ended", func() bool { return visitor.get("cart") == nil })
+	e.wantStored(0) // whoever finds it deletes it
+}
+
+func expiryOneLifetime(t *testing.T, b backend) {
+	e := b.start(t)
+	laptop, phone := e.browser(), e.browser()
+	phone.login("alice")
+	laptop.lives(time.Second, usersession.WithLifetime(time.Second))
+	phone.wantUser("alice")
+	eventually(t, "one session is listed", func() bool { return len(e.list("alice")) == 1 })
+}
+
+func expiryIdle(t *testing.T, b backend) {
+	e := b.start(t, func(o *usersession.Options) { o.IdleTimeout = time.Second })
+	laptop := e.browser()
+	start := time.Now()
+	laptop.login("alice")
+	eventually(t, "the list is empty", func() bool { return len(e.list("alice")) == 0 })
+	if age := time.Since(start); age < 990*time.Millisecond {
+		t.Errorf("not listed any more after %v", age)
+	}
+	laptop.wantUser("")
+	e.wantDead(laptop.token())
+}
+
+func expiryIdleRow(t *testing.T, b backend) {
+	e := b.start(t)
+	if !e.verified() {
+		t.Skip("the idle timeout is in this Store's expiry")
+	}
+	laptop := e.browser()
+	id := laptop.login("alice")
+	e.shift(id, "last_seen_at", -61*time.Minute)
+	laptop.wantUser("")
+	e.wantSessions("alice", 0)
+	e.want(e.m.RevokeSession(t.Context(), "alice", id), nil) // ending never filters by time
+}
+
+func expiryUse(t *testing.T, b backend) {
+	const idle = 2 * time.Second
+	e := b.start(t, func(o *usersession.Options) { o.IdleTimeout, o.TouchInterval = idle, 100*time.Millisecond })
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	// A busy machine makes pauses that end a session as they should: then the
+	// test says nothing, and tries again.
+	for range 5 {
+		laptop := e.browser()
+		laptop.login("alice")
+		start, last, paused := time.Now(), time.Now(), false
+		for !paused && time.Since(start) < idle*14/10 {
+			<-tick.C
+			user := laptop.user()
+			paused = time.Since(last) > idle/2
+			if user == "" && !paused {
+				t.Fatalf("a session in use ended after %v", time.Since(start))
+			}
+			last = time.Now()
+		}
+		if !paused {
+			return
+		}
+	}
+	t.Skip("the machine is too busy to use a session without pauses")
+}
+
+func expiryAnonymous(t *testing.T, b backend) {
+	e := b.start(t, func(o *usersession.Options) { o.Lifetime = time.Second })
+	visitor := e.browser()
+	visitor.put("cart", 7)
+	eventually(t, "the anonymous session has ended", func() bool { return visitor.get("cart") == nil })
+}
+
+func touchInterval(t *testing.T, b backend) {
+	e := b.start(t, func(o *usersession.Options) { o.TouchInterval = 300 * time.Millisecond })
+	laptop := e.browser()
+	start := time.Now()
+	laptop.login("alice")
+	seen := func() time.Time { return e.list("alice")[0].LastSeenAt }
+	login := seen()
+	laptop.wantUser("alice")
+	laptop.put("cart", 1)
+	if got := seen(); !got.Equal(login) && time.Since(start) < 300*time.Millisecond {
+		t.Errorf("touched after %v", got.Sub(login))
+	}
+	eventually(t, "the touch", func() bool {
+		laptop.wantUser("alice")
+		return seen().After(login)
+	})
+	if d := seen().Sub(login); d < 290*time.Millisecond {
+		t.Errorf("touched after %v, want at least the interval", d)
+	}
+}
+
+func touchFailing(t *testing.T, b backend) {
+	var failed counter
+	e := b.startFaulty(t, func(o *usersession.Options) {
+		o.TouchInterval = time.Millisecond
+		o.OnEvent = failed.count(usersession.EventTouchFailed)
+	})
+	if e.verified() {
+		t.Skip("this Store is not touched")
+	}
+	laptop := e.browser()
+	laptop.login("alice")
+	e.faults.fail("Touch")
+	eventually(t, "a failed touch", func() bool {
+		laptop.wantUser("alice")
+		return failed.value() > 0
+	})
+	laptop.do(func(ctx context.Context) { e.m.Put(ctx, "cart", 1) })
+	laptop.wantUser("alice")
+}

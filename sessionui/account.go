@@ -1,0 +1,283 @@
+package sessionui
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession"
+)
+
+// DefaultFreshFor is the default of AccountOptions.FreshFor.
+const DefaultFreshFor = 5 * time.Minute
+
+// InsecureAnyLogin as AccountOptions.FreshFor lets a login of any age end other
+// sessions: whoever finds a browser open can lock the user out elsewhere.
+const InsecureAnyLogin time.Duration = -1
+
+// AccountOptions configure Account. The zero value of every field is its
+// default.
+type AccountOptions struct {
+	// Prefix is the path the handler is mounted under, "/devices" say, if
+	// nothing removes it before. Default: it has been removed.
+	Prefix string
+
+	// FreshFor is how long after a login, or Reauthenticate, the user may end
+	// other sessions without proving again who they are (ASVS 5.0, 7.5.2).
+	// Ending this one is always allowed. Default: 5 minutes. InsecureAnyLogin
+	// turns it off.
+	FreshFor time.Duration
+
+	// ReauthenticateURL is the page of the application where users prove again
+	// who they are, "/reauth" say. It gets a parameter return_to, a path of
+	// this handler: read it with [ReturnTo], call Reauthenticate, and redirect
+	// there. Default: the user is asked to sign out and in again.
+	ReauthenticateURL string
+
+	// SignedOutURL is the path users are sent to after ending this session. It
+	// must not lead on to another origin at once: forms of these pages may lead
+	// to this one only. Default: the account page, where
+	// Options.OnUnauthenticated of the Manager answers.
+	SignedOutURL string
+
+	// IP says how much of addresses is shown. Default: IPFull.
+	IP IPPrivacy
+
+	// Label returns a text in the language of the request, or "" for the
+	// English one. See [DefaultLabels] for the keys.
+	Label func(r *http.Request, key string) string
+
+	// Templates has files that replace templates, or style.css, of the same
+	// name. Default: those that are built in.
+	Templates fs.FS
+
+	// TrustedOrigins are other origins whose pages may send POSTs, such as
+	// "https://app.example.com".
+	TrustedOrigins []string
+
+	// SynchronizerToken asks for a token in each POST as well: csrf_token in a
+	// form, X-CSRF-Token otherwise. The pages have it; in JSON it is csrf_token
+	// of the list.
+	SynchronizerToken bool
+
+	// Logger gets what goes wrong. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// account serves the sessions of the user of the request.
+type account struct {
+	*ui
+	fresh       time.Duration
+	reauth, out string
+}
+
+// Account returns the page on which users see where they are signed in, and sign
+// out: this device first, the others by last seen, then what ended lately. It
+// answers requests without a user as RequireUser does. Nil opts: all defaults.
+func Account(m *usersession.Manager, opts *AccountOptions) (http.Handler, error) {
+	var o AccountOptions
+	if opts != nil {
+		o = *opts
+	}
+	u, err := newUI(m, "account", common{
+		prefix: o.Prefix, ip: o.IP, label: o.Label, templates: o.Templates,
+		trusted: o.TrustedOrigins, sync: o.SynchronizerToken, logger: o.Logger,
+	})
+	a := &account{ui: u, fresh: cmp.Or(o.FreshFor, DefaultFreshFor), reauth: o.ReauthenticateURL, out: o.SignedOutURL}
+	if o.FreshFor < 0 && o.FreshFor != InsecureAnyLogin {
+		err = errors.Join(err, fmt.Errorf("sessionui: FreshFor: is %v; InsecureAnyLogin turns it off", o.FreshFor))
+	}
+	if o.ReauthenticateURL != "" && !isTarget(o.ReauthenticateURL) {
+		err = errors.Join(err, fmt.Errorf("sessionui: ReauthenticateURL: %q is neither a path nor an http URL", o.ReauthenticateURL))
+	}
+	if o.SignedOutURL != "" && !isLocal(o.SignedOutURL) {
+		err = errors.Join(err, fmt.Errorf("sessionui: SignedOutURL: %q is not a path", o.SignedOutURL))
+	}
+	if err != nil {
+		return nil, err
+	}
+	u.admit = a.admitUser
+	u.routes = accountRoutes(a)
+	return u.handler(), nil
+}
+
+func accountRoutes(a *account) []route {
+	return []route{
+		{"GET", "/{$}", false, a.list},
+		{"GET", "/sessions/{id}/revoke", false, a.confirmOne},
+		{"POST", "/sessions/{id}/revoke", false, a.revokeOne},
+		{"GET", "/revoke-others", false, a.confirmOthers},
+		{"POST", "/revoke-others", false, a.revokeOthers},
+	}
+}
+
+// isTarget reports whether an application may name s as a place to go to.
+func isTarget(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil {
+		return false
+	}
+	return isLocal(s) || (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+}
+
+func (a *account) admitUser(c *call) bool {
+	if a.m.UserID(c.r.Context()) != "" {
+		return true
+	}
+	if c.json {
+		c.problem(http.StatusUnauthorized, "error.login")
+		return false
+	}
+	// The application's own answer, which redirects to its login page perhaps.
+	a.m.RequireUser(http.NotFoundHandler()).ServeHTTP(c.w, c.outer())
+	return false
+}
+
+// accountPage is what account.html is given.
+type accountPage struct {
+	*call
+	This   []sessionView // the session of the request; none for an instant of a login
+	Others []sessionView
+	Ended  []sessionView
+	Fresh  bool // the buttons act; otherwise they lead to the login first
+}
+
+// accountJSON is the list.
+type accountJSON struct {
+	Sessions []sessionJSON `json:"sessions"`
+	Ended    []sessionJSON `json:"ended"`
+	Fresh    bool          `json:"fresh"`
+	CSRF     string        `json:"csrf_token,omitempty"`
+}
+
+func (a *account) list(c *call) {
+	ctx, uid := c.r.Context(), a.m.UserID(c.r.Context())
+	live, err := a.m.ListSessions(ctx, uid)
+	if err != nil {
+		c.unavailable(err)
+		return
+	}
+	ended, err := a.recent(ctx, uid)
+	if err != nil {
+		c.unavailable(err)
+		return
+	}
+	slices.SortStableFunc(live, func(x, y usersession.UserSession) int {
+		switch {
+		case x.Current:
+			return -1
+		case y.Current:
+			return 1
+		}
+		return 0
+	})
+	fresh := len(live) > 0 && live[0].Current && a.isFresh(c, live[0])
+	if c.json {
+		j := accountJSON{Sessions: []sessionJSON{}, Ended: []sessionJSON{}, Fresh: fresh, CSRF: c.CSRF()}
+		for _, s := range live {
+			j.Sessions = append(j.Sessions, a.own(c.viewJSON(s)))
+		}
+		for _, s := range ended {
+			j.Ended = append(j.Ended, a.own(c.viewJSON(s)))
+		}
+		c.answer(http.StatusOK, j)
+		return
+	}
+	page := accountPage{call: c, Fresh: fresh}
+	for _, s := range live {
+		if s.Current {
+			page.This = append(page.This, c.view(s))
+		} else {
+			page.Others = append(page.Others, c.view(s))
+		}
+	}
+	for _, s := range ended {
+		v := c.view(s)
+		v.Reason = c.reason(s)
+		page.Ended = append(page.Ended, v)
+	}
+	a.message(c, live, ended)
+	c.render(http.StatusOK, "account.html", page)
+}
+
+// message says what the POST before this page did. Only what is true is said, so
+// that a link cannot make the page say anything.
+func (a *account) message(c *call, live, ended []usersession.UserSession) {
+	switch done := c.r.URL.Query().Get("done"); done {
+	case "":
+	case "pending":
+		c.Warning = c.T("account.done.pending")
+	case "others":
+		if len(live) == 1 && live[0].Current {
+			c.Message = c.T("account.done.others")
+		}
+	default:
+		for _, s := range ended {
+			if s.ID == done {
+				c.Message = c.T("account.done.one", "device", c.device(s))
+			}
+		}
+	}
+}
+
+// own leaves out of a session what is not for its user.
+func (a *account) own(j sessionJSON) sessionJSON {
+	if j.EndedBy != "" {
+		if by := j.EndedBy; by == j.UserID {
+			j.EndedBy = "you"
+		} else {
+			j.EndedBy = "other"
+			if _, known := labels["reason."+j.Reason]; !known {
+				j.Reason = usersession.ReasonRevoked
+			}
+		}
+	}
+	j.UserID, j.Meta = "", nil
+	return j
+}
+
+// reason says to its user why a session ended. What others wrote for the log
+// stays there.
+func (c *call) reason(s usersession.UserSession) string {
+	byOther := s.EndedBy != "" && s.EndedBy != s.UserID
+	switch _, known := labels["reason."+s.Reason]; {
+	case byOther && (s.Reason == usersession.ReasonRevoked || !known):
+		return c.T("reason.other")
+	case known:
+		return c.T("reason." + s.Reason)
+	}
+	return clean(s.Reason, 200)
+}
+
+const (
+	recentShown = 10
+	recentRead  = 2000 // rows read to find them: they come in the order of IDs
+)
+
+// recent returns the sessions that ended last.
+func (u *ui) recent(ctx context.Context, userID string) ([]usersession.UserSession, error) {
+	var ended []usersession.UserSession
+	n := 0
+	for s, err := range u.m.Sessions(ctx, usersession.Filter{UserIDs: []string{userID}, Ended: true}) {
+		if err != nil {
+			return nil, err
+		}
+		if n++; n > recentRead {
+			break
+		}
+		ended = append(ended, s)
+	}
+	slices.SortStableFunc(ended, func(x, y usersession.UserSession) int { return y.EndedAt.Compare(x.EndedAt) })
+	return ended[:min(len(ended), recentShown)], nil
+}
+
+func (a *account) isFresh(c *call, current usersession.UserSession) bool {
+	return a.fresh == InsecureAnyLogin || c.now.Sub(current.AuthenticatedAt) <= a.fresh
+}

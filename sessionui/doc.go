@@ -1,0 +1,43 @@
+// Package sessionui is the pages people look at: "your devices" for a user, and
+// the admin's view of everybody's sessions. Both are an [http.Handler] that works
+// without JavaScript, and the same routes speak JSON:
+//
+//	account, err := sessionui.Account(sessions, &sessionui.AccountOptions{
+//		Prefix:            "/devices",
+//		ReauthenticateURL: "/reauth",
+//	})
+//	mux.Handle("/devices/", account)
+//
+//	admin, err := sessionui.Admin(sessions, &sessionui.AdminOptions{
+//		Prefix:    "/admin/sessions",
+//		Authorize: isAdmin,
+//	})
+//	mux.Handle("/admin/sessions/", admin)
+//
+// A handler can be mounted under any prefix, which is either removed before it
+// (http.StripPrefix) or named in the options. Every link is relative, so that a
+// proxy may add another one. Both load the session themselves, and may be inside
+// the LoadAndSave of the application as well.
+//
+// # Requests that change something
+//
+// No GET changes anything. A POST must prove that it comes from a page of the
+// same origin, by Sec-Fetch-Site: same-origin or by an Origin that matches Host
+// ([http.CrossOriginProtection]); one that says nothing is refused, so a program
+// that uses the JSON API sends Sec-Fetch-Site: same-origin itself. Origin: null
+// is always refused, and so is Sec-Fetch-Site: none.
+//
+// # JSON
+//
+// A client that prefers application/json gets it, and sends forms or JSON
+// objects of the same fields. Errors are application/problem+json (RFC 9457).
+// The routes are described in the OpenAPI document that each handler serves as
+// openapi.json.
+//
+// # Words and looks
+//
+// Every text is a label, see [DefaultLabels]. Every template, and style.css, can
+// be replaced by a file of the same name; the comment at its head says what it is
+// given. The Content-Security-Policy allows no script at all, and styles from
+// the handler only.
+package sessionui

@@ -1,0 +1,198 @@
+package sessionui
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seed-296ca7ab/usersession"
+)
+
+// IPPrivacy says how much of an address is shown.
+type IPPrivacy int
+
+const (
+	// IPFull shows addresses.
+	IPFull IPPrivacy = iota
+	// IPNetwork shows the network only: 24 bits of an IPv4 address, 48 bits of
+	// an IPv6 address.
+	IPNetwork
+	// IPHidden shows nothing.
+	IPHidden
+)
+
+func (p IPPrivacy) show(ip netip.Addr) string {
+	if !ip.IsValid() || p == IPHidden {
+		return ""
+	}
+	if p == IPFull {
+		return ip.String()
+	}
+	bits := 48
+	if ip.Is4() {
+		bits = 24
+	}
+	network, _ := ip.Prefix(bits) // bits fit
+	return network.String()
+}
+
+// sessionView is a session as templates are given it. Its texts are safe to look at:
+// no control, bidirectional or invisible characters, and no great length.
+type sessionView struct {
+	ID        string
+	UserID    string // exact, for links and forms
+	User      string // to be looked at
+	Device    string
+	Phone     bool
+	UserAgent string
+	IP        string
+	Current   bool
+	Created   timeView
+	Proved    timeView
+	Seen      timeView
+	Expires   timeView
+	Ended     timeView
+	EndedBy   string
+	Reason    string
+	Meta      []pair
+}
+
+type pair struct{ Key, Value string }
+
+// timeView is a time in words, and exactly.
+type timeView struct {
+	Words, ISO, Exact string
+}
+
+// view makes a session presentable.
+func (c *call) view(s usersession.UserSession) sessionView {
+	v := sessionView{
+		ID: s.ID, UserID: s.UserID, User: mark(s.UserID, 64), Current: s.Current,
+		Device: c.device(s), UserAgent: clean(s.UserAgent, 300), IP: c.ui.ip.show(s.IP),
+		Created: c.time(s.CreatedAt), Proved: c.time(s.AuthenticatedAt),
+		Seen: c.time(s.LastSeenAt), Expires: c.time(s.ExpiresAt), Ended: c.time(s.EndedAt),
+	}
+	for _, word := range []string{"Mobile", "Android", "iPhone", "iPad"} {
+		v.Phone = v.Phone || strings.Contains(s.UserAgent, word)
+	}
+	if s.Current && s.EndedAt.IsZero() {
+		v.Seen.Words = c.T("time.active")
+	}
+	return v
+}
+
+// device is Device, translated where it says nothing.
+func (c *call) device(s usersession.UserSession) string {
+	d := clean(s.Device(), 60)
+	letters := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) {
+			return r
+		}
+		return -1
+	}, d)
+	if len(letters) < 2 || d == (usersession.UserSession{}).Device() {
+		return c.T("device.unknown")
+	}
+	if name, system, ok := strings.Cut(d, " on "); ok {
+		return c.T("device.on", "browser", name, "system", system)
+	}
+	return d
+}
+
+// time says when t is: in relative words while it is near, as a date otherwise.
+func (c *call) time(t time.Time) timeView {
+	if t.IsZero() {
+		return timeView{}
+	}
+	t = t.UTC()
+	v := timeView{ISO: t.Format(time.RFC3339), Exact: t.Format("2006-01-02 15:04:05 UTC")}
+	d, key := c.now.Sub(t), "time.ago."
+	if d < -30*time.Second {
+		d, key = -d+30*time.Second, "time.in."
+	}
+	switch {
+	case d < time.Minute && key == "time.ago.":
+		v.Words = c.T("time.now")
+	case d < time.Hour:
+		v.Words = c.N(key+"minutes", max(1, int(d/time.Minute)))
+	case d < 24*time.Hour:
+		v.Words = c.N(key+"hours", int(d/time.Hour))
+	case d < 30*24*time.Hour:
+		v.Words = c.N(key+"days", int(d/(24*time.Hour)))
+	default:
+		v.Words = c.T("time.date", "date", t.Format(time.DateOnly))
+	}
+	return v
+}
+
+// clean makes a text that a stranger wrote harmless to look at: what cannot be
+// seen, or changes how other characters are seen, is left out.
+func clean(s string, limit int) string { return tidy(s, limit, "") }
+
+// mark is clean for names, where leaving out would make two of them look like
+// one: what cannot be seen is seen as U+FFFD.
+func mark(s string, limit int) string { return tidy(s, limit, "\uFFFD") }
+
+func tidy(s string, limit int, instead string) string {
+	var b strings.Builder
+	n, marks, space := 0, 0, false
+	for _, r := range s {
+		if unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r) {
+			marks++
+		} else {
+			marks = 0
+		}
+		out := string(r)
+		switch {
+		case instead == "" && unicode.IsSpace(r):
+			space = n > 0
+			continue
+		case r == utf8.RuneError || marks > 2, r != ' ' && !unicode.IsPrint(r):
+			out = instead
+		}
+		if out == "" {
+			continue
+		}
+		if n++; n > limit {
+			b.WriteString("…")
+			break
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteString(out)
+	}
+	return b.String()
+}
+
+// sessionJSON is a session in the JSON of this package: that of
+// usersession.UserSession, but for ip, which is as much as may be shown, and for
+// what an account page leaves out.
+type sessionJSON struct {
+	ID              string            `json:"id"`
+	UserID          string            `json:"user_id,omitempty"`
+	CreatedAt       time.Time         `json:"created_at"`
+	AuthenticatedAt time.Time         `json:"authenticated_at"`
+	LastSeenAt      time.Time         `json:"last_seen_at"`
+	ExpiresAt       time.Time         `json:"expires_at"`
+	IP              string            `json:"ip"`
+	UserAgent       string            `json:"user_agent"`
+	Device          string            `json:"device"`
+	Meta            map[string]string `json:"meta,omitzero"`
+	Current         bool              `json:"current"`
+	EndedAt         time.Time         `json:"ended_at,omitzero"`
+	EndedBy         string            `json:"ended_by,omitempty"`
+	Reason          string            `json:"reason,omitempty"`
+}
+
+func (c *call) viewJSON(s usersession.UserSession) sessionJSON {
+	return sessionJSON{
+		ID: s.ID, UserID: s.UserID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
+		LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt, IP: c.ui.ip.show(s.IP),
+		UserAgent: s.UserAgent, Device: clean(s.Device(), 60), Meta: s.Meta, Current: s.Current,
+		EndedAt: s.EndedAt, EndedBy: s.EndedBy, Reason: s.Reason,
+	}
+}

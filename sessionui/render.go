@@ -1,0 +1,103 @@
+package sessionui
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// pages are the templates, each with the layout and the parts.
+type pages map[string]*template.Template
+
+var pageNames = []string{
+	"account.html", "confirm.html", "problem.html",
+	"admin.html", "session.html", "preview.html", "job.html", "jobs.html",
+}
+
+// readEither reads a file of the application's, or the one that is built in.
+func readEither(over fs.FS, name string) ([]byte, error) {
+	if over != nil {
+		b, err := fs.ReadFile(over, name)
+		if err == nil {
+			return b, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("sessionui: Templates: %w", err)
+		}
+	}
+	return embedded.ReadFile("templates/" + name)
+}
+
+func parsePages(over fs.FS) (pages, error) {
+	var errs []error
+	shared := template.New("")
+	parse := func(t *template.Template, name string) {
+		b, err := readEither(over, name)
+		if err == nil {
+			if _, err = t.New(name).Parse(string(b)); err != nil {
+				err = fmt.Errorf("sessionui: Templates: %w", err)
+			}
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	parse(shared, "layout.html")
+	parse(shared, "parts.html")
+	p := make(pages)
+	for _, name := range pageNames {
+		t, err := shared.Clone()
+		if err != nil {
+			return nil, err
+		}
+		parse(t, name)
+		p[name] = t
+	}
+	return p, errors.Join(errs...)
+}
+
+// DefaultLabels returns a copy of the English labels. A text in braces is
+// replaced: {n} by a number, {device} by a device. Keys that end in .one and
+// .other are for a number that is 1 and for the rest.
+func DefaultLabels() map[string]string { return maps.Clone(labels) }
+
+// T returns a label, with the braces replaced by the values of pairs.
+func (c *call) T(key string, pairs ...any) string {
+	text := ""
+	if c.ui.label != nil {
+		text = c.ui.label(c.outer(), key)
+	}
+	if text == "" {
+		text = labels[key]
+	}
+	if text == "" {
+		return key
+	}
+	if len(pairs) < 2 || !strings.Contains(text, "{") {
+		return text
+	}
+	braces := make([]string, 0, len(pairs))
+	for i := 0; i+1 < len(pairs); i += 2 {
+		braces = append(braces, "{"+fmt.Sprint(pairs[i])+"}", fmt.Sprint(pairs[i+1]))
+	}
+	return strings.NewReplacer(braces...).Replace(text)
+}
+
+// N returns the label for a number.
+func (c *call) N(key string, n int, pairs ...any) string {
+	form := ".other"
+	if n == 1 {
+		form = ".one"
+	}
+	return c.T(key+form, append([]any{"n", strconv.Itoa(n)}, pairs...)...)
+}
+
+// CSS is the way to the style sheet.
+func (c *call) CSS() string { return c.Base + c.ui.cssName }
+
+// With pairs the call with something, for a part that needs both.
+func (c *call) With(v any) []any { return []any{c, v} }
