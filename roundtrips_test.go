@@ -2,8 +2,10 @@ package usersession_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -66,6 +68,7 @@ func (s *countingStore) Delete(ctx context.Context, keys ...string) error {
 // client is a browser of one Manager, without a network.
 type client struct {
 	m      *usersession.Manager
+	user   string
 	cookie *http.Cookie
 }
 
@@ -116,12 +119,12 @@ var roundTrips = []struct {
 	run                     func(t *testing.T, c *client, id string)
 	fused, atomic, verified trips
 }{
-	{"anonymous", nil, inRequest(func(context.Context, *usersession.Manager) error { return nil }),
+	{"anonymous", nil, inRequest(func(context.Context, *client) error { return nil }),
 		trips{0, ""}, trips{0, ""}, trips{0, ""}},
-	{"read", loggedIn, inRequest(func(context.Context, *usersession.Manager) error { return nil }),
+	{"read", loggedIn, inRequest(func(context.Context, *client) error { return nil }),
 		trips{1, ""}, trips{0, "Find"}, trips{1, "Find"}},
-	{"change data", loggedIn, inRequest(func(ctx context.Context, m *usersession.Manager) error {
-		m.Put(ctx, "cart", 1)
+	{"change data", loggedIn, inRequest(func(ctx context.Context, c *client) error {
+		c.m.Put(ctx, "cart", 1)
 		return nil
 	}), trips{2, ""}, trips{0, "Find Update"}, trips{1, "Find Update"}},
 	{"login", nil, inRequest(login), trips{3, ""}, trips{2, "Create"}, trips{2, "Create"}},
@@ -130,46 +133,46 @@ var roundTrips = []struct {
 	}, inRequest(login), trips{5, ""}, trips{2, "Find Create Delete"}, trips{2, "Find Create Delete"}},
 	{"login over a session", loggedIn, inRequest(login),
 		trips{5, ""}, trips{2, "Find Create Delete"}, trips{3, "Find Create Delete"}},
-	{"renewal", loggedIn, inRequest(func(ctx context.Context, m *usersession.Manager) error { return m.RenewToken(ctx) }),
+	{"renewal", loggedIn, inRequest(func(ctx context.Context, c *client) error { return c.m.RenewToken(ctx) }),
 		trips{5, ""}, trips{2, "Find Create Delete"}, trips{3, "Find Create Delete"}},
 	// One more than a renewal: it tells at once that the session has ended.
-	{"reauthentication", loggedIn, inRequest(func(ctx context.Context, m *usersession.Manager) error { return m.Reauthenticate(ctx) }),
+	{"reauthentication", loggedIn, inRequest(func(ctx context.Context, c *client) error { return c.m.Reauthenticate(ctx) }),
 		trips{6, ""}, trips{3, "Find Create Delete"}, trips{4, "Find Create Delete"}},
-	{"logout", loggedIn, inRequest(func(ctx context.Context, m *usersession.Manager) error { return m.Logout(ctx) }),
+	{"logout", loggedIn, inRequest(func(ctx context.Context, c *client) error { return c.m.Logout(ctx) }),
 		trips{3, ""}, trips{1, "Find Delete"}, trips{2, "Find Delete"}},
 	{"revoke one", loggedIn, func(t *testing.T, c *client, id string) {
-		if err := c.m.RevokeSession(t.Context(), "alice", id); err != nil {
+		if err := c.m.RevokeSession(t.Context(), c.user, id); err != nil {
 			t.Error(err)
 		}
 	}, trips{2, ""}, trips{1, "Delete"}, trips{1, "Delete"}},
 	{"revoke all", loggedIn, func(t *testing.T, c *client, id string) {
-		if n, err := c.m.RevokeAllSessions(t.Context(), "alice"); n == 0 || err != nil {
+		if n, err := c.m.RevokeAllSessions(t.Context(), c.user); n == 0 || err != nil {
 			t.Error(n, err)
 		}
 	}, trips{2, ""}, trips{1, "Delete"}, trips{1, "Delete"}},
 	{"revoke others", func(t *testing.T, c *client) {
-		(&client{m: c.m}).login(t, "alice")
-		c.login(t, "alice")
-	}, inRequest(func(ctx context.Context, m *usersession.Manager) error {
-		_, err := m.RevokeOtherSessions(ctx)
+		(&client{m: c.m}).login(t, c.user)
+		c.login(t, c.user)
+	}, inRequest(func(ctx context.Context, c *client) error {
+		_, err := c.m.RevokeOtherSessions(ctx)
 		return err
 	}), trips{6, ""}, trips{4, "Find Delete"}, trips{5, "Find Delete"}},
 	{"list", loggedIn, func(t *testing.T, c *client, id string) {
-		if list, err := c.m.ListSessions(t.Context(), "alice"); len(list) == 0 || err != nil {
+		if list, err := c.m.ListSessions(t.Context(), c.user); len(list) == 0 || err != nil {
 			t.Error(list, err)
 		}
 	}, trips{1, ""}, trips{1, ""}, trips{1, ""}},
 }
 
-func login(ctx context.Context, m *usersession.Manager) error { return m.Login(ctx, "alice") }
+func login(ctx context.Context, c *client) error { return c.m.Login(ctx, c.user) }
 
-func loggedIn(t *testing.T, c *client) { c.login(t, "alice") }
+func loggedIn(t *testing.T, c *client) { c.login(t, c.user) }
 
-func inRequest(fn func(context.Context, *usersession.Manager) error) func(t *testing.T, c *client, id string) {
+func inRequest(fn func(context.Context, *client) error) func(t *testing.T, c *client, id string) {
 	return func(t *testing.T, c *client, _ string) {
 		t.Helper()
 		c.do(t, func(ctx context.Context) {
-			if err := fn(ctx, c.m); err != nil {
+			if err := fn(ctx, c); err != nil {
 				t.Error(err)
 			}
 		})
@@ -203,15 +206,12 @@ func TestRoundTrips(t *testing.T) {
 						t.Run(c.name, func(t *testing.T) {
 							var got trips
 							var calls []sqlspy.Call
-							for range 2 { // the first time prepares the statements
-								if _, err := m.RevokeAllSessions(t.Context(), "alice"); err != nil {
-									t.Fatal(err)
-								}
-								cl := &client{m: m}
+							for pass := range 2 { // the first one prepares the statements
+								cl := &client{m: m, user: fmt.Sprint(c.name, pass)}
 								id := ""
 								if c.prepare != nil {
 									c.prepare(t, cl)
-									if list, err := m.ListSessions(t.Context(), "alice"); err == nil && len(list) > 0 {
+									if list, err := m.ListSessions(t.Context(), cl.user); err == nil && len(list) > 0 {
 										id = list[0].ID
 									}
 								}
@@ -223,6 +223,13 @@ func TestRoundTrips(t *testing.T) {
 							}
 							if want := s.want(c.fused, c.atomic, c.verified); got != want {
 								t.Errorf("%d SQL and %q, want %d and %q: %+v", got.sql, got.store, want.sql, want.store, calls)
+							}
+							// To lib/pq a statement that is not prepared is two trips.
+							inTx := slices.ContainsFunc(calls, func(c sqlspy.Call) bool { return strings.HasPrefix(c.Query, "BEGIN") })
+							for _, c := range calls {
+								if !c.Prepared && !inTx {
+									t.Errorf("not prepared: %s", c.Query)
+								}
 							}
 						})
 					}

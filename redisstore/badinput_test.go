@@ -94,10 +94,10 @@ func TestReplicaIsRefused(t *testing.T) {
 
 	// A primary that becomes a replica is noticed by the first write. From then
 	// on there are no reads either.
-	noError(t, "REPLICAOF NO ONE", client.SlaveOf(t.Context(), "NO", "ONE").Err())
+	noError(t, "REPLICAOF NO ONE", client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 	key := newKey()
 	noError(t, "Create", store.Create(t.Context(), key, []byte("data"), later()))
-	noError(t, "REPLICAOF", client.SlaveOf(t.Context(), "127.0.0.1", primary.port()).Err())
+	noError(t, "REPLICAOF", client.Do(t.Context(), "REPLICAOF", "127.0.0.1", primary.port()).Err())
 	wantError(t, "Delete", store.Delete(t.Context(), key), "READONLY", "is a replica")
 	wantRefused(t, store, "is a replica")
 }

@@ -38,7 +38,7 @@ func TestAdminIsClosed(t *testing.T) {
 }
 
 func TestAdminDenied(t *testing.T) {
-	s := newSite(t, nil, nil, &sessionui.AdminOptions{Denied: http.RedirectHandler("/login", 303)})
+	s := newSite(t, nil, nil, &sessionui.AdminOptions{Denied: http.RedirectHandler("/login", http.StatusSeeOther)})
 	if to := follow(t, s.anonymous().get("/admin/"), "/admin/"); to != "/login" {
 		t.Errorf("sent to %s", to)
 	}

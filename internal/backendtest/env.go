@@ -228,8 +228,8 @@ func (e *env) stored() int {
 	return n
 }
 
-// wantStored fails the test if the Store does not hold that many keys. Where
-// the Store is shared with other tests, nothing can be said.
+// wantStored fails the test if the Store does not hold that many keys. Of one
+// that cannot iterate them nothing can be said.
 func (e *env) wantStored(n int) {
 	e.Helper()
 	if got := e.stored(); got >= 0 && got != n {

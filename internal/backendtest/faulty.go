@@ -26,6 +26,12 @@ type faulty struct {
 	hanging   bool
 }
 
+var (
+	_ usersession.Store         = (*faulty)(nil)
+	_ usersession.AtomicUpdater = (*faulty)(nil)
+	_ usersession.KeyLister     = (*faulty)(nil)
+)
+
 // fail makes methods fail from now on; all of them if none is named.
 func (f *faulty) fail(methods ...string) {
 	f.mu.Lock()

@@ -18,6 +18,7 @@ var loginBehaviours = []behaviour{
 	{"login: another user's data are cleared", loginClears},
 	{"login: the former session of the browser is replaced", loginReplaces},
 	{"login: twice in one request", loginTwice},
+	{"login: then a renewal in the same request", loginRenewal},
 	{"login: a token the client chose is never used", loginFixation},
 	{"login: bad user IDs change nothing", loginBadIDs},
 	{"login: bad options change nothing", loginBadOptions},
@@ -102,6 +103,36 @@ func loginTwice(t *testing.T, b backend) {
 	e.wantSessions("alice", 1)
 	e.wantSessions("bob", 0)
 	e.wantStored(1)
+}
+
+func loginRenewal(t *testing.T, b backend) {
+	for _, how := range renewals {
+		t.Run(how.name, func(t *testing.T) {
+			e := b.start(t)
+			for _, before := range []string{"", "alice", "bob"} {
+				laptop := e.browser()
+				if before != "" {
+					laptop.login(before)
+				}
+				former, first := laptop.token(), ""
+				laptop.put("cart", 7)
+				e.wantOK(laptop.do(func(ctx context.Context) {
+					e.ok(e.m.Login(ctx, "carol"))
+					first = e.m.Token(ctx)
+					e.ok(how.renew(ctx, e.m))
+				}))
+				laptop.wantUser("carol")
+				e.wantDead(first)
+				if former != "" {
+					e.wantDead(former)
+					e.wantSessions(before, 0)
+				}
+				e.wantSessions("carol", 1)
+				e.wantStored(1)
+				laptop.do(func(ctx context.Context) { e.ok(e.m.Logout(ctx)) })
+			}
+		})
+	}
 }
 
 func loginFixation(t *testing.T, b backend) {

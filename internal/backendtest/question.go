@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/seed-296ca7ab/usersession"
 )
 
 var questionBehaviours = []behaviour{
@@ -120,5 +118,3 @@ func (b backend) rowFirst(t *testing.T) {
 		t.Errorf("the Store was asked %d times", asked)
 	}
 }
-
-var _ usersession.Store = (*faulty)(nil)

@@ -13,10 +13,9 @@ import (
 )
 
 // Every order is tried. With -full each of them is tried again with every fault
-// at every step; without, those are that change from one operation to the other
-// at most so often, which is where faults have been found to hide.
-const faultSwitches = 3
-
+// at every step; without, those are that change at most faultSwitches times from
+// an operation to another that is not done, which is where faults have been
+// found to hide.
 var full = flag.Bool("full", false, "try faults in every order, which takes some minutes")
 
 // explorer counts what it has tried.

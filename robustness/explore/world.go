@@ -31,7 +31,6 @@ type world struct {
 	replica *usersession.Manager // serves the operations
 	toucher *usersession.Manager // serves those that are to touch
 	judge   *usersession.Manager // is asked at the end
-	handler http.Handler
 
 	template map[string][]byte // the store at the beginning
 	first    browser           // the session most operations are about

@@ -182,6 +182,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	if e, ok := s.Stmt.(driver.StmtExecContext); ok {
 		return e.ExecContext(ctx, args)
 	}
+	//lint:ignore SA1019 the driver under it may have nothing newer
 	return s.Stmt.Exec(plain(args))
 }
 
@@ -190,6 +191,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	if q, ok := s.Stmt.(driver.StmtQueryContext); ok {
 		return q.QueryContext(ctx, args)
 	}
+	//lint:ignore SA1019 the driver under it may have nothing newer
 	return s.Stmt.Query(plain(args))
 }
 
