@@ -81,18 +81,15 @@ func (a *adapter) CommitCtx(ctx context.Context, token string, data []byte, expi
 	if b == nil {
 		return errors.New("usersession: the Codec of the scs manager was replaced after New")
 	}
-	if expiry.Before(b.deadline) {
-		nb := *b
-		nb.deadline = expiry
-		b = &nb
-	}
+	was := b
+	b = minBinding(b, expiry)
 	if key, ok := m.keyOfHandle(token); ok {
-		return m.commitOther(ctx, key, body, b)
+		return m.commitOther(ctx, key, body, was, b)
 	}
 	key := keyOf(token)
 	r := m.request(ctx)
 	if r == nil {
-		return m.commitByHand(ctx, key, body, b)
+		return m.commitByHand(ctx, key, body, was, b)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,7 +107,7 @@ func (m *Manager) commitRequest(ctx context.Context, r *request, key string, bod
 	case r.staged != nil:
 		return m.commitStaged(ctx, r, key, body, b)
 	case own != nil && own.key == key && own.authenticated() && !b.authenticated():
-		if _, err := m.endKey(ctx, key, ending{ReasonLogout, own.userID}); err != nil {
+		if err := m.endOwn(ctx, own, ending{ReasonLogout, own.userID}); err != nil {
 			return err
 		}
 		r.loaded, r.dead = nil, key
@@ -160,23 +157,40 @@ func minBinding(b *binding, deadline time.Time) *binding {
 
 // commitOther commits the data of a session that Iterate or WithSession opened:
 // an update or nothing.
-func (m *Manager) commitOther(ctx context.Context, key string, body []byte, b *binding) error {
+func (m *Manager) commitOther(ctx context.Context, key string, body []byte, was, b *binding) error {
 	if b.key != key {
-		if _, err := m.endKey(ctx, key, ending{ReasonLogout, explicitActor(ctx)}); err != nil {
+		if err := m.endOther(ctx, key); err != nil {
 			return err
 		}
 		return errCleared
 	}
-	return m.update(ctx, key, body, b, b)
+	return m.update(ctx, key, body, was, b)
+}
+
+// endOther ends a session that Iterate or WithSession opened under a key.
+func (m *Manager) endOther(ctx context.Context, key string) error {
+	by := ending{ReasonLogout, explicitActor(ctx)}
+	if r := m.request(ctx); r != nil {
+		return m.endOwn(ctx, m.loaded(r), by) // by its ID: its token may be another by now
+	}
+	_, found, err := m.store.Find(ctx, key)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return ErrSessionEnded // or it has another key by now, which only its row knows
+	}
+	_, err = m.endKey(ctx, key, by)
+	return err
 }
 
 // commitByHand commits data whose loading this Manager has not seen: somebody
 // called Load and Commit of the embedded scs manager. What the request would
 // know, the index must tell.
-func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, b *binding) error {
+func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, was, b *binding) error {
 	switch {
 	case b.key == key:
-		return m.update(ctx, key, body, b, b)
+		return m.update(ctx, key, body, was, b)
 	case b.authenticated():
 		row, err := m.index.byID(ctx, b.id)
 		switch {
@@ -187,7 +201,7 @@ func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, b *
 		case row.SessionKey == key:
 			nb := *b
 			nb.key = key
-			return m.update(ctx, key, body, &nb, &nb)
+			return m.update(ctx, key, body, was, &nb)
 		case row.EndedAt != 0 || !m.detachedByHand.take(handDetach{ctx.Value(m.scsKey), row.SessionKey}):
 			return m.endedMeanwhile(ctx, b)
 		}
@@ -225,8 +239,7 @@ func (a *adapter) DeleteCtx(ctx context.Context, token string) error {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	if key, ok := m.keyOfHandle(token); ok {
-		_, err := m.endKey(ctx, key, ending{ReasonLogout, explicitActor(ctx)})
-		return err
+		return m.endOther(ctx, key)
 	}
 	if !validToken(token) {
 		return nil

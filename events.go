@@ -42,13 +42,14 @@ type Event struct {
 func (m *Manager) emit(ctx context.Context, e Event) {
 	e.Time = time.Now()
 	e.Count = max(e.Count, 1)
-	if e.Err != nil {
+	// scs may hold the lock of the session: a logger or hook that asked it for a
+	// value would never return.
+	ctx = m.hide(ctx)
+	if e.Err != nil || e.Kind == EventMisplaced {
 		m.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "usersession: "+string(e.Kind), slog.Any("error", e.Err), slog.Int("count", e.Count))
 	}
 	if m.opts.OnEvent != nil {
-		// scs may hold the lock of the session: asking it for a value would
-		// never return.
-		m.opts.OnEvent(m.hide(ctx), e)
+		m.opts.OnEvent(ctx, e)
 	}
 }
 

@@ -201,6 +201,21 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager) {
 		}
 		return m.SessionManager.RenewToken(ctx)
 	})
+	var token string
+	in(func(ctx context.Context) error {
+		if err := m.Login(ctx, "user1"); err != nil {
+			return err
+		}
+		err := m.Reauthenticate(ctx, usersession.WithMethod("password"))
+		token = m.Token(ctx)
+		return err
+	})
+	byHand, err := m.SessionManager.Load(ctx, token)
+	ok(err)
+	ok(m.SessionManager.Clear(byHand))
+	if _, _, err := m.SessionManager.Commit(byHand); !errors.Is(err, usersession.ErrSessionEnded) {
+		t.Error(err)
+	}
 	id := c.login(t, "user1") // over a session
 	ok(m.WithSession(ctx, "user1", id, func(context.Context) error { return nil }))
 	in(func(ctx context.Context) error { m.SetDeadline(ctx, time.Now().Add(time.Hour)); return nil })
@@ -218,7 +233,7 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager) {
 	}
 	c.login(t, "user1")
 	in(m.Logout)
-	_, err := m.RevokeAllSessions(ctx, "user2")
+	_, err = m.RevokeAllSessions(ctx, "user2")
 	ok(err)
 	list, err := m.ListSessions(ctx, "user3")
 	if len(list) != 5 || err != nil {

@@ -8,7 +8,8 @@ import (
 
 // Filter selects sessions across users. All fields that are set must match.
 type Filter struct {
-	// UserIDs selects the sessions of these users.
+	// UserIDs selects the sessions of these users. Nil: it does not matter
+	// whose they are. A list that is empty but not nil is an error.
 	UserIDs []string
 	// CreatedBefore and CreatedAfter compare the time of the login. The bounds
 	// themselves do not match.
@@ -45,7 +46,7 @@ func (f Filter) selective() bool {
 // matches decides what is decided here and not in SQL, so that networks, case
 // and metadata mean the same on every database.
 func (f Filter) matches(s UserSession) bool {
-	if f.IP.IsValid() && !(s.IP.IsValid() && f.IP.Masked().Contains(s.IP)) {
+	if f.IP.IsValid() && !(s.IP.IsValid() && unmapped(f.IP).Contains(s.IP)) {
 		return false
 	}
 	if f.UserAgent != "" && !strings.Contains(strings.ToLower(s.UserAgent), strings.ToLower(f.UserAgent)) {
@@ -57,4 +58,12 @@ func (f Filter) matches(s UserSession) bool {
 		}
 	}
 	return true
+}
+
+// unmapped returns an IPv4 prefix in the form in which addresses are kept.
+func unmapped(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
 }

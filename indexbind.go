@@ -92,10 +92,12 @@ SET expires_at = @after(?), last_seen_at = @now
 WHERE id = ? AND session_key = ? AND ended_at IS NULL AND expires_at > @now`
 
 // confirmReplacingSQL gives the new session its real deadline and ends the one
-// it replaces, or does neither.
+// it replaces. If the new one is not live any more, neither happens; only one
+// that ends in this very moment may take the former one along.
 const confirmReplacingSQL = `
 UPDATE @index
 SET expires_at = CASE WHEN id = ? THEN @after(?) ELSE expires_at END,
+	last_seen_at = CASE WHEN id = ? THEN @now ELSE last_seen_at END,
 	ended_at = CASE WHEN id = ? THEN NULL ELSE @now END,
 	ended_by = CASE WHEN id = ? THEN ended_by ELSE ? END,
 	reason = CASE WHEN id = ? THEN reason ELSE ? END,
@@ -127,7 +129,7 @@ func (x *userIndex) confirm(ctx context.Context, id, key string, lifetime time.D
 		return ok && err == nil, rows, err
 	}
 	err := x.query(ctx, nil, &rows, confirmReplacingSQL,
-		id, lifetime.Microseconds(), id, id, by.actor, id, by.reason, id,
+		id, lifetime.Microseconds(), id, id, id, by.actor, id, by.reason, id,
 		id, key, replaces, id)
 	if err != nil {
 		return false, nil, err
@@ -183,6 +185,7 @@ func (x *userIndex) renewTakeOver(ctx context.Context, id, from, abandoned, to s
 const renewSwapSQL = `
 UPDATE @index
 SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
+	meta = CASE WHEN ? = '' THEN meta ELSE ? END,
 	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?
 WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL AND reason = ?`
 
@@ -194,18 +197,23 @@ func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime
 	if how.authenticated {
 		flag = 1
 	}
-	n, err := x.exec(ctx, nil, renewSwapSQL, flag, lifetime.Microseconds(), to, from, id, from, bindingMark+to, how.reason())
+	meta := how.meta
+	if meta == "" {
+		meta = "{}" // valid in a column of JSON, and not used
+	}
+	n, err := x.exec(ctx, nil, renewSwapSQL, flag, how.meta, meta, lifetime.Microseconds(), to, from, id, from, bindingMark+to, how.reason())
 	return n == 1, err
 }
 
 const renewBackSQL = `
 UPDATE @index
-SET expires_at = @after(?), session_key = ?, other_key = ?
+SET expires_at = @after(?), authenticated_at = @at(?), session_key = ?, other_key = ?
 WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL`
 
-// renewBack undoes renewSwap: from is the new key, to the old one.
-func (x *userIndex) renewBack(ctx context.Context, id, from, to string, lifetime time.Duration) error {
-	_, err := x.exec(ctx, nil, renewBackSQL, lifetime.Microseconds(), to, from, id, from, to)
+// renewBack undoes renewSwap of a session to key, but for its metadata.
+func (x *userIndex) renewBack(ctx context.Context, from *binding, key string) error {
+	_, err := x.exec(ctx, nil, renewBackSQL,
+		time.Until(from.deadline).Microseconds(), from.authenticatedAt.UnixMicro(), from.key, key, from.id, key, from.key)
 	return err
 }
 

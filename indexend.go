@@ -133,7 +133,7 @@ func (x *userIndex) endIDs(ctx context.Context, q querier, ids []string, by endi
 		marks = append(marks, ',', '?')
 	}
 	if q == nil && x.d.name != MariaDB {
-		q = x.db // lists have all lengths: not worth a kept statement
+		q = unkept{x.db} // lists have all lengths: not worth a kept statement
 	}
 	return x.end(ctx, q, by, "id IN ("+string(marks[1:])+")", args...)
 }

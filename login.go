@@ -345,6 +345,12 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if o.persist != persistDefault {
 		nb.persist = o.persist
 	}
+	if s, _ := r.former(); s != nil && s.login && meta != "" {
+		// The row is that of the login, which will not be renewed but committed.
+		if err := m.index.setMeta(wctx, b.id, meta); err != nil {
+			return m.wrap("Reauthenticate", err)
+		}
+	}
 	return m.stageRenewal(ctx, r, &nb, true, meta)
 }
 

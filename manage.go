@@ -85,7 +85,7 @@ func (e *opError) Unwrap() error { return e.err }
 // touch, and does not count as use of the session: nothing is extended. The last
 // writer wins, as between two requests of one session. It returns
 // ErrSessionNotFound for unknown and foreign IDs, and ErrSessionEnded if the
-// session ended before the data were saved. Login, Reauthenticate and RenewToken
+// session ended, or its token was renewed, before the data were saved. Login, Reauthenticate and RenewToken
 // return ErrOtherSession inside fn.
 func (m *Manager) WithSession(ctx context.Context, userID, id string, fn func(ctx context.Context) error) error {
 	row, err := m.row(ctx, userID, id)
@@ -95,6 +95,9 @@ func (m *Manager) WithSession(ctx context.Context, userID, id string, fn func(ct
 	handle := m.handle(row.SessionKey)
 	r := &request{other: true}
 	inner := context.WithValue(m.hide(ctx), requestKey{m}, r)
+	if explicitActor(ctx) == "" { // it is not the session's user who acts
+		inner = WithActor(inner, m.UserID(ctx))
+	}
 	inner, err = m.SessionManager.Load(context.WithValue(inner, handleKey{m}, handle), handle)
 	switch {
 	case err != nil:
@@ -323,7 +326,8 @@ func (m *Manager) revokePage(ctx context.Context, f Filter, where, after string,
 // the database of the index: "new password, and the other devices out, or
 // neither". The sessions end when tx commits. Call finish after the commit: it
 // deletes their data from the Store and returns ErrRevocationPending if it
-// cannot. If finish is never called, the janitor does it; after a roll back it
+// cannot. Until then a Store that is not verified on every request may still
+// serve them. If finish is never called, the janitor does it; after a roll back it
 // does nothing. tx may fail with a deadlock as any transaction may; nothing is
 // retried inside it.
 func (m *Manager) RevokeMatchingTx(ctx context.Context, tx *sqlx.Tx, f Filter) (finish func(context.Context) error, err error) {

@@ -29,7 +29,7 @@ import (
 func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !m.intact() {
-			m.opts.Logger.ErrorContext(r.Context(), "usersession: Store, Codec or IdleTimeout of the scs manager was changed after New")
+			m.opts.Logger.ErrorContext(r.Context(), "usersession: Store, Codec, IdleTimeout or HashTokenInStore of the scs manager was changed after New")
 			http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 			return
 		}
@@ -159,12 +159,15 @@ var errRefused = errors.New("usersession: the response was replaced, because the
 func (w *responseWriter) commit() bool {
 	w.once.Do(func() {
 		w.state.do(func() { w.state.started = true })
-		w.err = errRefused // stands if a Store panics and the handler recovers
-		if w.err = w.m.commitResponse(w); w.err != nil {
-			s, _ := w.state.unstage()
-			w.m.abort(w.r.Context(), s)
-			w.refuse()
-		}
+		w.err = errRefused // stands if a Store panics, and somebody recovers
+		defer func() {
+			if w.err != nil {
+				s, _ := w.state.unstage()
+				w.m.abort(w.r.Context(), s)
+				w.refuse()
+			}
+		}()
+		w.err = w.m.commitResponse(w)
 	})
 	return w.err == nil
 }
@@ -195,6 +198,11 @@ func (w *responseWriter) refuse() {
 	clear(h)
 	maps.Copy(h, w.before)
 	h.Set("Cache-Control", "no-store")
+	loggedOut := false
+	w.state.do(func() { loggedOut = w.state.cleared })
+	if loggedOut {
+		w.m.writeCookie(w.r.Context(), h, "", time.Time{}, nil)
+	}
 	if errors.Is(w.err, ErrSessionEnded) {
 		w.m.forget(w.r.Context(), w.state) // nobody is logged in any more
 		answer(w.ResponseWriter, http.StatusUnauthorized, func(rw http.ResponseWriter) { w.m.unauthenticated(rw, w.r) })
@@ -285,8 +293,7 @@ func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
 	}
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	_, err := m.endKey(ctx, from.key, ending{ReasonLogout, from.userID})
-	return err
+	return m.endOwn(ctx, from, ending{ReasonLogout, s.by.actor})
 }
 
 // nothingToKeep reports whether a commit would make a session with nothing in

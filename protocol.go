@@ -91,7 +91,7 @@ func (m *Manager) discard(ctx context.Context, keys ...string) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	if err := m.store.Delete(ctx, keys...); err != nil {
-		m.opts.Logger.WarnContext(ctx, "usersession: an ended session could not be deleted from the store yet", "error", err)
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: an ended session could not be deleted from the store yet", "error", err)
 	}
 }
 
@@ -158,7 +158,7 @@ func (m *Manager) create(ctx context.Context, key string, body []byte, b *bindin
 func (m *Manager) update(ctx context.Context, key string, body []byte, was, now *binding) error {
 	if !now.deadline.After(time.Now()) {
 		// The program moved the deadline into the past: that ends a session.
-		if _, err := m.endKey(ctx, key, ending{ReasonExpired, was.userID}); err != nil {
+		if err := m.endOwn(ctx, was, ending{ReasonExpired, was.userID}); err != nil {
 			return err
 		}
 		return ErrSessionEnded
@@ -222,8 +222,9 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []endedRow, by ending) (
 
 // renewal says what kind of renewal it is.
 type renewal struct {
-	authenticated bool // the user has proved again who they are
-	detached      bool // the caller deleted the old key through scs before
+	authenticated bool   // the user has proved again who they are
+	detached      bool   // the caller deleted the old key through scs before
+	meta          string // the new metadata; "": as they are
 }
 
 // reason returns what the row says of the session meanwhile.
@@ -266,7 +267,7 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 	if err != nil {
 		// Perhaps it was done and only the answer is lost. The browser keeps
 		// the old token, so the row has to keep it too.
-		m.index.renewBack(ctx, nb.id, key, from.key, time.Until(from.deadline))
+		m.renewBack(ctx, from, key)
 		m.discard(ctx, key)
 		return nil, err
 	}
@@ -277,11 +278,21 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 	if err := m.store.Delete(ctx, from.key); err != nil && !m.verified() {
 		// The row does not speak on every request. A token from before the renewal must not stay good, so there is no
 		// renewal: the browser keeps the one it has.
-		m.index.renewBack(ctx, nb.id, key, from.key, time.Until(from.deadline))
+		m.renewBack(ctx, from, key)
 		m.discard(ctx, key)
 		return nil, err
 	}
 	return &nb, nil
+}
+
+// renewBack gives the row its old key back. The time of what failed may be used
+// up, so it has its own.
+func (m *Manager) renewBack(ctx context.Context, from *binding, key string) {
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	if err := m.index.renewBack(ctx, from, key); err != nil {
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a renewal that failed could not be undone; the session ends at its next touch", "error", err)
+	}
 }
 
 // takeOver begins a renewal of a session that another one has begun to renew. Of
@@ -339,12 +350,7 @@ func (m *Manager) commitStaged(ctx context.Context, r *request, key string, body
 		return m.commitCleared(ctx, r, s, key, body, b)
 	}
 	if !s.login {
-		if s.meta != "" {
-			if err := m.index.setMeta(ctx, s.binding.id, s.meta); err != nil {
-				return err
-			}
-		}
-		nb, err := m.renew(ctx, s.from, key, body, minBinding(s.binding, b.deadline), renewal{s.authenticated, s.detached})
+		nb, err := m.renew(ctx, s.from, key, body, minBinding(s.binding, b.deadline), renewal{s.authenticated, s.detached, s.meta})
 		if err != nil {
 			return err
 		}
@@ -376,10 +382,8 @@ func (m *Manager) commitStaged(ctx context.Context, r *request, key string, body
 // former session ends, and what was put since is a new anonymous session's.
 func (m *Manager) commitCleared(ctx context.Context, r *request, s *staged, key string, body []byte, b *binding) error {
 	m.abort(ctx, s)
-	if s.from != nil {
-		if _, err := m.endKey(ctx, s.from.key, ending{ReasonLogout, s.from.userID}); err != nil {
-			return err
-		}
+	if err := m.endOwn(ctx, s.from, ending{ReasonLogout, s.by.actor}); err != nil {
+		return err
 	}
 	nb := m.anonymous(key, b.deadline)
 	if err := m.create(ctx, key, body, nb); err != nil {
@@ -409,6 +413,9 @@ func (m *Manager) commitLogin(ctx context.Context, s *staged, nb *binding, body 
 	}
 	by := ending{ReasonReplaced, s.by.actor}
 	ok, ended, err := m.index.confirm(ctx, nb.id, nb.key, time.Until(nb.deadline), replaces, by)
+	// The row of the former session has ended, so its data go, whatever became
+	// of the login. If they cannot, the row says so, and it is reported.
+	m.deleteEnded(ctx, ended, by)
 	if err != nil || !ok {
 		m.discard(ctx, nb.key)
 		if err == nil {
@@ -416,11 +423,7 @@ func (m *Manager) commitLogin(ctx context.Context, s *staged, nb *binding, body 
 		}
 		return err
 	}
-	if len(ended) > 0 {
-		// The login stands; that the former session's data are still to be
-		// deleted is noted in its row and reported.
-		m.deleteEnded(ctx, ended, by)
-	} else if s.from != nil {
+	if len(ended) == 0 && s.from != nil {
 		m.discard(ctx, s.from.key)
 	}
 	return nil
@@ -435,6 +438,6 @@ func (m *Manager) abort(ctx context.Context, s *staged) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	if _, err := m.index.endID(ctx, s.binding.id, ending{ReasonAborted, s.by.actor}); err != nil {
-		m.opts.Logger.WarnContext(ctx, "usersession: a login that was given up could not be ended yet", "error", err)
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a login that was given up could not be ended yet", "error", err)
 	}
 }

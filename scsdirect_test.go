@@ -859,11 +859,11 @@ func TestHandlesAreWorthlessOutside(t *testing.T) {
 	id := mwIDs(t, m, "victim")[0]
 	var handles []string
 	m.Iterate(t.Context(), func(ctx context.Context) error {
-		handles = append(handles, m.Token(ctx))
+		handles = append(handles, m.SessionManager.Token(ctx))
 		return nil
 	})
 	m.WithSession(t.Context(), "victim", id, func(ctx context.Context) error {
-		handles = append(handles, m.Token(ctx))
+		handles = append(handles, m.SessionManager.Token(ctx))
 		return nil
 	})
 	if len(handles) != 2 {

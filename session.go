@@ -15,7 +15,8 @@ import (
 // New and safe for concurrent use.
 //
 // Every method of scs.SessionManager for session data is there: Put, Get, Pop
-// and the rest. Its Store, Codec and IdleTimeout must not be changed after New.
+// and the rest. One differs: Clear of a session that is logged in ends it, for
+// its values were what said whose it is. Its Store, Codec and IdleTimeout must not be changed after New.
 type Manager struct {
 	*scs.SessionManager
 
@@ -225,6 +226,16 @@ func (m *Manager) Current(ctx context.Context) (UserSession, error) {
 	return row.session(m.opts.IdleTimeout, b.id), nil
 }
 
+// Token is Token of scs; "" inside Iterate and WithSession, where the token is
+// not known.
+func (m *Manager) Token(ctx context.Context) string {
+	token := m.SessionManager.Token(ctx)
+	if _, ok := m.keyOfHandle(token); ok {
+		return ""
+	}
+	return token
+}
+
 // Keys returns the keys of the session data, sorted. It is Keys of scs without
 // what this package keeps there.
 func (m *Manager) Keys(ctx context.Context) []string {
@@ -302,6 +313,7 @@ func (m *Manager) forget(ctx context.Context, r *request) {
 	r.do(func() {
 		r.keep, r.cleared, r.renewing = false, true, notRenewing
 		r.loaded, r.detached, r.staged = nil, nil, nil
+		r.gone, r.dead = false, ""
 	})
 }
 

@@ -21,6 +21,9 @@ type querier interface {
 	sqlx.QueryerContext
 }
 
+// unkept is the pool for queries that are not worth a kept statement.
+type unkept struct{ *sqlx.DB }
+
 // conn runs the queries of one database: macros expanded once, statements
 // prepared once, conflicts retried.
 type conn struct {
@@ -97,6 +100,9 @@ func (c *conn) query(ctx context.Context, x querier, dest any, q string, args ..
 
 func (c *conn) run(ctx context.Context, x querier, q string, fn func(context.Context, *sqlx.Stmt, querier, string) error) error {
 	q = c.expand(q)
+	if pool, ok := x.(unkept); ok {
+		return c.explain(retry(ctx, func() error { return fn(ctx, nil, pool, q) }))
+	}
 	if x != nil { // inside a transaction: whoever opened it retries
 		return c.explain(fn(ctx, nil, x, q))
 	}

@@ -65,6 +65,11 @@ func NewSQLStore(db *sqlx.DB, opts *SQLStoreOptions) (*SQLStore, error) {
 			errs = append(errs, err)
 		}
 	}
+	switch o.Dialect {
+	case "", Postgres, SQLite, MariaDB:
+	default:
+		errs = append(errs, fmt.Errorf("usersession: SQLStoreOptions.Dialect: is %q, which is none of postgres, sqlite, mariadb", o.Dialect))
+	}
 	if o.Schema != "" && o.Dialect == SQLite {
 		errs = append(errs, errors.New("usersession: SQLStoreOptions.Schema: SQLite has no schemas"))
 	}

@@ -16,6 +16,9 @@ import (
 // method honours ctx: with a cancelled ctx it returns an error, and it returns
 // no later than its backend allows once ctx has ended.
 //
+// The context of a commit must not be asked for its session: scs holds the lock
+// of it meanwhile.
+//
 // An error means that the outcome is unknown; "there is no such key" is never
 // an error. The contract is checked by the package storetest.
 type Store interface {

@@ -26,9 +26,7 @@ func (l *touchLog) due(key string) bool {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.turned) >= l.interval {
-		l.prev, l.cur, l.turned = l.cur, make(map[string]time.Time), now
-	}
+	l.turn(now)
 	at, ok := l.cur[key]
 	if !ok {
 		at, ok = l.prev[key]
@@ -44,7 +42,16 @@ func (l *touchLog) due(key string) bool {
 func (l *touchLog) note(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cur[key] = time.Now()
+	now := time.Now()
+	l.turn(now)
+	l.cur[key] = now
+}
+
+// turn begins a new generation when it is time.
+func (l *touchLog) turn(now time.Time) {
+	if now.Sub(l.turned) >= l.interval {
+		l.prev, l.cur, l.turned = l.cur, make(map[string]time.Time), now
+	}
 }
 
 // failed makes a key due again after an eighth of the interval: soon enough to

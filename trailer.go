@@ -31,6 +31,12 @@ type binding struct {
 // authenticated reports whether b is a binding to a user.
 func (b *binding) authenticated() bool { return b != nil && b.userID != "" }
 
+// String keeps keys and user IDs out of what a program prints.
+func (b *binding) String() string { return "session" }
+
+// GoString does the same for %#v.
+func (b *binding) GoString() string { return "session" }
+
 // persistence is what WithPersistentCookie asked for.
 type persistence byte
 

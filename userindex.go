@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -182,6 +183,13 @@ const pageSize = 500
 
 // where writes what a Filter decides in SQL. The rest is Filter.matches.
 func (x *userIndex) where(f Filter, exceptID string) (string, []any, error) {
+	if f.UserIDs != nil && len(f.UserIDs) == 0 {
+		// A list that came out empty means nobody, and never everybody.
+		return "", nil, errors.New("usersession: Filter.UserIDs: the list is empty")
+	}
+	if f.IP != (netip.Prefix{}) && !f.IP.IsValid() {
+		return "", nil, errors.New("usersession: Filter.IP: is not a valid prefix")
+	}
 	var conds []string
 	var args []any
 	add := func(cond string, arg ...any) {
@@ -224,7 +232,7 @@ func (x *userIndex) page(ctx context.Context, q querier, where, state, after str
 	var rows []indexRow
 	text := "SELECT" + rowColumns + "\nFROM @index\nWHERE " + where + " AND " + state + " AND id > ?\nORDER BY id\nLIMIT " + strconv.Itoa(pageSize)
 	if q == nil {
-		q = x.db
+		q = unkept{x.db} // filters have all forms: not worth a kept statement
 	}
 	err := x.query(ctx, q, &rows, text, append(args[:len(args):len(args)], after)...)
 	return rows, err
