@@ -112,7 +112,9 @@ func migrateHalf(t *testing.T, b backend) {
 		t.Run(name, func(t *testing.T) {
 			db := b.open(t)
 			if name == "no index" && db.DriverName() == "mysql" {
-				t.Skip("one statement makes a table with its indexes")
+				// One statement makes a table with its indexes there, so an
+				// interrupted migration cannot have left one out.
+				name, breakIt = "no index table", "DROP TABLE user_sessions"
 			}
 			if err := newManager(t, db).Migrate(t.Context()); err != nil {
 				t.Fatal(err)
