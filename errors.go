@@ -39,8 +39,8 @@ var (
 	ErrSessionEnded = errors.New("usersession: session has ended")
 
 	// ErrResponseStarted is returned by Login, Reauthenticate and RenewToken
-	// when the response has begun, so that no cookie can be sent. Nothing has
-	// been done.
+	// when the response has begun, so that no cookie can be sent. The
+	// browser's session is what it was.
 	ErrResponseStarted = errors.New("usersession: response already started")
 
 	// ErrRevocationPending is returned by Logout and by every Revoke method

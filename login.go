@@ -43,18 +43,21 @@ func WithMethod(method string) LoginOption {
 	return WithMeta(map[string]string{MetaMethod: method})
 }
 
-// WithIP notes the client's address where Options.ClientIP cannot tell it.
+// WithIP notes another address of the client than that of Options.ClientIP.
+// Reauthenticate ignores it.
 func WithIP(ip netip.Addr) LoginOption {
 	return func(o *loginOptions) { o.ip = &ip }
 }
 
-// WithUserAgent notes the client's User-Agent where there is no request.
+// WithUserAgent notes another User-Agent than that of the request, cut to 512
+// bytes. Reauthenticate ignores it.
 func WithUserAgent(userAgent string) LoginOption {
 	return func(o *loginOptions) { o.userAgent = &userAgent }
 }
 
 // WithLifetime gives this one session another lifetime than Options.Lifetime,
-// for "remember me". The idle timeout still counts.
+// for "remember me". The idle timeout still counts. At least 1 second; less is an
+// error of the login.
 func WithLifetime(d time.Duration) LoginOption {
 	return func(o *loginOptions) { o.lifetime = &d }
 }

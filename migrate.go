@@ -91,8 +91,8 @@ func (m *Manager) usersReference() string {
 
 // Migrate creates the tables that are missing: the index, and that of the Store
 // if it has one and can make it. It is idempotent, finishes what an interrupted
-// run began, and may run in any number of replicas at once. It never changes a
-// table that is there; if one lacks a column, the error names it.
+// run began, and may run in any number of replicas at once. It never changes the
+// columns of a table that is there; if one is missing, the error names it.
 func (m *Manager) Migrate(ctx context.Context) error {
 	list, err := m.index.d.migrations(m.usersReference())
 	if err != nil {

@@ -74,16 +74,21 @@ type Options struct {
 	Store Store
 
 	// SCS is the scs manager to build on: its Cookie, Codec and ErrorFunc
-	// settings count, and its Lifetime and IdleTimeout unless this struct sets
-	// them. It must come from scs.New and must not be shared between Managers.
+	// settings count, and so do its Lifetime and IdleTimeout; naming another
+	// one here as well is an error (the 24 hours of scs.New do not count as
+	// named). New takes it over: it sets Store, Codec, Lifetime, IdleTimeout
+	// and HashTokenInStore. It must come from scs.New and must not be shared
+	// between Managers.
 	// Its Store is not used: pass it as Store with scsstore.Wrap and leave the
 	// field of SCS as scs.New made it, or nil. Nil: a new one whose cookie is
 	// __Host-session, Secure, HttpOnly, SameSite=Lax, not persistent.
 	SCS *scs.SessionManager
 
 	// IdleTimeout ends a session that is not used for so long (ASVS 5.0,
-	// 7.3.1). Default: that of SCS if it has one, else 1 hour. NoIdleTimeout
-	// turns it off.
+	// 7.3.1). Default: that of SCS if it has one, else 1 hour, or Lifetime if
+	// that is shorter. NoIdleTimeout turns it off. At least 10 milliseconds.
+	// Anonymous sessions in a Store without atomic updates end by Lifetime
+	// only.
 	IdleTimeout time.Duration
 
 	// Lifetime ends a session so long after its login, however busy it is
@@ -97,7 +102,8 @@ type Options struct {
 	// shorter.
 	TouchInterval time.Duration
 
-	// MaxSessions limits the live sessions of one user. 0: no limit.
+	// MaxSessions limits the live sessions of one user, at each Login. 0: no
+	// limit.
 	MaxSessions int
 
 	// OnLimit says what happens at MaxSessions. Default: EvictOldest.
@@ -146,12 +152,14 @@ type Options struct {
 	// poolers that cannot hold them.
 	NoPreparedStatements bool
 
-	// ReadTimeout bounds what one request may wait for loading its session.
-	// Default: 2 seconds.
+	// ReadTimeout bounds what one request may wait for loading its session,
+	// and ListSessions, Session and Current. Default: 2 seconds.
 	ReadTimeout time.Duration
 
 	// WriteTimeout bounds logins, commits and revocations, which do not end
-	// with the request's context. Default: 5 seconds.
+	// with the request's context, and each page of Sessions and RevokeMatching;
+	// a step of Prune has four times as long. Migrate and RevokeMatchingTx have
+	// the context they are given. Default: 5 seconds.
 	WriteTimeout time.Duration
 
 	// PruneInterval is the pause between two passes of Run. Default: 1 minute.

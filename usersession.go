@@ -68,7 +68,7 @@ const (
 	ReasonRevoked     = "revoked"      // one of the Revoke methods
 	ReasonReplaced    = "replaced"     // a login in the same browser
 	ReasonEvicted     = "evicted"      // Options.MaxSessions was reached
-	ReasonExpired     = "expired"      // idle timeout or lifetime
+	ReasonExpired     = "expired"      // past its lifetime; noted by the janitor, for idle ones as well only then
 	ReasonAborted     = "aborted"      // a login whose response was never committed
 	ReasonUserDeleted = "user_deleted" // the row of the user is gone from Options.UsersTable
 )

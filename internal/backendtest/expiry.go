@@ -150,9 +150,6 @@ func touchInterval(t *testing.T, b backend) {
 		laptop.wantUser("alice")
 		return seen().After(login)
 	})
-	if d := seen().Sub(login); d < 290*time.Millisecond {
-		t.Errorf("touched after %v, want at least the interval", d)
-	}
 }
 
 func touchFailing(t *testing.T, b backend) {
