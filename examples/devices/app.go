@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession"
@@ -27,17 +26,20 @@ type app struct {
 	sessions       *usersession.Manager
 	account, admin http.Handler
 	logger         *slog.Logger
+	stopping       <-chan struct{} // ends the streams
 }
 
-func newApp(ctx context.Context, db *sqlx.DB, logger *slog.Logger) (*app, error) {
-	a := &app{db: db, users: users{db}, logger: logger}
+// newApp makes the tables and ties all together. A nil store is the database.
+func newApp(ctx context.Context, db *sqlx.DB, store usersession.Store, https bool, logger *slog.Logger) (*app, error) {
+	a := &app{db: db, users: users{db}, logger: logger, stopping: ctx.Done()}
 	if err := a.users.create(ctx); err != nil {
 		return nil, err
 	}
 	var err error
 	a.sessions, err = usersession.New(db, &usersession.Options{
+		Store:             store,
 		UsersTable:        "users(id)",
-		InsecureCookies:   os.Getenv("HTTPS") == "", // set it behind TLS
+		InsecureCookies:   !https,
 		OnUnauthenticated: http.HandlerFunc(toLogin),
 		Logger:            logger,
 	})
@@ -67,23 +69,34 @@ func newApp(ctx context.Context, db *sqlx.DB, logger *slog.Logger) (*app, error)
 
 func (a *app) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /login", a.showLogin)
-	mux.HandleFunc("POST /login", a.login)
-	mux.HandleFunc("POST /logout", a.logout)
-	mux.Handle("GET /{$}", a.sessions.RequireUser(http.HandlerFunc(a.home)))
-	mux.Handle("GET /password", a.sessions.RequireUser(http.HandlerFunc(a.showPassword)))
-	mux.Handle("POST /password", a.sessions.RequireUser(http.HandlerFunc(a.changePassword)))
-	mux.Handle("GET /reauth", a.sessions.RequireUser(http.HandlerFunc(a.showReauth)))
-	mux.Handle("POST /reauth", a.sessions.RequireUser(http.HandlerFunc(a.reauth)))
 	mux.Handle("/devices/", a.account)
 	mux.Handle("/admin/sessions/", a.admin)
+
+	user := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, a.sessions.RequireUser(h)) }
+	user("GET /{$}", a.page("home.html"))
+	user("GET /password", a.page("password.html"))
+	user("POST /password", a.changePassword)
+	user("GET /reauth", a.page("reauth.html"))
+	user("POST /reauth", a.reauth)
+	user("GET /live", a.page("live.html"))
+	user("GET /stream", a.stream)
+
+	mux.Handle("GET /login", a.page("login.html"))
+	mux.HandleFunc("POST /login", a.login)
+	mux.HandleFunc("POST /logout", a.logout)
+	mux.HandleFunc("GET /live.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/live.js") })
 	return http.NewCrossOriginProtection().Handler(a.sessions.LoadAndSave(mux))
 }
 
-// page is what every template is given.
-type page struct {
+// data is what every template is given.
+type data struct {
 	User, Error, ReturnTo string
 	Admin                 bool
+}
+
+// page shows a template.
+func (a *app) page(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { a.show(w, r, http.StatusOK, name, "") }
 }
 
 func (a *app) show(w http.ResponseWriter, r *http.Request, status int, name, problem string) {
@@ -92,10 +105,10 @@ func (a *app) show(w http.ResponseWriter, r *http.Request, status int, name, pro
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
 	w.WriteHeader(status)
-	p := page{User: user, Error: problem, ReturnTo: sessionui.ReturnTo(r, "/"), Admin: user == adminName}
-	if err := pages.ExecuteTemplate(w, name, p); err != nil {
+	d := data{User: user, Error: problem, ReturnTo: sessionui.ReturnTo(r, "/"), Admin: user == adminName}
+	if err := pages.ExecuteTemplate(w, name, d); err != nil {
 		a.logger.ErrorContext(r.Context(), "devices: a page failed", slog.Any("error", err))
 	}
 }
@@ -113,10 +126,6 @@ func toLogin(w http.ResponseWriter, r *http.Request) {
 		to += "?return_to=" + url.QueryEscape(r.URL.RequestURI())
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
-}
-
-func (a *app) showLogin(w http.ResponseWriter, r *http.Request) {
-	a.show(w, r, http.StatusOK, "login.html", "")
 }
 
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
@@ -144,14 +153,6 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-func (a *app) home(w http.ResponseWriter, r *http.Request) {
-	a.show(w, r, http.StatusOK, "home.html", "")
-}
-
-func (a *app) showReauth(w http.ResponseWriter, r *http.Request) {
-	a.show(w, r, http.StatusOK, "reauth.html", "")
-}
-
 // reauth is where the page of devices sends users whose login is not fresh.
 func (a *app) reauth(w http.ResponseWriter, r *http.Request) {
 	ok, err := a.users.check(r.Context(), a.sessions.UserID(r.Context()), r.PostFormValue("password"))
@@ -167,10 +168,6 @@ func (a *app) reauth(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.Redirect(w, r, sessionui.ReturnTo(r, "/"), http.StatusSeeOther)
-}
-
-func (a *app) showPassword(w http.ResponseWriter, r *http.Request) {
-	a.show(w, r, http.StatusOK, "password.html", "")
 }
 
 func (a *app) changePassword(w http.ResponseWriter, r *http.Request) {

@@ -1,21 +1,23 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
-	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 )
 
@@ -26,22 +28,16 @@ func TestMain(m *testing.M) {
 	testserver.Main(m)
 }
 
-// eachDatabase runs a test on every database the application can use.
+// eachDatabase runs a test on everything the application can be told to use.
 func eachDatabase(t *testing.T, test func(t *testing.T, s *server)) {
-	t.Run("SQLite", func(t *testing.T) {
-		db, err := open("", filepath.Join(t.TempDir(), "db"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(t, start(t, db))
-	})
-	t.Run("PostgreSQL", func(t *testing.T) {
-		db, err := open(testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("postgres", dsn) }), "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(t, start(t, db))
-	})
+	file := func(t *testing.T) string { return filepath.Join(t.TempDir(), "db") }
+	t.Run("SQLite", func(t *testing.T) { test(t, start(t, file(t), "")) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, start(t, freshPostgres(t), "")) })
+	t.Run("SQLite and Redis", func(t *testing.T) { test(t, start(t, file(t), "redis://"+testserver.Redis(t))) })
+}
+
+func freshPostgres(t *testing.T) string {
+	return testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("postgres", dsn) })
 }
 
 type server struct {
@@ -50,12 +46,21 @@ type server struct {
 	app *app
 }
 
-func start(t *testing.T, db *sqlx.DB) *server {
+func start(t *testing.T, database, redis string) *server {
 	t.Helper()
+	db, err := openDatabase(database)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { db.Close() })
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	a, err := newApp(ctx, db, slog.New(slog.DiscardHandler))
+	store, closeStore, err := openStore(ctx, redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore() })
+	a, err := newApp(ctx, db, store, false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,16 +273,104 @@ func TestLogout(t *testing.T) {
 	})
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
-	t.Setenv("DATABASE_URL", "")
-	t.Setenv("DATABASE_FILE", filepath.Join(t.TempDir(), "db"))
-	t.Setenv("ADDR", "127.0.0.1:0")
+// A stream ends when its session does, and not before.
+func TestStreamEndsWithItsSession(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, s *server) {
+		one, other := s.login("ada", linux), s.login("ada", phone)
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/stream", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := other.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		for n := 0; n < 3 && lines.Scan(); { // it goes on as long as nobody ends it
+			if strings.HasPrefix(lines.Text(), "data: ") {
+				n++
+			}
+		}
+		if at, _ := one.post("/devices/revoke-others"); at != "/devices/?done=others" {
+			t.Fatalf("at %s", at)
+		}
+		var rest []string
+		for lines.Scan() {
+			rest = append(rest, lines.Text())
+		}
+		if err := lines.Err(); err != nil || !slices.Contains(rest, "event: ended") {
+			t.Errorf("after the revocation: %q, %v", rest, err)
+		}
+		if at, _ := other.get("/stream"); !strings.HasPrefix(at, "/login") {
+			t.Errorf("a new stream of the session: at %s", at)
+		}
+	})
+}
+
+// TestRun starts the program as its users do, logs in and stops it: a stream
+// that is open does not keep it.
+func TestRun(t *testing.T) {
 	t.Setenv("DEMO_PASSWORD", password)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- run(ctx) }()
-	cancel()
-	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	for name, args := range map[string]func(t *testing.T) []string{
+		"SQLite": func(t *testing.T) []string { return []string{"-database", filepath.Join(t.TempDir(), "db")} },
+		"PostgreSQL and Redis": func(t *testing.T) []string {
+			return []string{"-database", freshPostgres(t), "-redis", "redis://" + testserver.Redis(t)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			free, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := free.Addr().String()
+			free.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { done <- run(ctx, append(args(t), "-addr", addr)) }()
+			for {
+				if conn, err := net.Dial("tcp", addr); err == nil {
+					conn.Close()
+					break
+				}
+				select {
+				case err := <-done:
+					t.Fatal("ended:", err)
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+			s := &server{Server: &httptest.Server{URL: "http://" + addr}, t: t}
+			ada := s.login("ada", linux)
+			resp, err := ada.http.Get(s.URL + "/stream")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				t.Error("the stream:", err)
+			}
+		})
+	}
+}
+
+func TestRunNamesWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		name, says string
+		args       []string
+	}{
+		{"a flag that is none", "not defined", []string{"-dtabase", "x"}},
+		{"a Redis that is none", "invalid URL scheme", []string{"-database", filepath.Join(t.TempDir(), "db"), "-redis", "127.0.0.1"}},
+		{"no PostgreSQL", "refused", []string{"-database", "postgres://127.0.0.1:1/none?sslmode=disable"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := run(t.Context(), c.args); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }

@@ -1,21 +1,22 @@
 // Command devices is a small application with sessions of its users: a login, a
-// change of password that ends the other sessions, the page of one's devices and
-// the admin's page.
+// change of password that ends the other sessions, the page of one's devices, the
+// admin's page, and a page that listens to a stream which ends with its session.
 //
-//	go run .
+//	go run ./examples/devices
+//	go run ./examples/devices -database postgres://… -redis redis://127.0.0.1:6379
 //
-// It listens on ADDR (127.0.0.1:8081) and keeps everything in the SQLite file
-// DATABASE_FILE (devices.db), or in the PostgreSQL database DATABASE_URL. The
-// users are ada, bob and admin. Their password is DEMO_PASSWORD; without it, a
-// new one is made and printed with the first start.
+// The users are ada, bob and admin. Their password is that of the environment
+// variable DEMO_PASSWORD; without it, a new one is made and printed at the first
+// start.
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -26,19 +27,34 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "devices:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	db, err := open(os.Getenv("DATABASE_URL"), cmp.Or(os.Getenv("DATABASE_FILE"), "devices.db"))
+// run serves until ctx ends.
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("devices", flag.ContinueOnError)
+	addr := flags.String("addr", "127.0.0.1:8081", "where to listen")
+	database := flags.String("database", "devices.db", "an SQLite file, or the postgres:// URL of a PostgreSQL database: users and index")
+	redis := flags.String("redis", "", "the redis:// URL of a Redis for the session data; without it they are in the database")
+	https := flags.Bool("https", false, "clients connect by https, to a proxy: cookies for https only")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+
+	db, err := openDatabase(*database)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	app, err := newApp(ctx, db, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	store, closeStore, err := openStore(ctx, *redis)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	app, err := newApp(ctx, db, store, *https, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}
@@ -51,17 +67,20 @@ func run(ctx context.Context) error {
 	}
 	go app.sessions.Run(ctx) // the janitor
 
-	addr := cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8081")
-	srv := &http.Server{Addr: addr, Handler: app.handler(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		<-ctx.Done()
-		sctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		srv.Shutdown(sctx)
-	}()
-	fmt.Println("Listening on http://" + addr)
-	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
 		return err
 	}
-	return nil
+	srv := &http.Server{Handler: app.handler(), ReadHeaderTimeout: 5 * time.Second}
+	stopped := make(chan error, 1)
+	context.AfterFunc(ctx, func() {
+		sctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		stopped <- srv.Shutdown(sctx)
+	})
+	fmt.Printf("Listening on http://%s\n", listener.Addr())
+	if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
 }

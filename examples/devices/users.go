@@ -10,8 +10,6 @@ import (
 	"errors"
 
 	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq"
-	_ "modernc.org/sqlite"
 )
 
 // adminName is the user who may see the admin page.
@@ -19,15 +17,6 @@ const adminName = "admin"
 
 // iterations is what OWASP recommends for PBKDF2 with SHA-256; tests use fewer.
 var iterations = 600_000
-
-// open opens the PostgreSQL database of a URL, or an SQLite file.
-func open(url, file string) (*sqlx.DB, error) {
-	if url != "" {
-		return sqlx.Connect("postgres", url)
-	}
-	return sqlx.Connect("sqlite", "file:"+file+
-		"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)")
-}
 
 // users is the table of those who may log in.
 type users struct{ db *sqlx.DB }
