@@ -21,6 +21,11 @@ type Call struct {
 
 // A Spy sees every call of the pools opened through it.
 type Spy struct {
+	// Hook, if set, is called before each call that has a context, and what it
+	// returns after that; nothing is recorded then. It must be safe for
+	// concurrent use, and is set before the first pool is opened.
+	Hook func(ctx context.Context) (after func())
+
 	mu    sync.Mutex
 	calls []Call
 }
@@ -34,7 +39,20 @@ func (s *Spy) Take() []Call {
 	return slices.Clip(calls)
 }
 
+// see notes a call that is about to be made and returns what is to be called
+// after it.
+func (s *Spy) see(ctx context.Context, c Call) (after func()) {
+	if s.Hook != nil {
+		return s.Hook(ctx)
+	}
+	s.note(c)
+	return func() {}
+}
+
 func (s *Spy) note(c Call) {
+	if s.Hook != nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, c)
@@ -93,7 +111,7 @@ var (
 )
 
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	c.spy.note(Call{Query: query, Prepare: true})
+	defer c.spy.see(ctx, Call{Query: query, Prepare: true})()
 	var inner driver.Stmt
 	var err error
 	if p, ok := c.Conn.(driver.ConnPrepareContext); ok {
@@ -108,7 +126,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 }
 
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	c.spy.note(Call{Query: "BEGIN"})
+	defer c.spy.see(ctx, Call{Query: "BEGIN"})()
 	b, ok := c.Conn.(driver.ConnBeginTx)
 	if !ok {
 		return nil, errors.New("sqlspy: the driver has no BeginTx")
@@ -125,7 +143,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if !ok {
 		return nil, driver.ErrSkip
 	}
-	c.spy.note(Call{Query: query, Args: values(args)})
+	defer c.spy.see(ctx, Call{Query: query, Args: values(args)})()
 	return e.ExecContext(ctx, query, args)
 }
 
@@ -134,7 +152,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if !ok {
 		return nil, driver.ErrSkip
 	}
-	c.spy.note(Call{Query: query, Args: values(args)})
+	defer c.spy.see(ctx, Call{Query: query, Args: values(args)})()
 	return q.QueryContext(ctx, query, args)
 }
 
@@ -178,7 +196,7 @@ var (
 )
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	s.conn.spy.note(Call{Query: s.query, Args: values(args), Prepared: true})
+	defer s.conn.spy.see(ctx, Call{Query: s.query, Args: values(args), Prepared: true})()
 	if e, ok := s.Stmt.(driver.StmtExecContext); ok {
 		return e.ExecContext(ctx, args)
 	}
@@ -187,7 +205,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	s.conn.spy.note(Call{Query: s.query, Args: values(args), Prepared: true})
+	defer s.conn.spy.see(ctx, Call{Query: s.query, Args: values(args), Prepared: true})()
 	if q, ok := s.Stmt.(driver.StmtQueryContext); ok {
 		return q.QueryContext(ctx, args)
 	}
