@@ -400,5 +400,13 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
+// CloseNotify implements the deprecated http.CloseNotifier, which gin takes every
+// response for.
+func (w *responseWriter) CloseNotify() <-chan bool {
+	gone := make(chan bool, 1)
+	context.AfterFunc(w.r.Context(), func() { gone <- true })
+	return gone
+}
+
 // Unwrap lets http.ResponseController reach the connection's deadlines.
 func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -508,6 +508,27 @@ func TestResponseControllerWorksThroughUnwrap(t *testing.T) {
 	b.want("/me", 200, "u")
 }
 
+// Gin's Stream asserts a deprecated interface of the writer it is given.
+func TestCloseNotify(t *testing.T) {
+	m := mwNew(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	h := mwRoutes(m, map[string]http.HandlerFunc{"/x": func(w http.ResponseWriter, r *http.Request) {
+		notifier, ok := w.(interface{ CloseNotify() <-chan bool })
+		if !ok {
+			t.Fatalf("%T has no CloseNotify", w)
+		}
+		gone := notifier.CloseNotify()
+		select {
+		case <-gone:
+			t.Error("the client has not gone")
+		default:
+		}
+		cancel()
+		<-gone
+	}})
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/x", nil))
+}
+
 func TestFailedCommit(t *testing.T) {
 	down := errors.New("the store is down")
 	answers := map[string]func(t *testing.T, w http.ResponseWriter){
