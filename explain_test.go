@@ -87,7 +87,7 @@ var everyQuery = []string{
 	"SET expires_at = CASE", "ORDER BY id FOR UPDATE", "SET purge_at = ended_at", "AND ended_at IS NOT NULL",
 	"WHERE user_id = $3 AND", "WHERE id = $3 AND user_id = $4", "WHERE session_key = $3 AND",
 	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
-	"ORDER BY id LIMIT 500", "created_at <", "user_id IN",
+	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC",
 	// the data
 	"LEFT JOIN", "INSERT INTO \"sessions\"", "SET data", "DELETE FROM \"sessions\" WHERE token = $1", "DELETE FROM \"sessions\" WHERE token IN",
 	"WHERE token > $1", "expiry <= statement_timestamp() ORDER BY expiry", "SELECT data FROM", "SET expiry", "SELECT token FROM \"sessions\" WHERE token IN",
@@ -265,6 +265,14 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager) {
 			}
 		}
 	}
+	for _, f := range []usersession.Filter{{UserIDs: []string{"user3"}}, {UserIDs: []string{"user3"}, Limit: 10}} {
+		n, err := m.CountSessions(ctx, f)
+		if ok(err); n != 5 {
+			t.Errorf("counted %d, want 5", n)
+		}
+	}
+	_, err = m.ListEndedSessions(ctx, "user10", 10)
+	ok(err)
 	_, err = m.RevokeMatching(ctx, usersession.Filter{UserIDs: []string{"user3", "user4"}})
 	ok(err)
 	tx, err := db.BeginTxx(ctx, nil)

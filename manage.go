@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -209,6 +210,29 @@ func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, er
 	return n, m.wrap("RevokeAllSessions", errors.Join(err, m.forgetAmong(ctx, rows)))
 }
 
+// ListEndedSessions returns the sessions of a user that have ended and whose rows
+// are still kept, at most limit of them, the most recently ended first.
+func (m *Manager) ListEndedSessions(ctx context.Context, userID string, limit int) ([]UserSession, error) {
+	uid, err := m.index.d.userID(userID)
+	if err != nil {
+		return nil, err
+	}
+	if limit < 1 {
+		return nil, fmt.Errorf("usersession: ListEndedSessions: the limit must be at least 1, is %d", limit)
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	defer cancel()
+	rows, err := m.index.listEnded(ctx, uid, limit)
+	if err != nil {
+		return nil, m.wrap("ListEndedSessions", err)
+	}
+	list := make([]UserSession, len(rows))
+	for i, r := range rows {
+		list[i] = r.session(m.opts.IdleTimeout, "")
+	}
+	return list, nil
+}
+
 // Sessions yields the sessions that f selects, across users, in the order of
 // their IDs. It reads pages of bounded size as the loop goes on, holds nothing
 // open in between, and stops after the first error. The zero Filter selects
@@ -216,19 +240,19 @@ func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, er
 func (m *Manager) Sessions(ctx context.Context, f Filter) iter.Seq2[UserSession, error] {
 	return func(yield func(UserSession, error) bool) {
 		current := m.currentID(ctx)
-		state := "@live"
-		if f.Ended {
-			state = "ended_at IS NOT NULL"
-		}
-		where, args, err := m.index.where(f, current)
+		sel, err := m.index.where(f, current)
 		if err != nil {
 			yield(UserSession{}, err)
 			return
 		}
-		after := f.After
+		after, found := f.After, 0
 		for {
+			size := pageSize
+			if f.Limit > 0 && sel.exact {
+				size = min(size, f.Limit-found)
+			}
 			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			rows, err := m.index.page(pctx, nil, where, state, after, args)
+			rows, err := m.index.page(pctx, nil, sel, f.state(), after, size)
 			cancel()
 			if err != nil {
 				yield(UserSession{}, m.wrap("Sessions", err))
@@ -236,21 +260,53 @@ func (m *Manager) Sessions(ctx context.Context, f Filter) iter.Seq2[UserSession,
 			}
 			for _, r := range rows {
 				after = r.ID
-				if s := r.session(m.opts.IdleTimeout, current); f.matches(s) && !yield(s, nil) {
+				s := r.session(m.opts.IdleTimeout, current)
+				if !f.matches(s) {
+					continue
+				}
+				if found++; !yield(s, nil) || found == f.Limit {
 					return
 				}
 			}
-			if len(rows) < pageSize {
+			if len(rows) < size {
 				return
 			}
 		}
 	}
 }
 
+// CountSessions says how many sessions Sessions would yield. The database
+// counts, in one statement that may read every row, except for networks that do
+// not end at a dot or a colon of the address: those are read. With Filter.Limit
+// it stops there, which is how to learn whether there are more than so many.
+func (m *Manager) CountSessions(ctx context.Context, f Filter) (int, error) {
+	sel, err := m.index.where(f, m.currentID(ctx))
+	if err != nil {
+		return 0, err
+	}
+	if !sel.exact {
+		n := 0
+		for _, err := range m.Sessions(ctx, f) {
+			if err != nil {
+				return 0, err
+			}
+			n++
+		}
+		return n, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
+	defer cancel()
+	n, err := m.index.count(ctx, sel, f.state(), f.After, f.Limit)
+	return n, m.wrap("CountSessions", err)
+}
+
 // checkRevoking refuses filters that cannot be meant for revoking.
 func checkRevoking(f Filter) error {
 	if f.Ended {
 		return errors.New("usersession: Filter.Ended: ended sessions cannot be revoked")
+	}
+	if f.Limit != 0 {
+		return errors.New("usersession: Filter.Limit: cannot be used to revoke")
 	}
 	if !f.selective() {
 		return ErrEmptyFilter
@@ -260,8 +316,8 @@ func checkRevoking(f Filter) error {
 
 // selected returns the next IDs of sessions that have not ended and that f
 // selects, and where the page after them begins; "" if there is none.
-func (m *Manager) selected(ctx context.Context, q querier, f Filter, where, after string, args []any) (ids []string, next string, err error) {
-	rows, err := m.index.page(ctx, q, where, endableSQL, after, args)
+func (m *Manager) selected(ctx context.Context, q querier, f Filter, sel selection, after string) (ids []string, next string, err error) {
+	rows, err := m.index.page(ctx, q, sel, endableSQL, after, pageSize)
 	if err != nil {
 		return nil, "", err
 	}
@@ -284,7 +340,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
 	if err := checkRevoking(f); err != nil {
 		return 0, err
 	}
-	where, args, err := m.index.where(f, m.currentID(ctx))
+	sel, err := m.index.where(f, m.currentID(ctx))
 	if err != nil {
 		return 0, err
 	}
@@ -292,7 +348,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
 	total, after := 0, f.After
 	var pending error
 	for {
-		n, next, err := m.revokePage(ctx, f, where, after, args, by)
+		n, next, err := m.revokePage(ctx, f, sel, after, by)
 		total += n
 		if errors.Is(err, ErrRevocationPending) {
 			pending, err = err, nil // the next batch is as urgent
@@ -307,10 +363,10 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
 	}
 }
 
-func (m *Manager) revokePage(ctx context.Context, f Filter, where, after string, args []any, by ending) (int, string, error) {
+func (m *Manager) revokePage(ctx context.Context, f Filter, sel selection, after string, by ending) (int, string, error) {
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
-	ids, next, err := m.selected(wctx, nil, f, where, after, args)
+	ids, next, err := m.selected(wctx, nil, f, sel, after)
 	if err != nil {
 		return 0, "", err
 	}
@@ -337,14 +393,14 @@ func (m *Manager) RevokeMatchingTx(ctx context.Context, tx *sqlx.Tx, f Filter) (
 	if tx == nil {
 		return nil, errors.New("usersession: RevokeMatchingTx: tx is nil")
 	}
-	where, args, err := m.index.where(f, m.currentID(ctx))
+	sel, err := m.index.where(f, m.currentID(ctx))
 	if err != nil {
 		return nil, err
 	}
 	by := ending{reason(ctx), m.actor(ctx)}
 	var all []endedRow
 	for after, more := f.After, true; more; {
-		ids, next, err := m.selected(ctx, tx, f, where, after, args)
+		ids, next, err := m.selected(ctx, tx, f, sel, after)
 		if err == nil {
 			var rows []endedRow
 			rows, err = m.index.endIDs(ctx, tx, ids, by)

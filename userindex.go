@@ -4,11 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -18,6 +19,8 @@ import (
 // its SQL; the protocol, which orders index and Store, is in protocol.go.
 type userIndex struct {
 	*conn
+	pages     sync.Map // the forms of pages that are kept statements
+	pageForms atomic.Int32
 }
 
 // indexRow is a row of the index. Times are microseconds since 1970.
@@ -127,6 +130,20 @@ func (x *userIndex) listByUser(ctx context.Context, userID string) ([]indexRow, 
 	return rows, err
 }
 
+const listEndedSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND ended_at IS NOT NULL
+ORDER BY ended_at DESC, id
+LIMIT ?`
+
+// listEnded reads the index (user_id, ended_at) from its end.
+func (x *userIndex) listEnded(ctx context.Context, userID string, limit int) ([]indexRow, error) {
+	var rows []indexRow
+	err := x.query(ctx, nil, &rows, listEndedSQL, x.d.userArg(userID), limit)
+	return rows, err
+}
+
 const liveByIDSQL = `
 SELECT` + rowColumns + `
 FROM @index
@@ -176,66 +193,6 @@ WHERE id = ? AND session_key = ? AND @live`
 func (x *userIndex) touch(ctx context.Context, id, key string) (bool, error) {
 	n, err := x.exec(ctx, nil, touchSQL, id, key)
 	return n == 1, err
-}
-
-// pageSize bounds how many rows one statement reads or ends.
-const pageSize = 500
-
-// where writes what a Filter decides in SQL. The rest is Filter.matches.
-func (x *userIndex) where(f Filter, exceptID string) (string, []any, error) {
-	if f.UserIDs != nil && len(f.UserIDs) == 0 {
-		// A list that came out empty means nobody, and never everybody.
-		return "", nil, errors.New("usersession: Filter.UserIDs: the list is empty")
-	}
-	if f.IP != (netip.Prefix{}) && !f.IP.IsValid() {
-		return "", nil, errors.New("usersession: Filter.IP: is not a valid prefix")
-	}
-	var conds []string
-	var args []any
-	add := func(cond string, arg ...any) {
-		conds = append(conds, cond)
-		args = append(args, arg...)
-	}
-	if len(f.UserIDs) > 0 {
-		for _, u := range f.UserIDs {
-			id, err := x.d.userID(u)
-			if err != nil {
-				return "", nil, err
-			}
-			args = append(args, x.d.userArg(id))
-		}
-		conds = append(conds, "user_id IN (?"+strings.Repeat(", ?", len(f.UserIDs)-1)+")")
-	}
-	for _, c := range []struct {
-		cond string
-		at   time.Time
-	}{
-		{"created_at < @at(?)", f.CreatedBefore}, {"created_at > @at(?)", f.CreatedAfter},
-		{"last_seen_at < @at(?)", f.SeenBefore}, {"last_seen_at > @at(?)", f.SeenAfter},
-	} {
-		if !c.at.IsZero() {
-			add(c.cond, c.at.UnixMicro())
-		}
-	}
-	if f.ExceptCurrent && exceptID != "" {
-		add("id <> ?", exceptID)
-	}
-	if len(conds) == 0 {
-		return "1 = 1", nil, nil
-	}
-	return strings.Join(conds, " AND "), args, nil
-}
-
-// page returns at most pageSize rows whose ID comes after the given one. The
-// condition state says which: live, ended, or not ended.
-func (x *userIndex) page(ctx context.Context, q querier, where, state, after string, args []any) ([]indexRow, error) {
-	var rows []indexRow
-	text := "SELECT" + rowColumns + "\nFROM @index\nWHERE " + where + " AND " + state + " AND id > ?\nORDER BY id\nLIMIT " + strconv.Itoa(pageSize)
-	if q == nil {
-		q = unkept{x.db} // filters have all forms: not worth a kept statement
-	}
-	err := x.query(ctx, q, &rows, text, append(args[:len(args):len(args)], after)...)
-	return rows, err
 }
 
 // userID checks a user ID and returns its one canonical form.

@@ -14,7 +14,12 @@ import (
 
 var filterBehaviours = []behaviour{
 	{"filter: every field, for reading and for revoking", filterFields},
+	{"filter: SQL and the program agree", filterOracle},
+	{"filter: rows that somebody edited", filterEdited},
+	{"filter: what cannot be meant", filterRefused},
 	{"filter: pages", filterPages},
+	{"filter: limits and counts", filterLimits},
+	{"ended: one user's, the last to end first", endedList},
 }
 
 // people are sessions that differ in what filters see.
@@ -93,6 +98,9 @@ func filterFields(t *testing.T, b backend) {
 				t.Errorf("read %q, want %q", got, c.want)
 			}
 			want := len(strings.Fields(c.want))
+			if n, err := e.m.CountSessions(t.Context(), c.filter); n != want || err != nil {
+				t.Errorf("counted %d, %v; want %d", n, err, want)
+			}
 			if n, err := e.m.RevokeMatching(t.Context(), c.filter); n != want || err != nil {
 				t.Errorf("revoked %d, %v; want %d", n, err, want)
 			}
@@ -175,5 +183,228 @@ func filterPages(t *testing.T, b backend) {
 	laptop.wantUser("alice")
 	if n, err := e.m.RevokeAllSessions(t.Context(), "alice"); n != 1 || err != nil {
 		t.Errorf("revoked %d, %v; want 1", n, err)
+	}
+}
+
+// oracle is what a Filter promises, written another way.
+func oracle(f usersession.Filter, s usersession.UserSession) bool {
+	ascii := func(s string) string {
+		b := []byte(s)
+		for i, c := range b {
+			if c >= 'A' && c <= 'Z' {
+				b[i] = c | 0x20
+			}
+		}
+		return string(b)
+	}
+	if f.IP.IsValid() && (!s.IP.IsValid() || !f.IP.Masked().Contains(s.IP)) {
+		return false
+	}
+	for k, v := range f.Meta {
+		if got, ok := s.Meta[k]; !ok || got != v {
+			return false
+		}
+	}
+	return strings.Contains(ascii(s.UserAgent), ascii(f.UserAgent))
+}
+
+// filterOracle compares what each database selects with what the filter says,
+// for texts and networks that databases see differently.
+func filterOracle(t *testing.T, b backend) {
+	e := b.start(t)
+	texts := []string{
+		"Mozilla/5.0 (X11; Linux)", "MOZILLA KIT", "mo\u212aia \u0130", "stra\u00dfe STRASSE \u00c9t\u00c9", "50%_\\'\"?", "a ? b", "日本語 ブラウザ",
+		"\U0001f98a fox", "a\tb\u00a0c", "x", "X ", " x",
+	}
+	addrs := []string{
+		"192.0.2.7", "192.0.2.77", "192.0.20.7", "192.0.128.1", "10.0.0.1", "1.9.2.0", "100.1.1.1",
+		"2001:db8::1", "2001:db8:0:1::5", "2001:db8:1::", "2001:db80::1", "2001:0:1::1", "::1", "fe80::1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:0:6",
+	}
+	metas := []map[string]string{
+		{"a": "1"}, {"a": "1", "b": "2"}, {"A": "1"}, {"a": "1 "}, {"x\"a": "1"}, {"x": `,"a":"1"`}, {"a": "<&>\u2028é"}, {"a": "e\u0301"}, {"a.b": "$"}, {"a": ""},
+	}
+	for i := range max(len(texts), len(addrs), len(metas)) {
+		e.browser().login(fmt.Sprint("user", i), usersession.WithIP(netip.MustParseAddr(addrs[i%len(addrs)])),
+			usersession.WithUserAgent(texts[i%len(texts)]), usersession.WithMeta(metas[i%len(metas)]))
+	}
+	e.browser().login("nothing", usersession.WithIP(netip.Addr{}), usersession.WithUserAgent(""))
+	var all []usersession.UserSession
+	for s, err := range e.m.Sessions(t.Context(), usersession.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	var filters []usersession.Filter
+	for _, text := range append(texts, "mozilla", "K", "k", "\u212a", "i", "\u0130", "é", "É", "?", "%", "_", "\\", "'", " x ", "\x00", "\xff", "本", "\U0001f98a") {
+		filters = append(filters, usersession.Filter{UserAgent: text})
+	}
+	for _, addr := range addrs {
+		ip := netip.MustParseAddr(addr)
+		for bits := 0; bits <= ip.BitLen(); bits++ {
+			if bits%8 < 2 || bits > 100 {
+				filters = append(filters, usersession.Filter{IP: netip.PrefixFrom(ip, bits)})
+			}
+		}
+	}
+	for _, meta := range append(metas, map[string]string{"\x00": ""}, map[string]string{"a": "\xff"}, map[string]string{"a": "é"}, map[string]string{"b": "2", "a": "1"}) {
+		filters = append(filters, usersession.Filter{Meta: meta})
+	}
+	filters = append(filters, usersession.Filter{IP: netip.MustParsePrefix("192.0.2.0/23"), UserAgent: "mozilla", Meta: map[string]string{"a": "1"}})
+	for _, f := range filters {
+		var want, got []string
+		for _, s := range all {
+			if oracle(f, s) {
+				want = append(want, s.UserID)
+			}
+		}
+		for s, err := range e.m.Sessions(t.Context(), f) {
+			if err != nil {
+				t.Fatalf("%+v: %v", f, err)
+			}
+			got = append(got, s.UserID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("IP %v, UserAgent %q, Meta %q: %q, want %q", f.IP, f.UserAgent, f.Meta, got, want)
+		}
+		if n, err := e.m.CountSessions(t.Context(), f); n != len(want) || err != nil {
+			t.Errorf("IP %v, UserAgent %q, Meta %q: counted %d, %v; want %d", f.IP, f.UserAgent, f.Meta, n, err, len(want))
+		}
+	}
+}
+
+// filterEdited: a row that was written by hand makes no filter fail.
+func filterEdited(t *testing.T, b backend) {
+	e := b.start(t)
+	spaced, list, bad := e.browser().login("spaced"), e.browser().login("list"), e.browser().login("bad")
+	for id, set := range map[string]string{
+		spaced: `meta = '{ "b" : "2" , "a" : "1" }'`, list: `meta = '["a", "1"]'`, bad: `ip = 'nowhere', meta = '{"a": 1}'`,
+	} {
+		exec(t, e.db, "UPDATE user_sessions SET "+set+" WHERE id = '"+id+"'")
+	}
+	for _, c := range []struct {
+		name   string
+		filter usersession.Filter
+		want   string
+	}{
+		{"a pair", usersession.Filter{Meta: map[string]string{"a": "1"}}, "spaced"},
+		{"a network", usersession.Filter{IP: netip.MustParsePrefix("127.0.0.0/8")}, "list spaced"},
+	} {
+		var got []string
+		for s, err := range e.m.Sessions(t.Context(), c.filter) {
+			if err != nil {
+				t.Fatal(c.name, err)
+			}
+			got = append(got, s.UserID)
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func filterRefused(t *testing.T, b backend) {
+	e := b.start(t)
+	alice := e.browser()
+	alice.login("alice")
+	for name, f := range map[string]usersession.Filter{
+		"no users":         {UserIDs: []string{}},
+		"a network":        {IP: netip.PrefixFrom(netip.MustParseAddr("192.0.2.1"), 99)},
+		"a negative limit": {Limit: -1},
+		"no ID":            {After: "\x00"},
+		"no user ID":       {UserIDs: []string{"\xff"}},
+	} {
+		for _, err := range e.m.Sessions(t.Context(), f) {
+			if err == nil {
+				t.Errorf("%s: Sessions takes it", name)
+			}
+		}
+		if n, err := e.m.CountSessions(t.Context(), f); n != 0 || err == nil {
+			t.Errorf("%s: CountSessions answers %d, %v", name, n, err)
+		}
+	}
+	if n, err := e.m.RevokeMatching(t.Context(), usersession.Filter{Everyone: true, Limit: 1}); n != 0 || err == nil {
+		t.Errorf("a limit: RevokeMatching answers %d, %v", n, err)
+	}
+	alice.wantUser("alice")
+	for _, limit := range []int{0, -1} {
+		if list, err := e.m.ListEndedSessions(t.Context(), "alice", limit); list != nil || err == nil {
+			t.Errorf("ListEndedSessions of %d: %v, %v", limit, list, err)
+		}
+	}
+	_, err := e.m.ListEndedSessions(t.Context(), "", 1)
+	e.want(err, usersession.ErrNoUserID)
+}
+
+func filterLimits(t *testing.T, b backend) {
+	e := b.start(t)
+	for i := range 9 {
+		e.browser().login(fmt.Sprint("user", i%3), usersession.WithIP(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})))
+	}
+	var ids []string // in the database's order
+	for s, err := range e.m.Sessions(t.Context(), usersession.Filter{}) {
+		if ids = append(ids, s.ID); err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) == 9 {
+			e.ok(e.m.RevokeSession(t.Context(), s.UserID, s.ID))
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		filter usersession.Filter
+		want   int
+	}{
+		{"all", usersession.Filter{}, 8},
+		{"fewer", usersession.Filter{Limit: 3}, 3},
+		{"as many", usersession.Filter{Limit: 8}, 8},
+		{"more", usersession.Filter{Limit: 600}, 8},
+		{"ended", usersession.Filter{Ended: true}, 1},
+		{"after one", usersession.Filter{After: ids[2]}, 5},
+		{"after one, fewer", usersession.Filter{After: ids[2], Limit: 2}, 2},
+		{"what is read first", usersession.Filter{IP: netip.MustParsePrefix("192.0.2.0/29"), Limit: 4}, 4},
+	} {
+		n, last := 0, slices.Index(ids, c.filter.After)
+		for s, err := range e.m.Sessions(t.Context(), c.filter) {
+			at := slices.Index(ids, s.ID)
+			if err != nil || at <= last {
+				t.Fatalf("%s: session %d after %d, %v", c.name, at, last, err)
+			}
+			last = at
+			n++
+		}
+		counted, err := e.m.CountSessions(t.Context(), c.filter)
+		if n != c.want || counted != c.want || err != nil {
+			t.Errorf("%s: read %d, counted %d, %v; want %d", c.name, n, counted, err, c.want)
+		}
+	}
+}
+
+func endedList(t *testing.T, b backend) {
+	e := b.start(t)
+	var ids []string
+	for range 4 {
+		ids = append(ids, e.browser().login("alice"))
+	}
+	bob := e.browser().login("bob")
+	e.ok(e.m.RevokeSession(t.Context(), "bob", bob))
+	for i, id := range []string{ids[2], ids[0], ids[3]} {
+		e.ok(e.m.RevokeSession(usersession.WithReason(t.Context(), "lost"), "alice", id))
+		e.shift(id, "ended_at", -time.Duration(i)*time.Minute)
+	}
+	for limit, want := range map[int][]string{9: {ids[2], ids[0], ids[3]}, 2: {ids[2], ids[0]}} {
+		list, err := e.m.ListEndedSessions(t.Context(), "alice", limit)
+		e.ok(err)
+		var got []string
+		for _, s := range list {
+			got = append(got, s.ID)
+			if s.EndedAt.IsZero() || s.Reason != "lost" || s.Current {
+				t.Errorf("%+v", s)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
