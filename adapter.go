@@ -192,7 +192,7 @@ func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, was
 	case b.key == key:
 		return m.update(ctx, key, body, was, b)
 	case b.authenticated():
-		row, err := m.index.byID(ctx, b.id)
+		row, err := m.index.byID(ctx, b)
 		switch {
 		case errors.Is(err, ErrSessionNotFound):
 			return ErrSessionEnded

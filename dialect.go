@@ -31,6 +31,7 @@ type dialect struct {
 	tablePlain, dataPlain string // the tables that are ours to make, "" for others
 	schema                string
 	idle, retention       time.Duration
+	partitions            int // of the index
 	userIDType            UserIDType
 }
 

@@ -82,7 +82,7 @@ var everyQuery = []string{
 	"INSERT INTO \"user_sessions\"", "ORDER BY last_seen_at DESC, id", "ORDER BY created_at, id", "ORDER BY last_seen_at, id",
 	"WHERE id = $1 AND user_id = $2", "WHERE id = $1", "WHERE session_key = $1", "SET last_seen_at = statement_timestamp() WHERE id",
 	"SET other_key", "SET authenticated_at", "SET meta", "reason = 'logout' WHERE session_key", "SET session_key",
-	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond') WHERE id = $2 AND ended_at IS NULL",
+	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond') WHERE id = $2 AND user_id = $3 AND ended_at IS NULL",
 	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond'), last_seen_at",
 	"SET expires_at = CASE", "ORDER BY id FOR UPDATE", "SET purge_at = ended_at", "AND ended_at IS NOT NULL",
 	"WHERE user_id = $3 AND", "WHERE id = $3 AND user_id = $4", "WHERE session_key = $3 AND",

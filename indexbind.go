@@ -74,7 +74,7 @@ func (x *userIndex) insertCapped(ctx context.Context, r loginRow, max int, polic
 				return ErrTooManySessions
 			}
 			var err error
-			if evicted, err = x.endIDs(ctx, q, victims[:excess], by); err != nil {
+			if evicted, err = x.endIDs(ctx, q, victims[:excess], by, " AND user_id = ?", x.d.userArg(r.userID)); err != nil {
 				return err
 			}
 		}
@@ -89,7 +89,7 @@ func (x *userIndex) insertCapped(ctx context.Context, r loginRow, max int, polic
 const confirmSQL = `
 UPDATE @index
 SET expires_at = @after(?), last_seen_at = @now
-WHERE id = ? AND session_key = ? AND ended_at IS NULL AND expires_at > @now`
+WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @now`
 
 // confirmReplacingSQL gives the new session its real deadline and ends the one
 // it replaces. If the new one is not live any more, neither happens; only one
@@ -103,34 +103,36 @@ SET expires_at = CASE WHEN id = ? THEN @after(?) ELSE expires_at END,
 	reason = CASE WHEN id = ? THEN reason ELSE ? END,
 	purge_at = CASE WHEN id = ? THEN NULL ELSE @after(60000000) END
 WHERE ended_at IS NULL
-	AND (id = ? AND session_key = ? AND expires_at > @now
-		OR id = ? AND EXISTS (SELECT 1 FROM @index n WHERE n.id = ? AND n.ended_at IS NULL AND n.expires_at > @now))
+	AND (id = ? AND session_key = ? AND user_id = ? AND expires_at > @now
+		OR id = ? AND user_id = ?
+			AND EXISTS (SELECT 1 FROM @index n WHERE n.id = ? AND n.user_id = ? AND n.ended_at IS NULL AND n.expires_at > @now))
 RETURNING` + endedColumns
 
-// confirm gives a login its real deadline and ends the session it replaces, if
-// any. It reports false if the login is not live any more: it was revoked
-// before it was committed.
-func (x *userIndex) confirm(ctx context.Context, id, key string, lifetime time.Duration, replaces string, by ending) (bool, []endedRow, error) {
-	if replaces == "" {
-		n, err := x.exec(ctx, nil, confirmSQL, lifetime.Microseconds(), id, key)
+// confirm gives the login of b its real deadline and ends the session it
+// replaces, that of from if it is a user's. It reports false if the login is not
+// live any more: it was revoked before it was committed.
+func (x *userIndex) confirm(ctx context.Context, b, from *binding, by ending) (bool, []endedRow, error) {
+	id, user, lifetime := b.id, x.d.userArg(b.userID), time.Until(b.deadline).Microseconds()
+	if !from.authenticated() {
+		n, err := x.exec(ctx, nil, confirmSQL, lifetime, id, b.key, user)
 		return n == 1, nil, err
 	}
 	var rows []endedRow
 	if x.d.name == MariaDB {
 		ok := false
 		err := x.tx(ctx, func(q querier) error {
-			n, err := x.exec(ctx, q, confirmSQL, lifetime.Microseconds(), id, key)
+			n, err := x.exec(ctx, q, confirmSQL, lifetime, id, b.key, user)
 			if ok = n == 1; err != nil || !ok {
 				return err
 			}
-			rows, err = x.endIDs(ctx, q, []string{replaces}, by)
+			rows, err = x.endIDs(ctx, q, []string{from.id}, by, " AND user_id = ?", x.d.userArg(from.userID))
 			return err
 		})
 		return ok && err == nil, rows, err
 	}
 	err := x.query(ctx, nil, &rows, confirmReplacingSQL,
-		id, lifetime.Microseconds(), id, id, id, by.actor, id, by.reason, id,
-		id, key, replaces, id)
+		id, lifetime, id, id, id, by.actor, id, by.reason, id,
+		id, b.key, user, from.id, x.d.userArg(from.userID), id, user)
 	if err != nil {
 		return false, nil, err
 	}
@@ -149,36 +151,36 @@ func (x *userIndex) confirm(ctx context.Context, id, key string, lifetime time.D
 const rekeySQL = `
 UPDATE @index
 SET session_key = ?
-WHERE id = ? AND session_key = ? AND ended_at IS NULL`
+WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL`
 
-// rekey moves a login that is not committed yet to another key.
-func (x *userIndex) rekey(ctx context.Context, id, from, to string) (bool, error) {
-	n, err := x.exec(ctx, nil, rekeySQL, to, id, from)
+// rekey moves the login of b, which is not committed yet, to its key.
+func (x *userIndex) rekey(ctx context.Context, b *binding, from string) (bool, error) {
+	n, err := x.exec(ctx, nil, rekeySQL, b.key, b.id, from, x.d.userArg(b.userID))
 	return n == 1, err
 }
 
 const renewBeginSQL = `
 UPDATE @index
 SET other_key = ?
-WHERE id = ? AND session_key = ? AND ended_at IS NULL AND reason = ?
+WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL AND reason = ?
 	AND (other_key IS NULL OR other_key NOT LIKE '` + bindingMark + `%')`
 
-// renewBegin notes the key a session is being renewed to, so that whatever ends
+// renewBegin notes the key of b, to which its session is being renewed, so that whatever ends
 // the session meanwhile covers it. It reports false if the session has ended, is
 // under another key already, is being renewed, or was detached by somebody else.
-func (x *userIndex) renewBegin(ctx context.Context, id, from, to string, how renewal) (bool, error) {
-	n, err := x.exec(ctx, nil, renewBeginSQL, bindingMark+to, id, from, how.reason())
+func (x *userIndex) renewBegin(ctx context.Context, b *binding, from string, how renewal) (bool, error) {
+	n, err := x.exec(ctx, nil, renewBeginSQL, bindingMark+b.key, b.id, from, x.d.userArg(b.userID), how.reason())
 	return n == 1, err
 }
 
 const renewTakeOverSQL = `
 UPDATE @index
 SET other_key = ?
-WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL`
+WHERE id = ? AND session_key = ? AND other_key = ? AND user_id = ? AND ended_at IS NULL`
 
 // renewTakeOver is renewBegin in the place of another renewal.
-func (x *userIndex) renewTakeOver(ctx context.Context, id, from, abandoned, to string) (bool, error) {
-	n, err := x.exec(ctx, nil, renewTakeOverSQL, bindingMark+to, id, from, bindingMark+abandoned)
+func (x *userIndex) renewTakeOver(ctx context.Context, b *binding, from, abandoned string) (bool, error) {
+	n, err := x.exec(ctx, nil, renewTakeOverSQL, bindingMark+b.key, b.id, from, bindingMark+abandoned, x.d.userArg(b.userID))
 	return n == 1, err
 }
 
@@ -187,12 +189,12 @@ UPDATE @index
 SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
 	meta = CASE WHEN ? = '' THEN meta ELSE ? END,
 	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?
-WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL AND reason = ?`
+WHERE id = ? AND session_key = ? AND other_key = ? AND user_id = ? AND ended_at IS NULL AND reason = ?`
 
-// renewSwap makes the new key the session's key and keeps the old one as the
+// renewSwap makes the new key, that of b, the session's key and keeps the old one as the
 // other. It reports false if the session has ended, was detached by somebody
 // else, or another renewal was faster.
-func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime time.Duration, how renewal) (bool, error) {
+func (x *userIndex) renewSwap(ctx context.Context, b *binding, from string, how renewal) (bool, error) {
 	flag := 0
 	if how.authenticated {
 		flag = 1
@@ -201,19 +203,21 @@ func (x *userIndex) renewSwap(ctx context.Context, id, from, to string, lifetime
 	if meta == "" {
 		meta = "{}" // valid in a column of JSON, and not used
 	}
-	n, err := x.exec(ctx, nil, renewSwapSQL, flag, how.meta, meta, lifetime.Microseconds(), to, from, id, from, bindingMark+to, how.reason())
+	n, err := x.exec(ctx, nil, renewSwapSQL, flag, how.meta, meta, time.Until(b.deadline).Microseconds(), b.key, from,
+		b.id, from, bindingMark+b.key, x.d.userArg(b.userID), how.reason())
 	return n == 1, err
 }
 
 const renewBackSQL = `
 UPDATE @index
 SET expires_at = @after(?), authenticated_at = @at(?), session_key = ?, other_key = ?
-WHERE id = ? AND session_key = ? AND other_key = ? AND ended_at IS NULL`
+WHERE id = ? AND session_key = ? AND other_key = ? AND user_id = ? AND ended_at IS NULL`
 
 // renewBack undoes renewSwap of a session to key, but for its metadata.
 func (x *userIndex) renewBack(ctx context.Context, from *binding, key string) error {
 	_, err := x.exec(ctx, nil, renewBackSQL,
-		time.Until(from.deadline).Microseconds(), from.authenticatedAt.UnixMicro(), from.key, key, from.id, key, from.key)
+		time.Until(from.deadline).Microseconds(), from.authenticatedAt.UnixMicro(), from.key, key,
+		from.id, key, from.key, x.d.userArg(from.userID))
 	return err
 }
 
@@ -235,21 +239,21 @@ func (x *userIndex) detach(ctx context.Context, key string) (bool, error) {
 const shortenSQL = `
 UPDATE @index
 SET expires_at = @after(?)
-WHERE id = ? AND ended_at IS NULL AND expires_at > @after(?)`
+WHERE id = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @after(?)`
 
-// shorten moves the end of a session nearer, never away.
-func (x *userIndex) shorten(ctx context.Context, id string, lifetime time.Duration) error {
-	us := lifetime.Microseconds()
-	_, err := x.exec(ctx, nil, shortenSQL, us, id, us)
+// shorten moves the end of a session nearer, to that of b, and never away.
+func (x *userIndex) shorten(ctx context.Context, b *binding) error {
+	us := time.Until(b.deadline).Microseconds()
+	_, err := x.exec(ctx, nil, shortenSQL, us, b.id, x.d.userArg(b.userID), us)
 	return err
 }
 
 const setMetaSQL = `
 UPDATE @index
 SET meta = ?
-WHERE id = ? AND ended_at IS NULL`
+WHERE id = ? AND user_id = ? AND ended_at IS NULL`
 
-func (x *userIndex) setMeta(ctx context.Context, id, meta string) error {
-	_, err := x.exec(ctx, nil, setMetaSQL, meta, id)
+func (x *userIndex) setMeta(ctx context.Context, b *binding, meta string) error {
+	_, err := x.exec(ctx, nil, setMetaSQL, meta, b.id, x.d.userArg(b.userID))
 	return err
 }

@@ -49,6 +49,32 @@ func idsOf(rows []endedRow) []string {
 	return ids
 }
 
+// usersOf returns whose rows they are; "" of those whose user is gone.
+func usersOf(rows []endedRow) []string {
+	users := make([]string, len(rows))
+	for i, r := range rows {
+		users[i] = r.UserID.String
+	}
+	return users
+}
+
+// amongUsers returns the condition, to be added to one on IDs, that spares a
+// partitioned index the partitions that have no row of these users, also if they
+// are gone meanwhile. It is "" for one that is not partitioned.
+func (x *userIndex) amongUsers(users []string) (cond string, args []any) {
+	if x.d.partitions == 0 {
+		return "", nil
+	}
+	cond = " AND (user_id IS NULL"
+	for _, u := range slices.Compact(slices.Sorted(slices.Values(users))) {
+		if u != "" {
+			cond += " OR user_id = ?"
+			args = append(args, x.d.userArg(u))
+		}
+	}
+	return cond + ")", args
+}
+
 // Ending a session never asks whether it has expired: a clock must not decide
 // whether a revocation covers it. It covers rows that ended before as well,
 // until the janitor has deleted their data a second time: whoever ended them may
@@ -111,9 +137,9 @@ func (x *userIndex) endOne(ctx context.Context, userID, id string, by ending) ([
 	return x.end(ctx, nil, by, "id = ? AND user_id = ?", id, x.d.userArg(userID))
 }
 
-// endID ends a session whoever it belongs to, also one whose user is gone.
-func (x *userIndex) endID(ctx context.Context, id string, by ending) ([]endedRow, error) {
-	return x.end(ctx, nil, by, "id = ?", id)
+// endID ends the session of b, also if its user is gone.
+func (x *userIndex) endID(ctx context.Context, b *binding, by ending) ([]endedRow, error) {
+	return x.end(ctx, nil, by, "id = ? AND (user_id = ? OR user_id IS NULL)", b.id, x.d.userArg(b.userID))
 }
 
 // endKey ends the session of a key.
@@ -121,8 +147,9 @@ func (x *userIndex) endKey(ctx context.Context, key string, by ending) ([]endedR
 	return x.end(ctx, nil, by, "session_key = ?", key)
 }
 
-// endIDs ends the sessions of a list of at most pageSize IDs.
-func (x *userIndex) endIDs(ctx context.Context, q querier, ids []string, by ending) ([]endedRow, error) {
+// endIDs ends the sessions of a list of at most pageSize IDs, if they meet a
+// further condition.
+func (x *userIndex) endIDs(ctx context.Context, q querier, ids []string, by ending, cond string, condArgs ...any) ([]endedRow, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -135,7 +162,7 @@ func (x *userIndex) endIDs(ctx context.Context, q querier, ids []string, by endi
 	if q == nil && x.d.name != MariaDB {
 		q = unkept{x.db} // lists have all lengths: not worth a kept statement
 	}
-	return x.end(ctx, q, by, "id IN ("+string(marks[1:])+")", args...)
+	return x.end(ctx, q, by, "id IN ("+string(marks[1:])+")"+cond, append(args, condArgs...)...)
 }
 
 const lockOthersSQL = `
@@ -173,7 +200,7 @@ func (x *userIndex) endOthers(ctx context.Context, userID, exceptID string, by e
 			return ErrSessionEnded
 		}
 		for chunk := range slices.Chunk(others, pageSize) {
-			rows, err := x.endIDs(ctx, q, chunk, by)
+			rows, err := x.endIDs(ctx, q, chunk, by, " AND user_id = ?", x.d.userArg(userID))
 			if err != nil {
 				return err
 			}
@@ -190,9 +217,10 @@ SET purge_at = ended_at
 WHERE id IN @list AND ended_at IS NOT NULL`
 
 // pending notes that the keys of ended rows are still to be deleted.
-func (x *userIndex) pending(ctx context.Context, ids []string) error {
-	for chunk := range slices.Chunk(ids, pageSize) {
-		if _, err := x.many(ctx, nil, nil, pendingSQL, chunk, nil, nil); err != nil {
+func (x *userIndex) pending(ctx context.Context, rows []endedRow) error {
+	for chunk := range slices.Chunk(rows, pageSize) {
+		cond, users := x.amongUsers(usersOf(chunk))
+		if _, err := x.many(ctx, nil, nil, pendingSQL+cond, idsOf(chunk), nil, users); err != nil {
 			return err
 		}
 	}
@@ -205,14 +233,15 @@ FROM @index
 WHERE id IN @list AND ended_at IS NOT NULL`
 
 // endedAmong returns those of the given rows that have ended.
-func (x *userIndex) endedAmong(ctx context.Context, ids []string) ([]endedRow, error) {
+func (x *userIndex) endedAmong(ctx context.Context, rows []endedRow) ([]endedRow, error) {
 	var all []endedRow
-	for chunk := range slices.Chunk(ids, pageSize) {
-		var rows []endedRow
-		if _, err := x.many(ctx, nil, &rows, endedKeysSQL, chunk, nil, nil); err != nil {
+	for chunk := range slices.Chunk(rows, pageSize) {
+		var ended []endedRow
+		cond, users := x.amongUsers(usersOf(chunk))
+		if _, err := x.many(ctx, nil, &ended, endedKeysSQL+cond, idsOf(chunk), nil, users); err != nil {
 			return nil, err
 		}
-		all = append(all, rows...)
+		all = append(all, ended...)
 	}
 	return all, nil
 }

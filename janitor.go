@@ -40,41 +40,56 @@ func (m *Manager) Run(ctx context.Context) error {
 // forgot; and deletes rows past deadline and Options.Retention. Data go first
 // and rows second: if the Store cannot delete, the rows stay for the next pass,
 // and Prune returns the error with what it did until then.
+//
+// An index in partitions is pruned one partition after the other, in batches of
+// its own each. It begins with any of them, so that replicas do not queue and
+// one that fails does not keep the rest waiting for ever.
 func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 	var res PruneResult
 	steps := []struct {
 		name  string
 		count *int
-		run   func(context.Context, *int) (more bool, err error)
+		run   func(context.Context, *userIndex, *int) (more bool, err error)
 	}{
-		{"expire", &res.Expired, func(ctx context.Context, n *int) (bool, error) {
-			return m.endBatch(ctx, expiredSQL, ending{reason: ReasonExpired}, n)
+		{"expire", &res.Expired, func(ctx context.Context, x *userIndex, n *int) (bool, error) {
+			return m.endBatch(ctx, x, expiredSQL, ending{reason: ReasonExpired}, n)
 		}},
-		{"end sessions without a user", &res.UserDeleted, func(ctx context.Context, n *int) (bool, error) {
-			return m.endBatch(ctx, userlessSQL, ending{reason: ReasonUserDeleted}, n)
+		{"end sessions without a user", &res.UserDeleted, func(ctx context.Context, x *userIndex, n *int) (bool, error) {
+			return m.endBatch(ctx, x, userlessSQL, ending{reason: ReasonUserDeleted}, n)
 		}},
-		{"purge", &res.Redeleted, func(ctx context.Context, n *int) (bool, error) {
-			return m.purgeBatch(ctx, n, &res.Pruned)
-		}},
-		{"prune the store", &res.StorePruned, func(ctx context.Context, n *int) (bool, error) {
-			var err error
-			*n, err = pruneStore(ctx, m.store)
-			return false, err
+		{"purge", &res.Redeleted, func(ctx context.Context, x *userIndex, n *int) (bool, error) {
+			return m.purgeBatch(ctx, x, n, &res.Pruned)
 		}},
 	}
-	var errs []error
+	step := func(name string, run func(context.Context) error) error {
+		sctx, cancel := context.WithTimeout(ctx, 4*m.opts.WriteTimeout)
+		defer cancel()
+		if err := run(sctx); err != nil {
+			return fmt.Errorf("usersession: Prune: %s: %w", name, err)
+		}
+		return nil
+	}
+	var parts []*userIndex
+	errs := []error{step("find the partitions", func(ctx context.Context) (err error) {
+		parts, err = m.index.parts(ctx)
+		return err
+	})}
 	for _, s := range steps {
-		for more := true; more; {
-			sctx, cancel := context.WithTimeout(ctx, 4*m.opts.WriteTimeout)
-			var err error
-			more, err = s.run(sctx, s.count)
-			cancel()
-			if err != nil {
-				errs = append(errs, fmt.Errorf("usersession: Prune: %s: %w", s.name, err))
-				break
+		var err error
+		for i := 0; i < len(parts) && err == nil; i++ {
+			for more := true; more && err == nil; {
+				err = step(s.name, func(ctx context.Context) (err error) {
+					more, err = s.run(ctx, parts[i], s.count)
+					return err
+				})
 			}
 		}
+		errs = append(errs, err) // what ails one batch ails the next
 	}
+	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
+		res.StorePruned, err = pruneStore(ctx, m.store)
+		return err
+	}))
 	return res, errors.Join(errs...)
 }
 
@@ -94,18 +109,18 @@ LIMIT 500`
 
 // endBatch ends the rows a query selects. Replicas that do the same pass by each
 // other's rows.
-func (m *Manager) endBatch(ctx context.Context, q string, by ending, n *int) (more bool, err error) {
-	if m.index.d.name != SQLite {
+func (m *Manager) endBatch(ctx context.Context, x *userIndex, q string, by ending, n *int) (more bool, err error) {
+	if x.d.name != SQLite {
 		q += "\nFOR UPDATE SKIP LOCKED"
 	}
 	var rows []endedRow
-	err = m.index.tx(ctx, func(tx querier) error {
+	err = x.tx(ctx, func(tx querier) error {
 		rows = nil
-		if err := m.index.query(ctx, tx, &rows, q); err != nil {
+		if err := x.query(ctx, tx, &rows, q); err != nil {
 			return err
 		}
 		var err error
-		rows, err = m.index.endIDs(ctx, tx, idsOf(rows), by)
+		rows, err = x.endIDs(ctx, tx, idsOf(rows), by, "")
 		return err
 	})
 	if err != nil {
@@ -143,9 +158,9 @@ WHERE id IN @list AND ended_at IS NOT NULL AND @keepuntil <= @now`
 
 // purgeBatch deletes the data of ended sessions again, and then the rows that
 // need not be kept.
-func (m *Manager) purgeBatch(ctx context.Context, redeleted, pruned *int) (more bool, err error) {
+func (m *Manager) purgeBatch(ctx context.Context, x *userIndex, redeleted, pruned *int) (more bool, err error) {
 	var due []purgeRow
-	if err := m.index.query(ctx, nil, &due, purgeDueSQL); err != nil || len(due) == 0 {
+	if err := x.query(ctx, nil, &due, purgeDueSQL); err != nil || len(due) == 0 {
 		return false, err
 	}
 	var rows []endedRow
@@ -168,12 +183,12 @@ func (m *Manager) purgeBatch(ctx context.Context, redeleted, pruned *int) (more 
 		m.emit(ctx, Event{Kind: EventRevocationDone, Count: pending})
 	}
 	if len(later) > 0 {
-		if _, err := m.index.many(ctx, nil, nil, purgeLaterSQL, later, nil, nil); err != nil {
+		if _, err := x.many(ctx, nil, nil, purgeLaterSQL, later, nil, nil); err != nil {
 			return false, err
 		}
 	}
 	if len(final) > 0 {
-		n, err := m.index.many(ctx, nil, nil, purgeSQL, final, nil, nil)
+		n, err := x.many(ctx, nil, nil, purgeSQL, final, nil, nil)
 		*pruned += int(n)
 		if err != nil {
 			return false, err

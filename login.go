@@ -350,7 +350,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	}
 	if s, _ := r.former(); s != nil && s.login && meta != "" {
 		// The row is that of the login, which will not be renewed but committed.
-		if err := m.index.setMeta(wctx, b.id, meta); err != nil {
+		if err := m.index.setMeta(wctx, b, meta); err != nil {
 			return m.wrap("Reauthenticate", err)
 		}
 	}

@@ -314,22 +314,25 @@ func checkRevoking(f Filter) error {
 	return nil
 }
 
-// selected returns the next IDs of sessions that have not ended and that f
-// selects, and where the page after them begins; "" if there is none.
-func (m *Manager) selected(ctx context.Context, q querier, f Filter, sel selection, after string) (ids []string, next string, err error) {
+// endPage ends a page of the sessions that have not ended and that f selects. It
+// returns them and where the next page begins; "" if there is none.
+func (m *Manager) endPage(ctx context.Context, q querier, f Filter, sel selection, after string, by ending) (ended []endedRow, next string, err error) {
 	rows, err := m.index.page(ctx, q, sel, endableSQL, after, pageSize)
 	if err != nil {
 		return nil, "", err
 	}
+	var ids, users []string
 	for _, r := range rows {
 		if f.matches(r.session(m.opts.IdleTimeout, "")) {
-			ids = append(ids, r.ID)
+			ids, users = append(ids, r.ID), append(users, r.UserID.String)
 		}
 	}
 	if len(rows) == pageSize {
 		next = rows[pageSize-1].ID
 	}
-	return ids, next, nil
+	cond, condArgs := m.index.amongUsers(users)
+	ended, err = m.index.endIDs(ctx, q, ids, by, cond, condArgs...)
+	return ended, next, err
 }
 
 // RevokeMatching ends the sessions that f selects, in batches, and says how
@@ -366,11 +369,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
 func (m *Manager) revokePage(ctx context.Context, f Filter, sel selection, after string, by ending) (int, string, error) {
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
-	ids, next, err := m.selected(wctx, nil, f, sel, after)
-	if err != nil {
-		return 0, "", err
-	}
-	rows, err := m.index.endIDs(wctx, nil, ids, by)
+	rows, next, err := m.endPage(wctx, nil, f, sel, after, by)
 	if err != nil {
 		return 0, "", err
 	}
@@ -400,22 +399,18 @@ func (m *Manager) RevokeMatchingTx(ctx context.Context, tx *sqlx.Tx, f Filter) (
 	by := ending{reason(ctx), m.actor(ctx)}
 	var all []endedRow
 	for after, more := f.After, true; more; {
-		ids, next, err := m.selected(ctx, tx, f, sel, after)
-		if err == nil {
-			var rows []endedRow
-			rows, err = m.index.endIDs(ctx, tx, ids, by)
-			all = append(all, rows...)
-		}
+		rows, next, err := m.endPage(ctx, tx, f, sel, after, by)
 		if err != nil {
 			return nil, m.wrap("RevokeMatchingTx", err)
 		}
+		all = append(all, rows...)
 		after, more = next, next != ""
 	}
 	return func(fctx context.Context) error {
 		wctx, cancel := m.finishing(fctx)
 		defer cancel()
 		// What the transaction has not ended after all must not lose its data.
-		rows, err := m.index.endedAmong(wctx, idsOf(all))
+		rows, err := m.index.endedAmong(wctx, all)
 		if err != nil {
 			return m.wrap("RevokeMatchingTx", errors.Join(ErrRevocationPending, err))
 		}

@@ -46,10 +46,11 @@ func (d *dialect) migrations(users string) ([]migration, error) {
 		return nil, err
 	}
 	var out strings.Builder
-	err = t.Execute(&out, map[string]string{
+	err = t.Execute(&out, map[string]any{
 		"Table": d.tablePlain, "Index": d.index, "Lock": d.lock,
 		"DataTable": d.dataPlain, "Data": quoteName(d.name, d.schema, d.dataPlain),
 		"UserIDType": userIDColumn[d.name][d.userIDType], "Users": users,
+		"Partitions": d.partitionList(),
 	})
 	if err != nil {
 		return nil, err
@@ -92,7 +93,8 @@ func (m *Manager) usersReference() string {
 // Migrate creates the tables that are missing: the index, and that of the Store
 // if it has one and can make it. It is idempotent, finishes what an interrupted
 // run began, and may run in any number of replicas at once. It never changes the
-// columns of a table that is there; if one is missing, the error names it.
+// columns or the partitions of a table that is there; if one is missing, the
+// error says so.
 func (m *Manager) Migrate(ctx context.Context) error {
 	list, err := m.index.d.migrations(m.usersReference())
 	if err != nil {
@@ -124,6 +126,9 @@ func (s *SQLStore) Migrate(ctx context.Context) error {
 // of every column.
 func (c *conn) migrate(ctx context.Context, list []migration, check string) error {
 	run := func(q querier) error {
+		if err := c.d.checkPartitions(ctx, q); err != nil {
+			return err
+		}
 		for _, m := range list {
 			for _, s := range m.up {
 				if _, err := q.ExecContext(ctx, s); err != nil {
@@ -186,8 +191,8 @@ func (m *Manager) Migrations() (fs.FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("usersession: Migrations: %w", err)
 	}
-	if m.fused != nil {
-		data, err := m.fused.c.d.migrations("")
+	if m.local != nil {
+		data, err := m.local.c.d.migrations("")
 		if err != nil {
 			return nil, fmt.Errorf("usersession: Migrations: %w", err)
 		}

@@ -124,6 +124,13 @@ type Options struct {
 	// Table is the name of the index table. Default: "user_sessions".
 	Table string
 
+	// Partitions divides the index into that many hash partitions by user, on
+	// PostgreSQL only: what is about one user touches one of them, and Prune
+	// goes through them one by one. At most 256. Migrate makes them and never
+	// changes their number. With the default Store, data and row are then read
+	// by two statements instead of one. Default: 0, one plain table.
+	Partitions int
+
 	// VerifyEveryRequest checks a session against the index on every request
 	// also where the Store declares atomic updates, which bounds what a Store
 	// can do that loses acknowledged deletes (an asynchronous failover).
@@ -274,6 +281,9 @@ func (opts *Options) resolve() (Options, error) {
 	}
 	if o.OnLimit < EvictOldest || o.OnLimit > Reject {
 		bad("OnLimit", "is %d, which is none of EvictOldest, EvictLeastRecent, Reject", o.OnLimit)
+	}
+	if o.Partitions < 0 || o.Partitions > maxPartitions {
+		bad("Partitions", "must be 0 to %d, is %d", maxPartitions, o.Partitions)
 	}
 	switch o.UserIDType {
 	case "":

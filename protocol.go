@@ -56,7 +56,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *bin
 	}
 	if b.authenticated() && m.verify {
 		var err error
-		if row, err = m.index.liveByKey(ctx, key); err != nil {
+		if row, err = m.index.liveByKey(ctx, b); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -77,7 +77,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *bin
 		}
 	}
 	if !ok {
-		if m.fused == nil {
+		if m.local == nil || !m.verified() { // else another Manager may keep its data in that table
 			m.discard(ctx, key)
 		}
 		return nil, nil, nil
@@ -111,7 +111,7 @@ func (m *Manager) storeExpiry(b *binding) time.Time {
 // touchRow notes in the index that a session was seen. Only a certain no makes
 // it false: a failure is counted, and the session is served.
 func (m *Manager) touchRow(ctx context.Context, b *binding) bool {
-	ok, err := m.index.touch(ctx, b.id, b.key)
+	ok, err := m.index.touch(ctx, b)
 	if err != nil {
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
 		return true
@@ -122,7 +122,7 @@ func (m *Manager) touchRow(ctx context.Context, b *binding) bool {
 // touchBoth is touchRow where the Store carries the idle timeout: the row
 // first, so that a session that was ended is not given another hour.
 func (m *Manager) touchBoth(ctx context.Context, b *binding) bool {
-	ok, err := m.index.touch(ctx, b.id, b.key)
+	ok, err := m.index.touch(ctx, b)
 	if err != nil {
 		m.touches.failed(b.key)
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
@@ -172,7 +172,7 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 		return ErrSessionEnded
 	}
 	if now.authenticated() && now.deadline.Before(was.deadline) {
-		return m.index.shorten(ctx, now.id, time.Until(now.deadline))
+		return m.index.shorten(ctx, now)
 	}
 	return nil
 }
@@ -215,7 +215,7 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []endedRow, by ending) (
 	// The store may have used up the time that was there.
 	pctx, cancel := m.finishing(ctx)
 	defer cancel()
-	err = errors.Join(ErrRevocationPending, err, m.index.pending(pctx, idsOf(rows)))
+	err = errors.Join(ErrRevocationPending, err, m.index.pending(pctx, rows))
 	m.emit(ctx, Event{Kind: EventRevocationPending, Count: len(rows), Actor: by.actor, Reason: by.reason, Err: err})
 	return n, err
 }
@@ -249,9 +249,9 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 	if !from.authenticated() {
 		return &nb, m.renewAnonymous(ctx, from, key, body, &nb)
 	}
-	ok, err := m.index.renewBegin(ctx, nb.id, from.key, key, how)
+	ok, err := m.index.renewBegin(ctx, &nb, from.key, how)
 	if err == nil && !ok {
-		ok, err = m.takeOver(ctx, nb.id, from.key, key, how)
+		ok, err = m.takeOver(ctx, &nb, from.key, how)
 	}
 	if err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func (m *Manager) renew(ctx context.Context, from *binding, key string, body []b
 		m.discard(ctx, key) // the outcome of a failed Create is unknown
 		return nil, err
 	}
-	ok, err = m.index.renewSwap(ctx, nb.id, from.key, key, time.Until(nb.deadline), how)
+	ok, err = m.index.renewSwap(ctx, &nb, from.key, how)
 	if err != nil {
 		// Perhaps it was done and only the answer is lost. The browser keeps
 		// the old token, so the row has to keep it too.
@@ -299,8 +299,8 @@ func (m *Manager) renewBack(ctx context.Context, from *binding, key string) {
 // two at once the later wins: the row forgets the former's key first, so that it
 // cannot be swapped in any more, and then its data go. One that died in the
 // middle leaves nothing behind.
-func (m *Manager) takeOver(ctx context.Context, id, from, to string, how renewal) (bool, error) {
-	row, err := m.index.byID(ctx, id)
+func (m *Manager) takeOver(ctx context.Context, nb *binding, from string, how renewal) (bool, error) {
+	row, err := m.index.byID(ctx, nb)
 	if errors.Is(err, ErrSessionNotFound) {
 		return false, nil
 	}
@@ -311,7 +311,7 @@ func (m *Manager) takeOver(ctx context.Context, id, from, to string, how renewal
 	if !binding || row.SessionKey != from || row.EndedAt != 0 || row.Reason != how.reason() {
 		return false, nil
 	}
-	ok, err := m.index.renewTakeOver(ctx, id, from, abandoned, to)
+	ok, err := m.index.renewTakeOver(ctx, nb, from, abandoned)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -395,7 +395,7 @@ func (m *Manager) commitCleared(ctx context.Context, r *request, s *staged, key 
 
 func (m *Manager) commitLogin(ctx context.Context, s *staged, nb *binding, body []byte) error {
 	if nb.key != s.key { // RenewToken of scs after Login
-		ok, err := m.index.rekey(ctx, nb.id, s.key, nb.key)
+		ok, err := m.index.rekey(ctx, nb, s.key)
 		if err != nil {
 			return err
 		}
@@ -407,12 +407,8 @@ func (m *Manager) commitLogin(ctx context.Context, s *staged, nb *binding, body 
 		m.discard(ctx, nb.key)
 		return err
 	}
-	replaces := ""
-	if s.from.authenticated() {
-		replaces = s.from.id
-	}
 	by := ending{ReasonReplaced, s.by.actor}
-	ok, ended, err := m.index.confirm(ctx, nb.id, nb.key, time.Until(nb.deadline), replaces, by)
+	ok, ended, err := m.index.confirm(ctx, nb, s.from, by)
 	// The row of the former session has ended, so its data go, whatever became
 	// of the login. If they cannot, the row says so, and it is reported.
 	m.deleteEnded(ctx, ended, by)
@@ -437,7 +433,7 @@ func (m *Manager) abort(ctx context.Context, s *staged) {
 	}
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	if _, err := m.index.endID(ctx, s.binding.id, ending{ReasonAborted, s.by.actor}); err != nil {
+	if _, err := m.index.endID(ctx, s.binding, ending{ReasonAborted, s.by.actor}); err != nil {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a login that was given up could not be ended yet", "error", err)
 	}
 }

@@ -23,7 +23,8 @@ type Manager struct {
 	opts    Options
 	index   *userIndex
 	store   Store
-	fused   *SQLStore // the Store, if it is in the index's database
+	local   *SQLStore // the Store, if it is in the index's database
+	fused   *SQLStore // the same, if its data and the row are read in one statement
 	atomic  bool      // the Store's updates are atomic
 	verify  bool      // each request reads its row by a statement of its own
 	touches *touchLog
@@ -59,6 +60,9 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		}
 		err = errors.Join(err, checkSQLite(db, o))
 	}
+	if o.Partitions > 0 && o.Dialect != "" && o.Dialect != Postgres {
+		err = errors.Join(err, fmt.Errorf("usersession: Options.Partitions: is %d, and %s has no partitions here: only postgres has", o.Partitions, o.Dialect))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +73,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	}
 	m := &Manager{SessionManager: o.SCS, scsKey: scsKey, opts: o, handleSecret: newHandleSecret()}
 	d := newDialect(o.Dialect, o.Schema, o.Table, "", o.IdleTimeout, o.UserIDType)
-	d.retention = o.Retention
+	d.retention, d.partitions = o.Retention, o.Partitions
 	m.index = &userIndex{conn: newConn(db, d, !o.NoPreparedStatements)}
 	if m.store = o.Store; m.store == nil {
 		s, err := NewSQLStore(db, &SQLStoreOptions{Schema: o.Schema, Dialect: o.Dialect, NoPreparedStatements: o.NoPreparedStatements})
@@ -82,10 +86,13 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		if s.c.d.data == d.index {
 			return nil, fmt.Errorf("usersession: Options.Table: %q is the table of the session data", o.Table)
 		}
-		m.fused, d.data = s, s.c.d.data
+		m.local, d.data = s, s.c.d.data
+		if d.partitions == 0 {
+			m.fused = s // else a key alone would be looked up in every partition
+		}
 	}
 	m.atomic = UpdatesAtomically(m.store)
-	m.verify = m.fused == nil && (o.VerifyEveryRequest || !m.atomic)
+	m.verify = m.fused == nil && (o.VerifyEveryRequest || !m.atomic || o.Store == nil)
 	m.touches = newTouchLog(o.TouchInterval)
 
 	m.adapter = &adapter{m}
@@ -292,7 +299,7 @@ func (m *Manager) endOwn(ctx context.Context, own *binding, by ending) error {
 	if !own.authenticated() {
 		return m.store.Delete(ctx, own.key)
 	}
-	rows, err := m.index.endID(ctx, own.id, by)
+	rows, err := m.index.endID(ctx, own, by)
 	if err != nil {
 		// The row stands; without its data the session is not accepted
 		// either, if that much works.

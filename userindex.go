@@ -17,6 +17,9 @@ import (
 // userIndex is the table that says whose session is whose: one row for each
 // login, in the default database, whatever the Store is. Only this type knows
 // its SQL; the protocol, which orders index and Store, is in protocol.go.
+//
+// A statement names the user wherever it is known: it needs no more for that, and
+// reads one partition of an index that is partitioned by user.
 type userIndex struct {
 	*conn
 	pages     sync.Map // the forms of pages that are kept statements
@@ -104,12 +107,12 @@ const liveColumns = `
 const liveByKeySQL = `
 SELECT ` + liveColumns + `
 FROM @index
-WHERE session_key = ?`
+WHERE session_key = ? AND user_id = ?`
 
-// liveByKey returns the row of a key; the zero row if there is none.
-func (x *userIndex) liveByKey(ctx context.Context, key string) (liveRow, error) {
+// liveByKey returns the row of the session of b; the zero row if there is none.
+func (x *userIndex) liveByKey(ctx context.Context, b *binding) (liveRow, error) {
 	var rows []liveRow
-	if err := x.query(ctx, nil, &rows, liveByKeySQL, key); err != nil || len(rows) == 0 {
+	if err := x.query(ctx, nil, &rows, liveByKeySQL, b.key, x.d.userArg(b.userID)); err != nil || len(rows) == 0 {
 		return liveRow{}, err
 	}
 	return rows[0], nil
@@ -156,11 +159,11 @@ func (x *userIndex) liveByID(ctx context.Context, userID, id string) (indexRow, 
 const byIDSQL = `
 SELECT` + rowColumns + `
 FROM @index
-WHERE id = ?`
+WHERE id = ? AND user_id = ?`
 
-// byID returns a row in whatever state it is.
-func (x *userIndex) byID(ctx context.Context, id string) (indexRow, error) {
-	return x.one(ctx, byIDSQL, id)
+// byID returns the row of the session of b in whatever state it is.
+func (x *userIndex) byID(ctx context.Context, b *binding) (indexRow, error) {
+	return x.one(ctx, byIDSQL, b.id, x.d.userArg(b.userID))
 }
 
 const byKeySQL = `
@@ -186,12 +189,12 @@ func (x *userIndex) one(ctx context.Context, q string, args ...any) (indexRow, e
 const touchSQL = `
 UPDATE @index
 SET last_seen_at = @now
-WHERE id = ? AND session_key = ? AND @live`
+WHERE id = ? AND session_key = ? AND user_id = ? AND @live`
 
 // touch notes that a session was seen. It reports false if the session is not
 // live any more, or not under this key.
-func (x *userIndex) touch(ctx context.Context, id, key string) (bool, error) {
-	n, err := x.exec(ctx, nil, touchSQL, id, key)
+func (x *userIndex) touch(ctx context.Context, b *binding) (bool, error) {
+	n, err := x.exec(ctx, nil, touchSQL, b.id, b.key, x.d.userArg(b.userID))
 	return n == 1, err
 }
 

@@ -1,8 +1,8 @@
 -- name: {{.Table}}
 CREATE TABLE IF NOT EXISTS {{.Index}} (
-	id               text        NOT NULL PRIMARY KEY,
+	id               text        NOT NULL{{if not .Partitions}} PRIMARY KEY{{end}},
 	user_id          {{.UserIDType}}{{with .Users}} REFERENCES {{.}} ON DELETE SET NULL{{end}},
-	session_key      text        NOT NULL UNIQUE,
+	session_key      text        NOT NULL{{if not .Partitions}} UNIQUE{{end}},
 	other_key        text,
 	created_at       timestamptz NOT NULL,
 	authenticated_at timestamptz NOT NULL,
@@ -15,8 +15,12 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	ended_by         text        NOT NULL DEFAULT '',
 	reason           text        NOT NULL DEFAULT '',
 	purge_at         timestamptz
-);
-CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
+){{if .Partitions}} PARTITION BY HASH (user_id){{end}};
+{{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
+	PRIMARY KEY (id),
+	UNIQUE (session_key)
+) FOR VALUES WITH (MODULUS {{.Modulus}}, REMAINDER {{.Remainder}});
+{{end}}CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
 -- down

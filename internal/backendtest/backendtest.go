@@ -57,8 +57,9 @@ type behaviour struct {
 
 // backend is what one cell of the table runs on.
 type backend struct {
-	open  func(t *testing.T) *sqlx.DB
-	store StoreCase
+	open      func(t *testing.T) *sqlx.DB
+	store     StoreCase
+	configure []func(*usersession.Options)
 }
 
 // behaviours returns the columns that depend on the Store, by concept.
@@ -76,24 +77,26 @@ func behaviours() []behaviour {
 }
 
 // Run checks every behaviour on every Store, with the index in the databases
-// that open opens: new and empty ones, closed when the test ends.
-func Run(t *testing.T, open func(t *testing.T) *sqlx.DB, stores []StoreCase) {
+// that open opens: new and empty ones, closed when the test ends. Every Manager
+// has the Options that configure sets.
+func Run(t *testing.T, open func(t *testing.T) *sqlx.DB, stores []StoreCase, configure ...func(*usersession.Options)) {
 	for _, store := range stores {
 		t.Run(store.Name, func(t *testing.T) {
 			t.Parallel()
-			run(t, behaviours(), backend{open, store})
+			run(t, behaviours(), backend{open, store, configure})
 		})
 	}
 }
 
 // RunDatabase checks what depends on the index's database only: migrations,
-// table names, user IDs, the users table.
-func RunDatabase(t *testing.T, open func(t *testing.T) *sqlx.DB) {
+// table names, user IDs, the users table. Every Manager has the Options that
+// configure sets.
+func RunDatabase(t *testing.T, open func(t *testing.T) *sqlx.DB, configure ...func(*usersession.Options)) {
 	var all []behaviour
 	for _, concept := range [][]behaviour{userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours} {
 		all = append(all, concept...)
 	}
-	run(t, all, backend{open, StoreCase{Name: "sql"}})
+	run(t, all, backend{open, StoreCase{Name: "sql"}, configure})
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {

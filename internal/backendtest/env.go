@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +56,7 @@ func (b backend) startOn(t *testing.T, db *sqlx.DB, faults *faulty, change ...fu
 	if b.store.New != nil {
 		opts.Store = b.store.New(t)
 	}
-	for _, f := range change {
+	for _, f := range slices.Concat(b.configure, change) {
 		f(opts)
 	}
 	if faults != nil {

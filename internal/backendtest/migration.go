@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +42,7 @@ func migrateTen(t *testing.T, b backend) {
 	ready.Add(len(errs))
 	for i := range errs {
 		done.Go(func() {
-			m, err := usersession.New(db, nil)
+			m, err := b.newManager(db)
 			ready.Done()
 			ready.Wait()
 			if err == nil {
@@ -61,9 +62,18 @@ func migrateTen(t *testing.T, b backend) {
 }
 
 // newManager returns a Manager whose tables nobody has made.
-func newManager(t *testing.T, db *sqlx.DB) *usersession.Manager {
+func (b backend) newManager(db *sqlx.DB, change ...func(*usersession.Options)) (*usersession.Manager, error) {
+	opts := &usersession.Options{}
+	for _, f := range slices.Concat(b.configure, change) {
+		f(opts)
+	}
+	return usersession.New(db, opts)
+}
+
+// unmigrated is newManager where that cannot fail.
+func (b backend) unmigrated(t *testing.T, db *sqlx.DB) *usersession.Manager {
 	t.Helper()
-	m, err := usersession.New(db, nil)
+	m, err := b.newManager(db)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,11 +88,11 @@ func migrateColumn(t *testing.T, b backend) {
 	} {
 		t.Run(c.table+"."+c.column, func(t *testing.T) {
 			db := b.open(t)
-			if err := newManager(t, db).Migrate(t.Context()); err != nil {
+			if err := b.unmigrated(t, db).Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			exec(t, db, "ALTER TABLE "+c.table+" DROP COLUMN "+c.column)
-			m := newManager(t, db)
+			m := b.unmigrated(t, db)
 			if err := m.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), c.column) {
 				t.Errorf("Migrate: %v; want an error that names the column", err)
 			}
@@ -116,11 +126,11 @@ func migrateHalf(t *testing.T, b backend) {
 				// interrupted migration cannot have left one out.
 				name, breakIt = "no index table", "DROP TABLE user_sessions"
 			}
-			if err := newManager(t, db).Migrate(t.Context()); err != nil {
+			if err := b.unmigrated(t, db).Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			exec(t, db, breakIt)
-			if err := newManager(t, db).Migrate(t.Context()); err != nil {
+			if err := b.unmigrated(t, db).Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if name == "no index" && !hasIndex(t, db, "user_sessions_purge") {
@@ -150,7 +160,7 @@ func hasIndex(t *testing.T, db *sqlx.DB, name string) bool {
 }
 
 func migrateMissing(t *testing.T, b backend) {
-	m := newManager(t, b.open(t))
+	m := b.unmigrated(t, b.open(t))
 	for name, call := range map[string]func(ctx context.Context) error{
 		"ListSessions": func(ctx context.Context) error {
 			_, err := m.ListSessions(ctx, "alice")
@@ -195,7 +205,7 @@ func migrateMissing(t *testing.T, b backend) {
 
 func migrateFiles(t *testing.T, b backend) {
 	db := b.open(t)
-	m := newManager(t, db)
+	m := b.unmigrated(t, db)
 	files, err := m.Migrations()
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +270,7 @@ func namesTable(t *testing.T, b backend) {
 	}
 	db := b.open(t)
 	for _, name := range []string{`a"b`, "a`b", "a b", "a.b", "a;b", "1a", strings.Repeat("t", 49), "ä"} {
-		if _, err := usersession.New(db, &usersession.Options{Table: name}); err == nil || !strings.Contains(err.Error(), "Options.Table") {
+		if _, err := b.newManager(db, func(o *usersession.Options) { o.Table = name }); err == nil || !strings.Contains(err.Error(), "Options.Table") {
 			t.Errorf("%q: %v; want an error that names the field", name, err)
 		}
 	}
@@ -269,7 +279,7 @@ func namesTable(t *testing.T, b backend) {
 func namesSchema(t *testing.T, b backend) {
 	db := b.open(t)
 	if !hasSchemas(db) {
-		if _, err := usersession.New(db, &usersession.Options{Schema: "auth"}); err == nil || !strings.Contains(err.Error(), "Options.Schema") {
+		if _, err := b.newManager(db, func(o *usersession.Options) { o.Schema = "auth" }); err == nil || !strings.Contains(err.Error(), "Options.Schema") {
 			t.Errorf("%v; want an error that names the field", err)
 		}
 		return
@@ -291,7 +301,7 @@ func namesSchema(t *testing.T, b backend) {
 			t.Errorf("%s: %v", table, err)
 		}
 	}
-	m, err := usersession.New(db, &usersession.Options{Schema: "nowhere"})
+	m, err := b.newManager(db, func(o *usersession.Options) { o.Schema = "nowhere" })
 	if err != nil {
 		t.Fatal(err)
 	}
