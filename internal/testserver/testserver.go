@@ -6,6 +6,7 @@
 // on a free loopback port; otherwise the test is skipped with one line that says
 // what is missing. With USERSESSION_TEST_REQUIRE=all such a test fails instead.
 // A server that is there but does not start always fails the test, with its log.
+// The same goes for what tests of pages need: [Chromium] and [AxeCore].
 //
 // The package imports the standard library only: the root module and every
 // nested module use it, each with a driver of its own.
