@@ -33,7 +33,7 @@ import (
 //	<!-- run -->              a program that is built and run
 //	<!-- vars: x T, y U -->   statements, compiled with these variables;
 //	                          "; returns error" behind them if they return one
-//	<!-- package: name -->    a file of a package; name_test files are run
+//	<!-- file: path -->       that file, which is built and tested where it is
 //	<!-- schema: dialect -->  the default migrations
 //	<!-- transcript -->       a session with the quick start
 //	<!-- test-command -->     the command CI runs
@@ -214,18 +214,14 @@ func TestDocsGo(t *testing.T) {
 	t.Parallel()
 	m := newDocModule(t)
 	programs := map[string]string{} // name: where it listens
-	tested := ""
 	for i, b := range docBlocks(t) {
 		if b.lang != "go" {
 			continue
 		}
-		if name, ok := b.about("package"); ok {
-			dir := strings.TrimSuffix(name, "_test")
-			suffix := strings.TrimPrefix(name, dir)
-			if suffix != "" {
-				tested = "./" + dir
+		if path, ok := b.about("file"); ok {
+			if text, err := os.ReadFile(path); err != nil || string(text) != b.text {
+				t.Errorf("%v: is not %s (%v)", b, path, err)
 			}
-			m.write(fmt.Sprintf("%s/block%d%s.go", dir, i, suffix), strings.ReplaceAll(b.text, "\t\""+dir+"\"\n", "\t\"docs/"+dir+"\"\n"))
 			continue
 		}
 		if strings.HasPrefix(b.text, "package main\n") {
@@ -244,8 +240,8 @@ func TestDocsGo(t *testing.T) {
 		}
 		m.write(fmt.Sprintf("fragment%d.go", i), text)
 	}
-	if len(programs) == 0 || tested == "" {
-		t.Fatal("the README has no program, or docs/backends.md no package with a test")
+	if len(programs) == 0 {
+		t.Fatal("the README has no program")
 	}
 	bin := filepath.Join(m.dir, "bin") + string(filepath.Separator)
 	m.run("build", ".") // the fragments
@@ -258,13 +254,6 @@ func TestDocsGo(t *testing.T) {
 			tryProgram(t, addr)
 		})
 	}
-	t.Run("storetest", func(t *testing.T) {
-		t.Parallel()
-		if testing.Short() {
-			t.Skip("waits for keys to expire")
-		}
-		(&docModule{t, m.dir}).run("test", tested)
-	})
 }
 
 // freeAddr returns a free loopback address.

@@ -5,23 +5,18 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 
-	"github.com/alexedwards/scs/goredisstore"
-	"github.com/alexedwards/scs/postgresstore"
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 	_ "modernc.org/sqlite"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/compat/boltstore"
 	"github.com/seed-296ca7ab/usersession/internal/backendtest"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
-	"github.com/seed-296ca7ab/usersession/scsstore"
 	"github.com/seed-296ca7ab/usersession/storetest"
 )
 
@@ -42,7 +37,7 @@ func sqliteFiles(*testing.T) func(t *testing.T) *sqlx.DB {
 // postgresSchemas opens new schemas in one new PostgreSQL database, through pgx.
 func postgresSchemas(t *testing.T) func(t *testing.T) *sqlx.DB {
 	t.Helper()
-	dsn := testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("pgx", dsn) })
+	dsn := freshPostgres(t)
 	u, err := url.Parse(dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +56,11 @@ func postgresSchemas(t *testing.T) func(t *testing.T) *sqlx.DB {
 		mine.RawQuery = q.Encode()
 		return connect(t, "pgx", mine.String())
 	}
+}
+
+func freshPostgres(t *testing.T) (dsn string) {
+	t.Helper()
+	return testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("pgx", dsn) })
 }
 
 func mariaDatabases(t *testing.T) func(t *testing.T) *sqlx.DB {
@@ -83,30 +83,11 @@ func connect(t *testing.T, driver, dsn string) *sqlx.DB {
 	return db
 }
 
-// redisStore is scs's goredisstore, with a prefix of its own.
-func redisStore(t *testing.T) usersession.Store {
+func mustExec(t *testing.T, db *sqlx.DB, query string) {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: testserver.Redis(t)})
-	t.Cleanup(func() { client.Close() })
-	return scsstore.Wrap(goredisstore.NewWithPrefix(client, "compat:"+strings.ReplaceAll(t.Name(), " ", "_")+":"))
-}
-
-// postgresStore is scs's postgresstore.
-func postgresStore(t *testing.T) usersession.Store {
-	t.Helper()
-	dsn := testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("pgx", dsn) })
-	db := connect(t, "pgx", dsn)
-	const table = "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BYTEA NOT NULL, expiry TIMESTAMPTZ NOT NULL)"
-	if _, err := db.ExecContext(t.Context(), table); err != nil {
-		t.Fatal(err)
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatalf("%s: %v", query, err)
 	}
-	return scsstore.Wrap(postgresstore.NewWithCleanupInterval(db.DB, 0))
-}
-
-// scsStores are the rows that are stores written for scs.
-var scsStores = []backendtest.StoreCase{
-	{Name: "scs goredisstore", New: redisStore},
-	{Name: "scs postgresstore", New: postgresStore},
 }
 
 var databases = []struct {
@@ -120,18 +101,39 @@ var databases = []struct {
 }
 
 // TestBackends is the other half of the root module's table "regardless of the
-// backend".
+// backend": the databases that are only here with every Store, and every store
+// written for scs.
 func TestBackends(t *testing.T) {
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			open := d.open(t)
-			stores := scsStores
+			var stores []backendtest.StoreCase
 			if d.own {
-				stores = append(backendtest.Stores(open), stores...)
+				stores = backendtest.Stores(open)
+			} else {
+				stores = append(stores, backendtest.StoreCase{Name: "sixty lines over bbolt", New: sixtyLines})
+			}
+			for _, s := range scsStores {
+				// Neither what a Store does with its data nor what the index does
+				// with its rows depends on the other: one database is enough for
+				// most.
+				if s.open != nil && (s.everywhere || !d.own) {
+					stores = append(stores, backendtest.StoreCase{Name: "scs " + s.name, Open: s.wrapped})
+				}
 			}
 			backendtest.Run(t, open, stores)
 		})
 	}
+}
+
+// sixtyLines is the Store of docs/writing-a-store.md.
+func sixtyLines(t *testing.T) usersession.Store {
+	t.Helper()
+	store, err := boltstore.New(openBolt(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 func TestDatabases(t *testing.T) {
@@ -149,6 +151,7 @@ func TestStores(t *testing.T) {
 			continue
 		}
 		t.Run("SQL store on "+d.name, func(t *testing.T) {
+			t.Parallel()
 			db := d.open(t)(t)
 			storetest.Run(t, func(t *testing.T) usersession.Store {
 				s, err := usersession.NewSQLStore(db, nil)
@@ -163,6 +166,12 @@ func TestStores(t *testing.T) {
 		})
 	}
 	for _, s := range scsStores {
-		t.Run(s.Name, func(t *testing.T) { storetest.Run(t, s.New) })
+		if s.open == nil {
+			continue
+		}
+		t.Run("scs "+s.name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, s.wrapped(t))
+		})
 	}
 }

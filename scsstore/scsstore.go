@@ -29,10 +29,10 @@ var (
 // write it. They are not atomic and the Store does not declare them to be: its
 // sessions are checked against the index on every request.
 //
-// The expiry is kept twice: the scs store is told, and it stands in a trailer
-// of 20 bytes behind the data. The trailer counts: Update finds there the
-// expiry to keep, and nothing is found past it, whatever the scs store does
-// with its own. Find returns the data without it. scs's GobCodec ignores what
+// The expiry is kept twice: the scs store is told, with a second more, because
+// some cut seconds, and it stands in a trailer of 20 bytes behind the data. The
+// trailer counts: Update finds there the expiry to keep, and nothing is found
+// past it, whatever the scs store does with its own. Find returns the data without it. scs's GobCodec ignores what
 // stands behind its bytes, so that a program which goes back to plain scs can
 // read the data.
 //
@@ -190,7 +190,14 @@ func (s *Store) Keys(ctx context.Context) iter.Seq2[string, error] {
 				return
 			}
 			if _, expiry, ok := splitTrailer(stored); !ok || !expiry.After(time.Now()) {
-				continue
+				// It has expired, or the scs store returns memory that it has
+				// used for something else since, as that for Badger does.
+				if _, _, found, err := s.read(ctx, key); err != nil {
+					yield("", err)
+					return
+				} else if !found {
+					continue
+				}
 			}
 			if !yield(key, nil) {
 				return
@@ -216,6 +223,10 @@ func (s *Store) read(ctx context.Context, key string) (data []byte, expiry time.
 	return data, expiry, true, nil
 }
 
+// rounding is how much longer than until its expiry an scs store is told to keep
+// data, because some count whole seconds and cut the rest. The trailer counts.
+const rounding = time.Second
+
 // write stores data until expiry, or deletes the key if expiry has passed. Some
 // scs stores take an expiry that has passed for none at all and would keep the
 // data for ever.
@@ -224,7 +235,7 @@ func (s *Store) write(ctx context.Context, key string, data []byte, expiry time.
 		return err
 	}
 	if expiry.After(time.Now()) {
-		if err := s.commit(ctx, key, withTrailer(data, expiry), expiry); err != nil {
+		if err := s.commit(ctx, key, withTrailer(data, expiry), expiry.Add(rounding)); err != nil {
 			return err
 		}
 		if expiry.After(time.Now()) {

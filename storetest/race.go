@@ -125,11 +125,12 @@ func sameKeyAtOnce(c *check) {
 func createRacesCreate(c *check) {
 	// A Store whose updates are atomic and that knows an existing key when
 	// nothing else happens has what it takes to know it always.
-	strict := c.tells() && c.atomic()
+	atomically := c.atomic()
+	strict := c.tells() && atomically
 	// create reports whether it has created the key.
 	create := func(ctx context.Context, key, data string) (bool, error) {
 		err := c.store.Create(ctx, key, []byte(data), later())
-		if err != nil && !errors.Is(err, usersession.ErrKeyExists) {
+		if err != nil && atomically && !errors.Is(err, usersession.ErrKeyExists) {
 			return false, fmt.Errorf("Create: %w, want nil or ErrKeyExists", err)
 		}
 		return err == nil, nil
@@ -204,7 +205,8 @@ func createRacesCreate(c *check) {
 
 // racesDelete runs change and Delete on the same key at the same time: first
 // with the whole Delete at each point where change looks at its context, then
-// with both at full speed.
+// with both at full speed. A Store that looks and then writes may find that
+// somebody was faster, and fail: then nothing is served, which is safe.
 func (c *check) racesDelete(name string, change func(ctx context.Context, key string) (bool, error)) {
 	c.Helper()
 	atomically := c.atomic()
@@ -233,7 +235,7 @@ func (c *check) racesDelete(name string, change func(ctx context.Context, key st
 				}
 			})
 		}
-		if _, err := change(moment, key); err != nil {
+		if _, err := change(moment, key); err != nil && atomically {
 			c.brokenf("%s, while the key is deleted: unexpected error: %w", name, err)
 		}
 		c.must(wait())
@@ -262,7 +264,7 @@ func (c *check) racesDelete(name string, change func(ctx context.Context, key st
 		var over atomic.Bool
 		changes := func() error {
 			for !over.Load() {
-				if _, err := change(c.Context(), key); err != nil {
+				if _, err := change(c.Context(), key); err != nil && atomically {
 					return fmt.Errorf("%s, while the key is deleted: unexpected error: %w", name, err)
 				}
 			}

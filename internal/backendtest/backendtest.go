@@ -25,6 +25,9 @@ type StoreCase struct {
 	Name string
 	// New returns an empty Store. Nil: Options.Store stays nil.
 	New func(t *testing.T) usersession.Store
+	// Open, if there is one, prepares a backend for all cells of the row and
+	// returns what New is for them.
+	Open func(t *testing.T) func(t *testing.T) usersession.Store
 }
 
 // Stores returns the rows that need no server of their own. The function open
@@ -83,6 +86,9 @@ func Run(t *testing.T, open func(t *testing.T) *sqlx.DB, stores []StoreCase, con
 	for _, store := range stores {
 		t.Run(store.Name, func(t *testing.T) {
 			t.Parallel()
+			if store.Open != nil {
+				store.New = store.Open(t)
+			}
 			run(t, behaviours(), backend{open, store, configure})
 		})
 	}
