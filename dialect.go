@@ -18,9 +18,9 @@ import (
 //	@at(x)               microseconds since 1970 as a time of the index
 //	@after(x)            x microseconds from now
 //	@us(x)               a time of the index as microseconds since 1970
-//	@usnow               the database's clock as microseconds since 1970
 //	@live                the row is live: not ended, not expired, not idle
 //	@current             the same without "not ended"
+//	@due                 the row was not touched for Options.TouchInterval
 //	@firstpass @again    when the data of an ended session are deleted a second time
 //	@keepuntil           when the row of an ended session may be deleted
 //	@dnow @dafter(x)     as above, for the data table
@@ -31,7 +31,8 @@ type dialect struct {
 	tablePlain, dataPlain string // the tables that are ours to make, "" for others
 	schema                string
 	idle, retention       time.Duration
-	partitions            int // of the index
+	partitions            int           // of the index
+	touch                 time.Duration // Options.TouchInterval
 	userIDType            UserIDType
 }
 
@@ -80,14 +81,14 @@ func (d *dialect) expand(name, arg string) string {
 		return d.data
 	case "lock":
 		return d.lock
-	case "usnow":
-		return d.expand("us", d.expand("now", ""))
 	case "firstpass":
 		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds())
 	case "again":
 		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds()-1)
 	case "keepuntil":
 		return fmt.Sprintf(keepUntilSQL[d.name], d.retention.Microseconds())
+	case "due":
+		return "last_seen_at <= " + d.expand("after", strconv.FormatInt(-d.touch.Microseconds(), 10))
 	case "current", "live":
 		s := "expires_at > " + d.expand("now", "")
 		if d.idle > 0 {

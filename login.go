@@ -203,6 +203,14 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	return nil
 }
 
+// addressText returns an address as the index keeps it; "" if it is not known.
+func addressText(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return ""
+	}
+	return ip.Unmap().WithZone("").String()
+}
+
 // replacedBy returns the IDs of the user's sessions that a login takes the place
 // of, and that do not count against MaxSessions.
 func replacedBy(userID string, former *staged, from *binding) []string {
@@ -220,16 +228,16 @@ func replacedBy(userID string, former *staged, from *binding) []string {
 func (m *Manager) enter(ctx context.Context, r *request, b *binding, key string, lifetime time.Duration, o loginOptions, replaces []string, actor string) error {
 	row := loginRow{
 		id: b.id, userID: b.userID, key: key, grace: min(loginGrace, lifetime),
-		ip: r.client.ip, userAgent: r.client.userAgent, meta: metaJSON(o.meta),
+		meta: metaJSON(o.meta),
+	}
+	if r.http != nil {
+		row.ip, row.userAgent = addressText(m.opts.ClientIP(r.http)), clip(r.http.UserAgent(), 512)
 	}
 	if m.opts.IdleTimeout > 0 {
 		row.grace = min(row.grace, m.opts.IdleTimeout)
 	}
 	if o.ip != nil {
-		row.ip = ""
-		if o.ip.IsValid() {
-			row.ip = o.ip.Unmap().WithZone("").String()
-		}
+		row.ip = addressText(*o.ip)
 	}
 	if o.userAgent != nil {
 		row.userAgent = clip(*o.userAgent, 512)

@@ -37,13 +37,19 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r) // wrapped twice
 			return
 		}
+		var before http.Header
+		if len(w.Header()) > 0 { // else there is nothing to remember
+			before = w.Header().Clone()
+		}
 		addVary(w.Header())
 		token, malformed := m.cookie(r)
-		state := &request{cleared: malformed}
-		state.client.userAgent = clip(r.UserAgent(), 512)
-		if ip := m.opts.ClientIP(r); ip.IsValid() {
-			state.client.ip = ip.Unmap().WithZone("").String()
-		}
+		// One allocation for what every request needs.
+		both := &struct {
+			state  request
+			writer responseWriter
+		}{}
+		state, sw := &both.state, &both.writer
+		state.cleared, state.http = malformed, r
 		ctx, err := m.load(r.Context(), token, state)
 		if err != nil {
 			if r.Context().Err() == nil { // else the client has gone
@@ -53,7 +59,7 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			return
 		}
 		sr := r.WithContext(ctx)
-		sw := &responseWriter{ResponseWriter: w, m: m, r: sr, state: state, token: token, before: w.Header().Clone()}
+		sw.ResponseWriter, sw.m, sw.r, sw.state, sw.token, sw.before = w, m, sr, state, token, before
 		panicked := true
 		defer func() {
 			if panicked {
@@ -144,7 +150,7 @@ type responseWriter struct {
 	r      *http.Request
 	state  *request
 	token  string      // of the cookie
-	before http.Header // of the response, before the handler
+	before http.Header // of the response, before this middleware; nil if there were none
 
 	once    sync.Once
 	err     error // why the commit failed; the response is not the handler's then
@@ -197,6 +203,7 @@ func (w *responseWriter) refuse() {
 	w.refused.Store(true)
 	clear(h)
 	maps.Copy(h, w.before)
+	addVary(h)
 	h.Set("Cache-Control", "no-store")
 	loggedOut := false
 	w.state.do(func() { loggedOut = w.state.cleared })

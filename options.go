@@ -80,8 +80,9 @@ type Options struct {
 	// and HashTokenInStore. It must come from scs.New and must not be shared
 	// between Managers.
 	// Its Store is not used: pass it as Store with scsstore.Wrap and leave the
-	// field of SCS as scs.New made it, or nil. Nil: a new one whose cookie is
-	// __Host-session, Secure, HttpOnly, SameSite=Lax, not persistent.
+	// field of SCS as scs.New made it, or nil. Nil: a new one with
+	// [BinaryCodec], whose cookie is __Host-session, Secure, HttpOnly,
+	// SameSite=Lax, not persistent.
 	SCS *scs.SessionManager
 
 	// IdleTimeout ends a session that is not used for so long (ASVS 5.0,
@@ -327,6 +328,7 @@ func (opts *Options) resolve() (Options, error) {
 func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 	if o.SCS == nil {
 		o.SCS = scs.New()
+		o.SCS.Codec = BinaryCodec{}
 		o.SCS.Cookie.Name = "__Host-session"
 		o.SCS.Cookie.Secure = true
 		o.SCS.Cookie.Persist = false

@@ -25,16 +25,16 @@ func (m *Manager) verified() bool { return m.fused != nil || m.verify }
 // A nil binding means that there is no such session. peek leaves the session
 // untouched: it is somebody else who looks.
 func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *binding, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	ctx, cancel := withLazyTimeout(ctx, m.opts.ReadTimeout)
 	defer cancel()
 	var data []byte
 	var row liveRow
 	if m.fused != nil {
-		found, ok, err := m.index.findLive(ctx, key)
+		found, r, ok, err := m.index.findLive(ctx, key)
 		if err != nil || !ok {
 			return nil, nil, err
 		}
-		data, row = found.Data, found.liveRow
+		data, row = found, r
 	} else {
 		found, ok, err := m.store.Find(ctx, key)
 		if err != nil || !ok {
@@ -64,7 +64,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *bin
 	switch {
 	case b.authenticated() && m.verified():
 		var due bool
-		if ok, due = row.accepts(b, m.opts.TouchInterval); ok && due && !peek {
+		if ok, due = row.accepts(b); ok && due && !peek {
 			ok = m.touchRow(ctx, b)
 		}
 	case b.authenticated():

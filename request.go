@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 	"crypto/rand"
+	"net/http"
 	"strings"
 	"sync"
 )
@@ -25,7 +26,8 @@ type request struct {
 	started  bool     // the response has begun
 	cleared  bool     // Logout: the cookie is to go, whatever the commit does
 	other    bool     // somebody else's session: WithSession
-	client   clientInfo
+
+	http *http.Request // of which Login takes the client's address; nil: there is none
 }
 
 // renewing says how far the change of a token has come.
@@ -36,9 +38,6 @@ const (
 	deletingOld          // scs is about to delete the old key, which must stay until the commit
 	renewed              // scs has a new token, of which nobody knows yet
 )
-
-// clientInfo is what a login notes of the client.
-type clientInfo struct{ ip, userAgent string }
 
 // staged is a login or a renewal between its call and the commit.
 type staged struct {

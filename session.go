@@ -73,7 +73,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	}
 	m := &Manager{SessionManager: o.SCS, scsKey: scsKey, opts: o, handleSecret: newHandleSecret()}
 	d := newDialect(o.Dialect, o.Schema, o.Table, "", o.IdleTimeout, o.UserIDType)
-	d.retention, d.partitions = o.Retention, o.Partitions
+	d.retention, d.touch, d.partitions = o.Retention, o.TouchInterval, o.Partitions
 	m.index = &userIndex{conn: newConn(db, d, !o.NoPreparedStatements)}
 	if m.store = o.Store; m.store == nil {
 		s, err := NewSQLStore(db, &SQLStoreOptions{Schema: o.Schema, Dialect: o.Dialect, NoPreparedStatements: o.NoPreparedStatements})

@@ -98,6 +98,25 @@ func (c *conn) query(ctx context.Context, x querier, dest any, q string, args ..
 	})
 }
 
+// queryRow is query for at most one row, which is scanned into dest: reading it
+// costs every request less than filling a slice of structs. found is false if
+// there is none.
+func (c *conn) queryRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
+	err = c.run(ctx, nil, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
+		var err error
+		if stmt != nil {
+			err = stmt.Stmt.QueryRowContext(ctx, args...).Scan(dest...)
+		} else {
+			err = x.QueryRowxContext(ctx, q, args...).Scan(dest...)
+		}
+		if found = err == nil; errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return found, err
+}
+
 func (c *conn) run(ctx context.Context, x querier, q string, fn func(context.Context, *sqlx.Stmt, querier, string) error) error {
 	q = c.expand(q)
 	if pool, ok := x.(unkept); ok {

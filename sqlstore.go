@@ -90,11 +90,9 @@ WHERE token = ? AND expiry > @dnow`
 
 // Find implements Store.
 func (s *SQLStore) Find(ctx context.Context, key string) ([]byte, bool, error) {
-	var rows [][]byte
-	if err := s.c.query(ctx, nil, &rows, dataFindSQL, key); err != nil || len(rows) == 0 {
-		return nil, false, err
-	}
-	return rows[0], true, nil
+	var data []byte
+	found, err := s.c.queryRow(ctx, dataFindSQL, []any{key}, &data)
+	return data, found, err
 }
 
 const (
@@ -278,16 +276,7 @@ FROM @data
 LEFT JOIN @index ON session_key = token
 WHERE token = ? AND expiry > @dnow`
 
-// dataRow is session data with its row of the index, if it has one.
-type dataRow struct {
-	Data []byte `db:"data"`
-	liveRow
-}
-
-func (x *userIndex) findLive(ctx context.Context, key string) (dataRow, bool, error) {
-	var rows []dataRow
-	if err := x.query(ctx, nil, &rows, findLiveSQL, key); err != nil || len(rows) == 0 {
-		return dataRow{}, false, err
-	}
-	return rows[0], true, nil
+func (x *userIndex) findLive(ctx context.Context, key string) (data []byte, r liveRow, found bool, err error) {
+	found, err = x.queryRow(ctx, findLiveSQL, []any{key}, append([]any{&data}, r.dest()...)...)
+	return data, r, found, err
 }

@@ -61,6 +61,9 @@ const (
 	trailerAnonymous = 2 + sha256.Size + 8
 	trailerUserAt    = trailerAnonymous + 8 + idSize
 	idSize           = 16
+
+	// trailerRoom is what a codec leaves free for the trailer of most sessions.
+	trailerRoom = trailerUserAt + 40 + trailerEnd
 )
 
 // tokenEncoding is that of scs's tokens, of keys and of IDs. Strict, so that no
@@ -93,7 +96,9 @@ func decodes(s string, size int) bool {
 // with HashTokenInStore.
 func keyOf(token string) string {
 	sum := sha256.Sum256([]byte(token))
-	return tokenEncoding.EncodeToString(sum[:])
+	var text [43]byte
+	tokenEncoding.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // appendTrailer appends the trailer of b to data.
@@ -132,14 +137,23 @@ func splitTrailer(data []byte) ([]byte, *binding) {
 		return data, nil
 	}
 	b := &binding{persist: persistence(t[1])}
-	if key := t[trailerKeyAt : trailerKeyAt+sha256.Size]; [sha256.Size]byte(key) != [sha256.Size]byte{} {
-		b.key = tokenEncoding.EncodeToString(key)
-	}
 	b.deadline = time.UnixMicro(int64(binary.BigEndian.Uint64(t[trailerKeyAt+sha256.Size:]))).UTC()
+	// One string for all three: every request comes by here.
+	const keyText, idText = 43, 22
+	text := make([]byte, keyText, keyText+idText+256)
+	key := t[trailerKeyAt : trailerKeyAt+sha256.Size]
+	tokenEncoding.Encode(text, key)
 	if size > trailerAnonymous {
 		b.authenticatedAt = time.UnixMicro(int64(binary.BigEndian.Uint64(t[trailerAnonymous:]))).UTC()
-		b.id = tokenEncoding.EncodeToString(t[trailerAnonymous+8 : trailerUserAt])
-		b.userID = string(t[trailerUserAt:])
+		text = tokenEncoding.AppendEncode(text, t[trailerAnonymous+8:trailerUserAt])
+		text = append(text, t[trailerUserAt:]...)
+	}
+	all := string(text)
+	if [sha256.Size]byte(key) != [sha256.Size]byte{} {
+		b.key = all[:keyText]
+	}
+	if size > trailerAnonymous {
+		b.id, b.userID = all[keyText:keyText+idText], all[keyText+idText:]
 	}
 	return data[:start:start], b
 }
@@ -164,8 +178,10 @@ func (c codec) Encode(deadline time.Time, values map[string]any) ([]byte, error)
 	if !ok {
 		b = &binding{deadline: deadline}
 	}
-	// The codec may have kept its slice.
-	return appendTrailer(data[:len(data):len(data)], b), nil
+	if _, ours := c.inner.(BinaryCodec); !ours {
+		data = data[:len(data):len(data)] // the codec may have kept its slice
+	}
+	return appendTrailer(data, b), nil
 }
 
 func (c codec) Decode(data []byte) (time.Time, map[string]any, error) {

@@ -84,25 +84,31 @@ func (r indexRow) session(idle time.Duration, currentID string) UserSession {
 
 func fromMicro(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
-// liveRow is what a request needs to know of its row.
+// liveRow is what a request needs to know of its row. The zero value is that of
+// no row.
 type liveRow struct {
-	ID         string         `db:"id"`
-	UserID     sql.NullString `db:"user_id"`
-	Live       int            `db:"live"`
-	LastSeenAt int64          `db:"last_seen_at"`
-	Now        int64          `db:"now"`
+	id     string
+	userID sql.NullString
+	state  int
 }
+
+// The states of a row, as liveColumns tells them. They are compared with the
+// database's clock, and cost less than the times themselves.
+const (
+	stateOver = iota // ended, expired or idle
+	stateLive
+	stateDue // live, and not touched for a TouchInterval
+)
 
 // accepts reports whether the row, as read with the data, lets the session of b
 // be served, and whether it is time to touch it.
-func (r liveRow) accepts(b *binding, interval time.Duration) (ok, due bool) {
-	return r.Live == 1 && r.ID == b.id && r.UserID.Valid && r.UserID.String == b.userID,
-		time.Duration(r.Now-r.LastSeenAt)*time.Microsecond >= interval
+func (r liveRow) accepts(b *binding) (ok, due bool) {
+	return r.state != stateOver && r.id == b.id && r.userID.Valid && r.userID.String == b.userID, r.state == stateDue
 }
 
-const liveColumns = `
-	COALESCE(id, '') AS id, user_id, CASE WHEN @live THEN 1 ELSE 0 END AS live,
-	COALESCE(@us(last_seen_at), 0) AS last_seen_at, @usnow AS now`
+const liveColumns = `COALESCE(id, ''), user_id, CASE WHEN @live THEN CASE WHEN @due THEN 2 ELSE 1 END ELSE 0 END`
+
+func (r *liveRow) dest() []any { return []any{&r.id, &r.userID, &r.state} }
 
 const liveByKeySQL = `
 SELECT ` + liveColumns + `
@@ -111,11 +117,9 @@ WHERE session_key = ? AND user_id = ?`
 
 // liveByKey returns the row of the session of b; the zero row if there is none.
 func (x *userIndex) liveByKey(ctx context.Context, b *binding) (liveRow, error) {
-	var rows []liveRow
-	if err := x.query(ctx, nil, &rows, liveByKeySQL, b.key, x.d.userArg(b.userID)); err != nil || len(rows) == 0 {
-		return liveRow{}, err
-	}
-	return rows[0], nil
+	var r liveRow
+	_, err := x.queryRow(ctx, liveByKeySQL, []any{b.key, x.d.userArg(b.userID)}, r.dest()...)
+	return r, err
 }
 
 // The index (user_id, ended_at) serves this, the revocations and the foreign
