@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,20 +25,7 @@ import (
 // 100,000 sessions of 20,000 users: none may read a whole table. The queries are
 // those that the public methods were seen to send.
 func TestExplain(t *testing.T) {
-	db := postgresSchemas(t)(t)
-	spy, spied := spied(t, db)
-	spied.SetMaxOpenConns(0)
-	m := migrated(t, spied, &usersession.Options{})
-	fill(t, db)
-	spy.Take()
-
-	useEverything(t, spied, m)
-	queries := map[string]sqlspy.Call{}
-	for _, c := range spy.Take() {
-		if !c.Prepare && explainable.MatchString(c.Query) {
-			queries[normal(c.Query)] = c
-		}
-	}
+	db, queries := queriesOf(t, func(*usersession.Options) {})
 	// A query that useEverything has missed would go unseen.
 	for _, part := range everyQuery {
 		if !slices.ContainsFunc(slices.Collect(keys(queries)), func(q string) bool { return strings.Contains(q, part) }) {
@@ -70,11 +58,33 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// queriesOf fills an index and returns the queries that useEverything sends, by
+// their normal form.
+func queriesOf(t *testing.T, configure func(*usersession.Options)) (*sqlx.DB, map[string]sqlspy.Call) {
+	t.Helper()
+	db := postgresSchemas(t)(t)
+	spy, spied := spied(t, db)
+	spied.SetMaxOpenConns(0)
+	opts := &usersession.Options{}
+	configure(opts)
+	m := migrated(t, spied, opts)
+	fill(t, db, 100_000)
+	spy.Take()
+	useEverything(t, spied, m, configure)
+	queries := map[string]sqlspy.Call{}
+	for _, c := range spy.Take() {
+		if !c.Prepare && explainable.MatchString(c.Query) {
+			queries[normal(c.Query)] = c
+		}
+	}
+	return db, queries
+}
+
 // byTime matches the pages of a Filter that names neither users nor anything
 // else an index holds. Where little matches, PostgreSQL reads the table.
 var byTime = regexp.MustCompile(`(?s)WHERE (created|last_seen)_at [<>].*ORDER BY id\nLIMIT 500`)
 
-var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE)\b.*"(user_sessions|sessions)"`)
+var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE)\b.*("user_sessions"|"sessions"|\buser_sessions_p\d+\b)`)
 
 // everyQuery has a piece of each query of the package.
 var everyQuery = []string{
@@ -148,22 +158,22 @@ func literal(a any) string {
 	return fmt.Sprint(a)
 }
 
-// fill makes 100,000 sessions of 20,000 users: a tenth have ended, a hundredth
-// have expired.
-func fill(t *testing.T, db *sqlx.DB) {
+// fill makes n sessions of n/5 users: a tenth have ended, a hundredth have
+// expired.
+func fill(t *testing.T, db *sqlx.DB, n int) {
 	t.Helper()
 	for _, q := range []string{
 		`INSERT INTO user_sessions (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, ended_at, reason, purge_at)
-		SELECT substr(md5('i' || n), 1, 22), 'user' || n % 20000, left(md5('k' || n) || md5('l' || n), 43),
+		SELECT substr(md5('i' || n), 1, 22), 'user' || n % (@n / 5), left(md5('k' || n) || md5('l' || n), 43),
 			now() - n % 1000 * interval '1 minute', now(), now() - n % 55 * interval '1 minute',
 			now() + CASE WHEN n % 100 = 1 THEN -1 ELSE 1 END * n % 1000 * interval '1 minute', '192.0.2.1', 'Firefox', '{}',
 			CASE WHEN n % 10 = 0 THEN now() - interval '1 hour' END, '', CASE WHEN n % 10 = 0 THEN now() + n % 1000 * interval '1 minute' END
-		FROM generate_series(1, 100000) AS n`,
+		FROM generate_series(1, @n) AS n`,
 		`INSERT INTO sessions (token, data, expiry)
 		SELECT session_key, '\x00', expires_at FROM user_sessions`,
 		`ANALYZE user_sessions`, `ANALYZE sessions`,
 	} {
-		if _, err := db.ExecContext(t.Context(), q); err != nil {
+		if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(q, "@n", strconv.Itoa(n))); err != nil {
 			t.Fatalf("%s: %v", q, err)
 		}
 	}
@@ -176,7 +186,7 @@ func (failing) AtomicUpdates() bool                     { return true }
 func (failing) Delete(context.Context, ...string) error { return errors.New("down") }
 
 // useEverything calls every method of a Manager, so that every query is sent.
-func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager) {
+func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure func(*usersession.Options)) {
 	t.Helper()
 	ctx := t.Context()
 	ok := func(err error) {
@@ -281,11 +291,16 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager) {
 	ok(err)
 	ok(tx.Commit())
 	ok(finish(ctx))
+	for range 2 { // a page of everybody's, and a read that is verified
+		_, err = m.RevokeMatching(ctx, usersession.Filter{CreatedBefore: time.Now().Add(-999 * time.Minute)})
+		ok(err)
+	}
 	// Other Stores, limits, a side that is down.
 	for _, o := range []*usersession.Options{
 		{Store: scsstore.Wrap(memstore.NewWithCleanupInterval(0)), MaxSessions: 2, OnLimit: usersession.EvictOldest, TouchInterval: time.Nanosecond * 1e6},
 		{Store: failing{usmemstore.New()}, MaxSessions: 20, OnLimit: usersession.EvictLeastRecent},
 	} {
+		configure(o)
 		other := migrated(t, db, o)
 		oc := &client{m: other}
 		for range 3 {

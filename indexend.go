@@ -65,14 +65,15 @@ func (x *userIndex) amongUsers(users []string) (cond string, args []any) {
 	if x.d.partitions == 0 {
 		return "", nil
 	}
-	cond = " AND (user_id IS NULL"
 	for _, u := range slices.Compact(slices.Sorted(slices.Values(users))) {
 		if u != "" {
-			cond += " OR user_id = ?"
 			args = append(args, x.d.userArg(u))
 		}
 	}
-	return cond + ")", args
+	if len(args) == 0 {
+		return " AND user_id IS NULL", nil
+	}
+	return " AND (user_id IN (?" + strings.Repeat(", ?", len(args)-1) + ") OR user_id IS NULL)", args
 }
 
 // Ending a session never asks whether it has expired: a clock must not decide
