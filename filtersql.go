@@ -2,6 +2,7 @@ package usersession
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -118,8 +119,10 @@ func (s *selection) addIP(p netip.Prefix) {
 }
 
 var userAgentSQL = map[Dialect]string{
-	// Of the collation "C", lower knows the letters A to Z only.
-	Postgres: `position(? IN lower(user_agent COLLATE "C")) > 0`,
+	// Of the collation "C", ILIKE knows the letters A to Z only. What it will
+	// find is estimated from the column's statistics, unlike that of lower or
+	// position: a rare text is not looked for along the primary key.
+	Postgres: `user_agent COLLATE "C" ILIKE ?`,
 	// What is not ASCII becomes "?", in the argument as well.
 	MariaDB: "LOCATE(CONVERT(? USING ascii), LOWER(CONVERT(user_agent USING ascii))) > 0",
 	SQLite:  "instr(lower(user_agent), lower(?)) > 0",
@@ -131,7 +134,10 @@ func (s *selection) addUserAgent(d Dialect, part string) {
 		return
 	}
 	part = lowerASCII(part)
-	if d == MariaDB {
+	switch d {
+	case Postgres:
+		part = "%" + likeLiteral.Replace(part) + "%"
+	case MariaDB:
 		part = strings.Map(func(r rune) rune {
 			if r >= utf8.RuneSelf {
 				return '?'
@@ -142,6 +148,8 @@ func (s *selection) addUserAgent(d Dialect, part string) {
 	}
 	s.add(userAgentSQL[d], part)
 }
+
+var likeLiteral = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
 
 func (s *selection) addMeta(d Dialect, pairs map[string]string) {
 	for k, v := range pairs {
@@ -173,7 +181,16 @@ func (x *userIndex) page(ctx context.Context, q querier, s selection, state, aft
 		q = unkept{x.db}
 	}
 	err := x.query(ctx, q, &rows, text, args...)
-	return rows, err
+	return rows, inTime(ctx, err)
+}
+
+// inTime says of an error that comes from the end of ctx that it does: drivers
+// have words of their own for it.
+func inTime(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
 }
 
 // count counts rows, up to limit if that is not 0.
@@ -185,7 +202,7 @@ func (x *userIndex) count(ctx context.Context, s selection, state, after string,
 	}
 	var n []int
 	if err := x.query(ctx, unkept{x.db}, &n, text, args...); err != nil {
-		return 0, err
+		return 0, inTime(ctx, err)
 	}
 	if len(n) != 1 {
 		return 0, fmt.Errorf("usersession: %d answers to a count", len(n))

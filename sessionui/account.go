@@ -2,7 +2,6 @@ package sessionui
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -164,7 +163,7 @@ func (a *account) list(c *call) {
 		c.unavailable(err)
 		return
 	}
-	ended, err := a.recent(ctx, uid)
+	ended, err := a.m.ListEndedSessions(ctx, uid, recentShown)
 	if err != nil {
 		c.unavailable(err)
 		return
@@ -256,27 +255,8 @@ func (c *call) reason(s usersession.UserSession) string {
 	return clean(s.Reason, 200)
 }
 
-const (
-	recentShown = 10
-	recentRead  = 2000 // rows read to find them: they come in the order of IDs
-)
-
-// recent returns the sessions that ended last.
-func (u *ui) recent(ctx context.Context, userID string) ([]usersession.UserSession, error) {
-	var ended []usersession.UserSession
-	n := 0
-	for s, err := range u.m.Sessions(ctx, usersession.Filter{UserIDs: []string{userID}, Ended: true}) {
-		if err != nil {
-			return nil, err
-		}
-		if n++; n > recentRead {
-			break
-		}
-		ended = append(ended, s)
-	}
-	slices.SortStableFunc(ended, func(x, y usersession.UserSession) int { return y.EndedAt.Compare(x.EndedAt) })
-	return ended[:min(len(ended), recentShown)], nil
-}
+// recentShown is how many ended sessions a user is shown.
+const recentShown = 10
 
 func (a *account) isFresh(c *call, current usersession.UserSession) bool {
 	return a.fresh == InsecureAnyLogin || c.now.Sub(current.AuthenticatedAt) <= a.fresh

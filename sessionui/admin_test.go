@@ -117,7 +117,7 @@ func TestAdminFilters(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"usr=ada", "ip=x", "ip=1.2.3.4/99", "seen_after=yesterday", "state=all", "limit=0", "limit=501", "limit=x", "ip=1.2.3.4&ip=1.2.3.5", "user=" + strings.Repeat("x", 256), "user=%ff"} {
+	for _, bad := range []string{"usr=ada", "ip=x", "ip=1.2.3.4/99", "seen_after=yesterday", "state=all", "limit=0", "limit=501", "limit=x", "ip=1.2.3.4&ip=1.2.3.5", "user=" + strings.Repeat("x", 256), "user=%ff", "after=x", "after=%00", "after=" + strings.Repeat("A", 23)} {
 		want(t, root.get("/admin/?"+bad), 400)
 		want(t, root.get("/admin/?"+bad, asJSON...), 400)
 	}
@@ -162,6 +162,61 @@ func TestAdminPages(t *testing.T) {
 	}
 	if clicks != 4 {
 		t.Errorf("%d clicks to the last page, want 4", clicks)
+	}
+}
+
+// TestAdminPageReadsAPage: what a page shows is what it reads.
+func TestAdminPageReadsAPage(t *testing.T) {
+	s := newSite(t, nil, nil, nil)
+	root := s.login("root", firefox)
+	s.many(700, "user")
+	for _, tc := range []struct {
+		query, limit, order string
+	}{
+		{"", "LIMIT 51", "In the order of their IDs"},
+		{"limit=5&user_agent=BULK", "LIMIT 6", "In the order of their IDs"},
+		{"user=user7", "LIMIT 51", "The last active come first."},
+		{"state=ended", "LIMIT 51", ""},
+	} {
+		s.spy.Take()
+		body := want(t, root.get("/admin/?"+tc.query), 200)
+		if !strings.Contains(body, tc.order) {
+			t.Errorf("%q: the page does not say %q", tc.query, tc.order)
+		}
+		var pages []string
+		for _, c := range s.spy.Take() {
+			if strings.Contains(c.Query, "ORDER BY id") && !c.Prepare {
+				pages = append(pages, c.Query)
+			}
+		}
+		if len(pages) != 1 || !strings.HasSuffix(pages[0], tc.limit) {
+			t.Errorf("%q: read with\n%s\nwant one statement with %s", tc.query, strings.Join(pages, "\n"), tc.limit)
+		}
+	}
+}
+
+func TestAdminDetailOfOneOfMany(t *testing.T) {
+	s := newSite(t, nil, nil, nil)
+	root := s.login("root", firefox)
+	s.many(1202, "user") // of 601 users
+	if _, err := s.db.Exec("UPDATE user_sessions SET user_id = 'ada', ended_at = created_at, reason = 'logout' WHERE user_id <> 'root'"); err != nil {
+		t.Fatal(err)
+	}
+	s.spy.Take()
+	for _, i := range []int{0, 600, 1201} {
+		id := fmt.Sprintf("%022d", i)
+		if body := want(t, root.get("/admin/sessions/"+id+"?user=ada"), 200); !strings.Contains(body, id) {
+			t.Errorf("%s is not shown", id)
+		}
+	}
+	pages := 0
+	for _, c := range s.spy.Take() {
+		if strings.Contains(c.Query, "ORDER BY id") && !c.Prepare {
+			pages++
+		}
+	}
+	if pages != 3 {
+		t.Errorf("%d pages were read to find 3 sessions", pages)
 	}
 }
 

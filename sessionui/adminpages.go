@@ -25,6 +25,7 @@ type adminPage struct {
 	Query    url.Values // what was searched for
 	Narrow   bool       // more than a user was searched for
 	Sessions []sessionView
+	Sorted   bool         // the last seen, or ended, comes first; else they are in the order of their IDs
 	Partial  bool         // the search was cut short
 	Ended    bool         // they are ended sessions
 	Next     template.URL // the query of the next page; "" if this is the last
@@ -65,10 +66,11 @@ func (a *admin) list(c *call) {
 		c.unavailable(err)
 		return
 	}
-	next := ""
+	next, sorted := "", false
 	if more {
 		next = found[len(found)-1].ID
-	} else if f.After == "" {
+	} else if f.After == "" && complete {
+		sorted = true
 		// All of them are on one page: the order may be a useful one.
 		slices.SortStableFunc(found, func(x, y usersession.UserSession) int {
 			if f.Ended {
@@ -85,7 +87,7 @@ func (a *admin) list(c *call) {
 		c.answer(http.StatusOK, j)
 		return
 	}
-	page := adminPage{call: c, Query: query, Partial: !complete, Ended: f.Ended}
+	page := adminPage{call: c, Query: query, Sorted: sorted, Partial: !complete, Ended: f.Ended}
 	for _, s := range found {
 		page.Sessions = append(page.Sessions, c.view(s))
 	}
@@ -113,9 +115,10 @@ func (a *admin) list(c *call) {
 func (a *admin) find(ctx context.Context, f usersession.Filter, limit int) (found []usersession.UserSession, more, complete bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.SearchTimeout)
 	defer cancel()
+	f.Limit = limit + 1
 	for s, err := range a.m.Sessions(ctx, f) {
 		switch {
-		case err != nil && ctx.Err() == context.DeadlineExceeded:
+		case isTimeout(err):
 			return found, false, false, nil
 		case err != nil:
 			return nil, false, false, err
@@ -179,7 +182,11 @@ func (a *admin) session(ctx context.Context, user, id string) (usersession.UserS
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.opts.SearchTimeout)
 	defer cancel()
-	for s, err := range a.m.Sessions(ctx, usersession.Filter{UserIDs: []string{user}, Ended: true}) {
+	f := usersession.Filter{UserIDs: []string{user}, Ended: true}
+	if len(id) > 1 {
+		f.After = id[:len(id)-1] // which comes just before it
+	}
+	for s, err := range a.m.Sessions(ctx, f) {
 		if err != nil || s.ID == id {
 			return s, err
 		}

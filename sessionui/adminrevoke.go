@@ -13,10 +13,13 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 )
 
-var errBusy = errors.New("sessionui: too many jobs are running")
-
-// previewUsers bounds how many users a preview names.
-const previewUsers = 100
+// Bounds of a preview.
+const (
+	previewUsers = 100              // how many users it names
+	previewRead  = 2000             // of how many sessions
+	previewCount = 10_000           // how far it counts, where all would take too long
+	previewFor   = 15 * time.Minute // how long it can be confirmed
+)
 
 // previewPage is what preview.html is given.
 type previewPage struct {
@@ -36,7 +39,9 @@ type previewJSON struct {
 	Complete  bool        `json:"complete"` // count is exact; else there are more
 	Everyone  bool        `json:"everyone"`
 	Users     []userCount `json:"users"`
-	MoreUsers bool        `json:"more_users"`
+	Sampled   int         `json:"sampled"`    // of how many of the sessions Users are
+	MoreUsers bool        `json:"more_users"` // there are others, or may be
+	At        string      `json:"previewed_at"`
 	CSRF      string      `json:"csrf_token,omitempty"`
 }
 
@@ -48,21 +53,40 @@ type userCount struct {
 // User is the user to be looked at.
 func (u userCount) User() string { return mark(u.UserID, 64) }
 
-// count says how many sessions f selects and whose they are. It gives up after
-// SearchTimeout, and above limit, which 0 does not set.
-func (a *admin) count(ctx context.Context, f usersession.Filter, limit int) (previewJSON, error) {
-	p := previewJSON{Everyone: f.Everyone && !selects(f), Users: []userCount{}}
-	at := make(map[string]int)
-	ctx, cancel := context.WithTimeout(ctx, a.opts.SearchTimeout)
-	defer cancel()
-	for s, err := range a.m.Sessions(ctx, f) {
-		if err != nil && ctx.Err() == context.DeadlineExceeded {
+// look says how many sessions f selects and whose they are. The database counts:
+// what is read are the first of them only. Each step gives up after
+// SearchTimeout.
+func (a *admin) look(ctx context.Context, f usersession.Filter) (previewJSON, error) {
+	p := previewJSON{Everyone: f.Everyone && !selects(f), Users: []userCount{}, At: now().Format(time.RFC3339Nano)}
+	first, more, complete, err := a.find(ctx, f, previewRead)
+	if err != nil {
+		return p, err
+	}
+	p.addUsers(first)
+	p.Count, p.Complete = len(first), complete && !more
+	if p.Complete {
+		return p, nil
+	}
+	p.MoreUsers = true
+	if !complete {
+		return p, nil // counting would take no less
+	}
+	for _, f.Limit = range []int{0, previewCount + 1} {
+		n, err := a.count(ctx, f)
+		if err == nil {
+			p.Count, p.Complete = max(n, p.Count), f.Limit == 0
 			return p, nil
 		}
-		if err != nil {
+		if !isTimeout(err) {
 			return p, err
 		}
-		p.Count++
+	}
+	return p, nil
+}
+
+func (p *previewJSON) addUsers(list []usersession.UserSession) {
+	at := make(map[string]int)
+	for _, s := range list {
 		i, known := at[s.UserID]
 		switch {
 		case known:
@@ -73,13 +97,17 @@ func (a *admin) count(ctx context.Context, f usersession.Filter, limit int) (pre
 		default:
 			p.MoreUsers = true
 		}
-		if limit > 0 && p.Count > limit {
-			return p, nil
-		}
 	}
-	p.Complete = true
-	return p, nil
+	p.Sampled = len(list)
 }
+
+func (a *admin) count(ctx context.Context, f usersession.Filter) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.opts.SearchTimeout)
+	defer cancel()
+	return a.m.CountSessions(ctx, f)
+}
+
+func isTimeout(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
 
 // revocable reads a filter that says whom it means; it answers itself if not.
 func (a *admin) revocable(c *call, in url.Values) (usersession.Filter, bool) {
@@ -108,7 +136,7 @@ func (a *admin) showPreview(c *call, f usersession.Filter, in url.Values, status
 		c.problem(status, problem)
 		return
 	}
-	p, err := a.count(c.r.Context(), f, 0)
+	p, err := a.look(c.r.Context(), f)
 	switch {
 	case errors.Is(err, usersession.ErrBadUserID):
 		c.problem(http.StatusBadRequest, "error.filter")
@@ -150,7 +178,7 @@ func (a *admin) revoke(c *call) {
 	filter, form := url.Values{}, c.in
 	for name, values := range c.in {
 		switch name {
-		case "reason", "count", "shown", "complete":
+		case "reason", "count", "shown", "complete", "previewed_at":
 		default:
 			filter[name] = values
 		}
@@ -169,11 +197,21 @@ func (a *admin) revoke(c *call) {
 		a.showPreview(c, f, filter, http.StatusBadRequest, "error.count")
 		return
 	}
-	total := count
-	if form.Get("complete") != "false" {
+	at := form.Get("previewed_at")
+	if t, err := time.Parse(time.RFC3339Nano, at); at != "" && (err != nil || now().Sub(t) > previewFor) {
+		a.showPreview(c, f, filter, http.StatusConflict, "error.old")
+		return
+	}
+	j := &job{
+		id: rand.Text(), actor: actor, reason: reason, filter: subset(filter, revokeFields).Encode(), preview: at,
+		total: count, started: now().Truncate(time.Millisecond),
+	}
+	if form.Get("complete") != "false" || count < previewRead {
 		// Logins go on meanwhile: a few more are no surprise.
 		allowed := count + max(10, count/10)
-		counted, err := a.count(ctx, f, allowed)
+		enough := f
+		enough.Limit = allowed + 1
+		counted, err := a.count(ctx, enough)
 		switch {
 		case errors.Is(err, usersession.ErrBadUserID):
 			c.problem(http.StatusBadRequest, "error.filter")
@@ -181,17 +219,13 @@ func (a *admin) revoke(c *call) {
 		case err != nil:
 			c.unavailable(err)
 			return
-		case counted.Count > allowed:
+		case counted > allowed:
 			a.showPreview(c, f, filter, http.StatusConflict, "error.changed")
 			return
 		}
-		total = max(count, counted.Count)
+		j.total = max(count, counted)
 	}
 
-	j := &job{
-		id: rand.Text(), actor: actor, reason: reason, filter: subset(filter, revokeFields).Encode(),
-		total: total, started: now().Truncate(time.Millisecond),
-	}
 	about := slog.String("filter", j.filter)
 	work := func(ctx context.Context) error { return revokeAll(ctx, a.m, f, j) }
 	after := func(err error) {
@@ -201,12 +235,20 @@ func (a *admin) revoke(c *call) {
 	}
 	// Noted before anything is done: a program that dies meanwhile has said so.
 	a.audit(ctx, "end sessions", actor, reason, nil, about, slog.String("job", j.id), slog.Int("count", j.total))
-	if !a.jobs.start(a.opts.Context, ctx, j, work, after) {
-		a.audit(ctx, "ended no sessions", actor, reason, errBusy, slog.String("job", j.id))
+	started, err := a.jobs.start(a.opts.Context, ctx, j, work, after)
+	if err != nil {
+		a.audit(ctx, "ended no sessions", actor, reason, err, slog.String("job", j.id))
+	}
+	if started == nil {
 		c.w.Header().Set("Retry-After", "10")
 		c.problem(http.StatusServiceUnavailable, "error.busy")
 		return
 	}
+	a.started(c, started) // the first one, if a button was pressed twice
+}
+
+// started answers the POST that a job was started for.
+func (a *admin) started(c *call, j *job) {
 	if c.json {
 		c.w.Header().Set("Location", c.Base+"jobs/"+j.id)
 		c.answer(http.StatusAccepted, j.snapshot())

@@ -41,3 +41,9 @@ func ParseFilter(in url.Values) (ok, selective bool) {
 	f, err := parseFilter(in, revokeFields)
 	return err == nil, selects(f)
 }
+
+// Fields are those that a search and a preview understand.
+var (
+	ListFields   = listFields
+	RevokeFields = revokeFields
+)

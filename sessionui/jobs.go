@@ -20,6 +20,11 @@ const (
 	batch      = 500
 )
 
+var (
+	errBusy  = errors.New("sessionui: too many jobs are running")
+	errTwice = errors.New("sessionui: the preview was confirmed before")
+)
+
 type jobState string
 
 const (
@@ -32,6 +37,7 @@ const (
 // job is a revocation that goes on whether or not anybody watches.
 type job struct {
 	id, actor, reason, filter string
+	preview                   string // when the preview was made that it was confirmed on
 	total                     int
 	started                   time.Time
 	stop                      context.CancelFunc
@@ -93,11 +99,15 @@ type jobContext struct {
 
 func (c jobContext) Value(key any) any { return c.values.Value(key) }
 
-// start runs work for j in the background, unless too many are running. The end
-// of program ends the job, and so does its stop; that of request does not.
-func (js *jobs) start(program, request context.Context, j *job, work func(context.Context) error, after func(error)) bool {
+// start runs work for j in the background, unless too many are running, which is
+// errBusy, or that preview has its job already, which it returns then. The end of
+// program ends the job, and so does its stop; that of request does not.
+func (js *jobs) start(program, request context.Context, j *job, work func(context.Context) error, after func(error)) (*job, error) {
 	js.mu.Lock()
 	defer js.mu.Unlock()
+	if old := js.same(j); old != nil {
+		return old, errTwice
+	}
 	running := 0
 	js.list = slices.DeleteFunc(js.list, func(old *job) bool {
 		s := old.snapshot()
@@ -107,7 +117,7 @@ func (js *jobs) start(program, request context.Context, j *job, work func(contex
 		return s.State != jobRunning && j.started.Sub(s.EndedAt) > keepFor
 	})
 	if running >= maxRunning {
-		return false
+		return nil, errBusy
 	}
 	for i := 0; len(js.list) >= maxKept && i < len(js.list); i++ {
 		if js.list[i].snapshot().State != jobRunning {
@@ -135,7 +145,7 @@ func (js *jobs) start(program, request context.Context, j *job, work func(contex
 		j.mu.Unlock()
 		after(err)
 	}()
-	return true
+	return j, nil
 }
 
 // protect keeps a panic from ending the program: net/http does that for
@@ -160,6 +170,16 @@ func (js *jobs) find(id string) *job {
 	return nil
 }
 
+// same returns the job that was started from the same preview, if there is one.
+func (js *jobs) same(j *job) *job {
+	for _, old := range js.list {
+		if j.preview != "" && old.preview == j.preview && old.filter == j.filter && old.actor == j.actor {
+			return old
+		}
+	}
+	return nil
+}
+
 // all returns the jobs, the newest first.
 func (js *jobs) all() []jobJSON {
 	js.mu.Lock()
@@ -179,7 +199,7 @@ func revokeAll(ctx context.Context, m *usersession.Manager, f usersession.Filter
 		return j.add(m.RevokeAllSessions(ctx, user))
 	}
 	page := f
-	page.Everyone = false
+	page.Everyone, page.Limit = false, batch
 	for {
 		users := make(map[string]bool)
 		part := f
@@ -194,9 +214,7 @@ func revokeAll(ctx context.Context, m *usersession.Manager, f usersession.Filter
 				users[s.UserID] = true
 				part.UserIDs = append(part.UserIDs, s.UserID)
 			}
-			if n++; n == batch {
-				break
-			}
+			n++
 		}
 		if len(part.UserIDs) > 0 {
 			if err := j.add(m.RevokeMatching(ctx, part)); err != nil {

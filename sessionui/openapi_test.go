@@ -3,6 +3,7 @@ package sessionui_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http/httptest"
 	"regexp"
@@ -294,6 +295,30 @@ func TestAccountOpenAPI(t *testing.T) {
 	store.set(func(s *faultyStore) { s.failFind = true }) // the session cannot be loaded
 	d.run(me, everything(503))
 	d.complete()
+}
+
+// TestAdminOpenAPIFields: the document names every field, and no other.
+func TestAdminOpenAPIFields(t *testing.T) {
+	s := newSite(t, nil, nil, nil)
+	d := load(t, s.login("root", firefox), "admin", "/admin/openapi.json")
+	paths := d.root["paths"].(object)
+	for path, fields := range map[string][]string{"/": sessionui.ListFields, "/revoke": sessionui.RevokeFields} {
+		var named []string
+		for _, p := range paths[path].(object)["get"].(object)["parameters"].([]any) {
+			named = append(named, d.resolve(p)["name"].(string))
+		}
+		if slices.Sort(named); !slices.Equal(named, slices.Sorted(slices.Values(fields))) {
+			t.Errorf("GET %s: %q in the document, want %q", path, named, fields)
+		}
+	}
+	body := d.resolve(paths["/revoke"].(object)["post"].(object)["requestBody"])
+	want := slices.Sorted(slices.Values(append([]string{"reason", "count", "shown", "complete", "previewed_at", "csrf_token"}, sessionui.RevokeFields...)))
+	for mediaType, media := range body["content"].(object) {
+		named := slices.Sorted(maps.Keys(d.resolve(media.(object)["schema"])["properties"].(object)))
+		if !slices.Equal(named, want) {
+			t.Errorf("POST /revoke as %s: %q in the document, want %q", mediaType, named, want)
+		}
+	}
 }
 
 func TestAdminOpenAPI(t *testing.T) {

@@ -1,6 +1,7 @@
 package sessionui
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/netip"
 	"net/url"
@@ -54,7 +55,7 @@ func parseFilter(in url.Values, allowed []string) (usersession.Filter, error) {
 		}
 	}
 	f.UserAgent, f.After = in.Get(fieldAgent), in.Get(fieldAfter)
-	if len(f.UserIDs) > 500 || len(f.UserAgent) > 512 || len(f.After) > 64 {
+	if len(f.UserIDs) > 500 || len(f.UserAgent) > 512 || f.After != "" && !isID(f.After) {
 		return f, errField
 	}
 	var errs []error
@@ -86,6 +87,12 @@ func parseFilter(in url.Values, allowed []string) (usersession.Filter, error) {
 		errs = append(errs, errField)
 	}
 	return f, errors.Join(errs...)
+}
+
+// isID reports whether s can be the ID of a session.
+func isID(s string) bool {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	return err == nil && len(b) == 16
 }
 
 // parseTime reads RFC 3339, or what date fields of forms send, as UTC.

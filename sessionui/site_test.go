@@ -18,6 +18,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/backendtest/sqlspy"
 	"github.com/seed-296ca7ab/usersession/memstore"
 	"github.com/seed-296ca7ab/usersession/sessionui"
 	_ "modernc.org/sqlite"
@@ -74,7 +75,8 @@ func (s *faultyStore) Delete(ctx context.Context, keys ...string) error {
 
 // site is an application with both handlers.
 type site struct {
-	t       *testing.T
+	t       testing.TB
+	spy     sqlspy.Spy // sees what db is asked
 	db      *sqlx.DB
 	m       *usersession.Manager
 	store   *faultyStore // nil: the SQL store
@@ -113,11 +115,15 @@ func isAdmin(m *usersession.Manager) func(*http.Request) bool {
 
 // newSite serves Account under /me/devices/ and Admin under /admin/. Options may
 // be nil. With a store the session data are in it.
-func newSite(t *testing.T, store *faultyStore, account *sessionui.AccountOptions, admin *sessionui.AdminOptions) *site {
+func newSite(t testing.TB, store *faultyStore, account *sessionui.AccountOptions, admin *sessionui.AdminOptions) *site {
 	t.Helper()
 	s := &site{t: t, store: store, log: &syncBuffer{}}
-	s.db = sqlx.MustConnect("sqlite", "file:"+filepath.Join(t.TempDir(), "db")+
+	pool, err := s.spy.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "db")+
 		"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(off)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.db = sqlx.NewDb(pool, "sqlite")
 	t.Cleanup(func() {
 		s.log.running.Wait() // jobs survive their requests
 		s.db.Close()
@@ -127,7 +133,6 @@ func newSite(t *testing.T, store *faultyStore, account *sessionui.AccountOptions
 		store.Store = memstore.New()
 		opts.Store = store
 	}
-	var err error
 	if s.m, err = usersession.New(s.db, opts); err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +279,7 @@ func (s *site) shift(id, column string, by time.Duration) {
 func fromIP(s string) usersession.LoginOption { return usersession.WithIP(netip.MustParseAddr(s)) }
 
 // want checks a status and returns the body.
-func want(t *testing.T, w *httptest.ResponseRecorder, status int) string {
+func want(t testing.TB, w *httptest.ResponseRecorder, status int) string {
 	t.Helper()
 	if w.Code != status {
 		t.Fatalf("status %d, want %d; body:\n%s", w.Code, status, w.Body)
