@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,10 @@ const patience = 30 * time.Second
 // newBrowser starts a Chromium with an empty profile.
 func newBrowser(t *testing.T) context.Context {
 	t.Helper()
+	fonts, err := filepath.Abs("testdata/fonts.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(testserver.Chromium(t)),
 		chromedp.NoSandbox, // as root there is none; the pages are our own
@@ -34,6 +39,7 @@ func newBrowser(t *testing.T) context.Context {
 		chromedp.Flag("font-render-hinting", "none"),
 		chromedp.Flag("lang", "en-US"),
 		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Env("FONTCONFIG_FILE="+fonts),
 	)
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
@@ -133,7 +139,7 @@ func (p *tab) complain(format string, args ...any) {
 
 func (p *tab) resize(l look) {
 	p.t.Helper()
-	width, height := l.width, int64(900)
+	width, height := l.width, int64(600)
 	if width == 0 {
 		width = 1100
 	}

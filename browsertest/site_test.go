@@ -92,7 +92,10 @@ func start(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.db.Close() })
-	s.sessions, err = usersession.New(s.db, &usersession.Options{UsersTable: "users(id)", InsecureCookies: true})
+	s.sessions, err = usersession.New(s.db, &usersession.Options{
+		UsersTable: "users(id)", InsecureCookies: true,
+		IdleTimeout: 14 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +104,7 @@ func start(t *testing.T) *site {
 
 // device is a session made without a browser, some time ago.
 type device struct {
+	id              string // "": a new one
 	user, ip, agent string
 	signedIn, seen  time.Duration // ago
 	ended           time.Duration // ago; 0: it is live
@@ -137,6 +141,10 @@ func (s *site) add(d device) string {
 	}
 	s.exec(`UPDATE user_sessions SET created_at = created_at - ?, authenticated_at = authenticated_at - ?, last_seen_at = last_seen_at - ? WHERE id = ?`,
 		d.signedIn.Microseconds(), d.signedIn.Microseconds(), d.seen.Microseconds(), current.ID)
+	if d.id != "" {
+		s.exec("UPDATE user_sessions SET id = ? WHERE id = ?", d.id, current.ID)
+		return d.id
+	}
 	return current.ID
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession"
@@ -39,6 +40,8 @@ func newApp(ctx context.Context, db *sqlx.DB, store usersession.Store, https boo
 	a.sessions, err = usersession.New(db, &usersession.Options{
 		Store:             store,
 		UsersTable:        "users(id)",
+		IdleTimeout:       14 * 24 * time.Hour,
+		Lifetime:          90 * 24 * time.Hour,
 		InsecureCookies:   !https,
 		OnUnauthenticated: http.HandlerFunc(toLogin),
 		Logger:            logger,
@@ -136,7 +139,7 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err == nil {
-		err = a.sessions.Login(r.Context(), name, usersession.WithMethod("password"))
+		err = a.sessions.Login(r.Context(), name, usersession.WithMethod("password"), usersession.WithPersistentCookie(true))
 	}
 	if err != nil {
 		a.fail(w, r, err)
