@@ -12,9 +12,10 @@ import (
 // root. A nil account stands for the tests' own user.
 type account struct{ uid, gid int }
 
-// accountFor returns the account of the named user, or else of nobody.
+// accountFor returns the account of the named user, or else of nobody; for no
+// name the tests' own.
 func accountFor(name string) (*account, error) {
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 || name == "" {
 		return nil, nil
 	}
 	u, err := user.Lookup(name)

@@ -13,3 +13,6 @@ func accountFor(string) (*account, error) { return nil, nil }
 func (*account) own(string) error { return nil }
 
 func (*account) attributes(syscall.Signal) *syscall.SysProcAttr { return nil }
+
+// children are known on Linux only.
+func children(int) []int { return nil }

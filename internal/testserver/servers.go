@@ -13,14 +13,32 @@ import (
 // startPostgres starts a PostgreSQL server tuned for data nobody will miss and
 // returns the URL of its maintenance database.
 func startPostgres() (dsn string, err error) {
-	// Distributions keep the server of each major version in a folder of its own.
-	binary, initdb, err := findTogether(postgresDirs(), "postgres", "initdb")
+	p, s, err := preparePostgres("synchronous_commit=off")
 	if err != nil {
 		return "", err
 	}
-	p, err := newProcess("postgres", "postgres")
+	port, err := p.serve(s)
 	if err != nil {
 		return "", err
+	}
+	return postgresURL(port), nil
+}
+
+func postgresURL(port string) string {
+	return "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
+}
+
+// preparePostgres makes a cluster and says how to serve it, with settings of the
+// form name=value besides those that are always the same.
+func preparePostgres(settings ...string) (*process, service, error) {
+	// Distributions keep the server of each major version in a folder of its own.
+	binary, initdb, err := findTogether(postgresDirs(), "postgres", "initdb")
+	if err != nil {
+		return nil, service{}, err
+	}
+	p, err := newProcess("postgres", "postgres")
+	if err != nil {
+		return nil, service{}, err
 	}
 	data := filepath.Join(p.dir, "data")
 	create := func(locale string) error {
@@ -30,16 +48,16 @@ func startPostgres() (dsn string, err error) {
 	if create("C.UTF-8") != nil {
 		// Not every libc knows C.UTF-8; initdb removes what it had written.
 		if err := create("C"); err != nil {
-			return "", err
+			return nil, service{}, err
 		}
 	}
-	port, err := p.serve(service{
+	return p, service{
 		ready: "database system is ready to accept connections",
 		// Immediate shutdown: unlike SIGKILL it also takes the children and the
 		// shared memory along.
 		end: syscall.SIGQUIT,
 		command: func(port string) []string {
-			return []string{binary, "-D", data,
+			args := []string{binary, "-D", data,
 				"-c", "listen_addresses=127.0.0.1",
 				"-c", "port=" + port,
 				// No socket: its path has a length limit, a temporary directory has none.
@@ -47,17 +65,16 @@ func startPostgres() (dsn string, err error) {
 				"-c", "max_connections=200",
 				"-c", "shared_buffers=64MB",
 				"-c", "fsync=off",
-				"-c", "synchronous_commit=off",
 				"-c", "full_page_writes=off",
 				// Plans and tuple counts change when the test says so, at no other time.
 				"-c", "autovacuum=off",
 			}
+			for _, setting := range settings {
+				args = append(args, "-c", setting)
+			}
+			return args
 		},
-	})
-	if err != nil {
-		return "", err
-	}
-	return "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable", nil
+	}, nil
 }
 
 // postgresDirs returns the folders outside PATH that may hold a PostgreSQL
@@ -148,26 +165,49 @@ GRANT ALL PRIVILEGES ON *.* TO 'test'@'127.0.0.1' WITH GRANT OPTION;
 // startRedis starts a Redis server that keeps nothing on disk and returns its
 // host:port.
 func startRedis() (addr string, err error) {
-	binary, err := find(nil, "redis-server")
+	p, s, err := prepareRedis("--save", "", "--appendonly", "no")
 	if err != nil {
 		return "", err
 	}
-	p, err := newProcess("redis", "redis")
-	if err != nil {
-		return "", err
-	}
-	port, err := p.serve(service{
-		ready: "eady to accept connections", // "Ready …" since 4.0, "… is now ready …" before.
-		end:   syscall.SIGKILL,
-		command: func(port string) []string {
-			return []string{binary, "--bind", "127.0.0.1", "--port", port,
-				"--dir", p.dir, "--save", "", "--appendonly", "no"}
-		},
-	})
+	port, err := p.serve(s)
 	if err != nil {
 		return "", err
 	}
 	return "127.0.0.1:" + port, nil
+}
+
+// prepareRedis says how to serve a Redis with more arguments.
+func prepareRedis(args ...string) (*process, service, error) {
+	// "Ready …" since 4.0, "… is now ready …" before.
+	return prepareRedisServer("eady to accept connections", func(*process) ([]string, error) { return args, nil })
+}
+
+// prepareSentinel says how to serve a Sentinel.
+func prepareSentinel(configuration string) (*process, service, error) {
+	return prepareRedisServer("Sentinel ID is", func(p *process) ([]string, error) {
+		path := filepath.Join(p.dir, "sentinel.conf") // A Sentinel writes it anew.
+		return []string{path, "--sentinel"}, p.writeFile(path, configuration)
+	})
+}
+
+func prepareRedisServer(ready string, arguments func(*process) ([]string, error)) (*process, service, error) {
+	binary, err := find(nil, "redis-server")
+	if err != nil {
+		return nil, service{}, err
+	}
+	p, err := newProcess("redis", "redis")
+	if err != nil {
+		return nil, service{}, err
+	}
+	args, err := arguments(p)
+	return p, service{
+		ready: ready,
+		end:   syscall.SIGKILL,
+		command: func(port string) []string {
+			// The path of a configuration has to be the first argument.
+			return append(append([]string{binary}, args...), "--bind", "127.0.0.1", "--port", port, "--dir", p.dir)
+		},
+	}, err
 }
 
 // find returns the path of a program: in PATH, else in the first of dirs that

@@ -106,9 +106,17 @@ func (s *server) address(tb testing.TB) string {
 		return address
 	}
 	address, err := s.start()
-	switch {
-	case err == nil:
-		return address
+	if err != nil {
+		s.fail(tb, err)
+		return "" // Reached only with a TB whose Fatalf and Skipf return.
+	}
+	return address
+}
+
+// fail ends a test that cannot have the server.
+func (s *server) fail(tb testing.TB, err error) {
+	tb.Helper()
+	switch require := os.Getenv(requireEnv); {
 	case !errors.Is(err, errMissing):
 		tb.Fatalf("%s does not start: %v", s.name, err)
 	case require == "all":
@@ -116,5 +124,4 @@ func (s *server) address(tb testing.TB) string {
 	default:
 		tb.Skipf("no %s: %v; install it or set %s (%s)", s.name, err, s.env, s.example)
 	}
-	return "" // Reached only with a TB whose Fatalf and Skipf return.
 }

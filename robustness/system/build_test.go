@@ -1,0 +1,96 @@
+package system_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// change replaces one piece of a file that the replica is built from.
+type change struct{ file, old, new string }
+
+// blindWrites is a broken library: what a request saves is written whether or
+// not the session is still there.
+func blindWrites(t testing.TB) change {
+	return change{filepath.Join(root(t), "redisstore", "redisstore.go"),
+		"found, err := s.client.SetXX(ctx, s.prefix+key, data, redis.KeepTTL).Result()\n\tif err != nil {",
+		"found, err := true, s.client.Set(ctx, s.prefix+key, data, time.Hour).Err()\n\tif err != nil {"}
+}
+
+// shiftedClock makes the clock of the whole program what an environment variable
+// says: a Go program asks the kernel without the C library, so that nothing else
+// could come in between.
+var shiftedClock = []change{
+	{filepath.Join(runtime.GOROOT(), "src", "time", "time.go"),
+		"\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift\n"},
+	{filepath.Join(runtime.GOROOT(), "src", "time", "clockshift.go"), "", `package time
+
+import "syscall"
+
+// clockShift is in seconds.
+var clockShift = func() (shift int64) {
+	text, _ := syscall.Getenv("USERSESSION_TEST_CLOCK")
+	sign := int64(1)
+	for _, c := range []byte(text) {
+		if c == '-' {
+			sign = -1
+		} else {
+			shift = 10*shift + int64(c-'0')
+		}
+	}
+	return sign * shift
+}()
+`},
+}
+
+// root returns the directory of the repository.
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// build returns the path of a replica with changes.
+func build(t testing.TB, changes ...change) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := make(map[string]string)
+	for i, c := range append(changes, shiftedClock...) {
+		text := []byte(c.new)
+		if c.old != "" {
+			original, err := os.ReadFile(c.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(original, []byte(c.old)); n != 1 {
+				t.Fatalf("%s has the text to replace %d times, want once:\n%s", c.file, n, c.old)
+			}
+			text = bytes.Replace(original, []byte(c.old), text, 1)
+		}
+		changed := filepath.Join(dir, strings.Repeat("x", i+1)+".go")
+		if err := os.WriteFile(changed, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[c.file] = changed
+	}
+	overlay, _ := json.Marshal(map[string]any{"Replace": replace})
+	overlayFile := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "replica")
+	cmd := exec.Command("go", "build", "-overlay="+overlayFile, "-o", program, "./replica")
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0") // not the flags of this test
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the replica does not build: %v\n%s", err, out)
+	}
+	return program
+}

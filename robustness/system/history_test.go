@@ -1,0 +1,417 @@
+package system_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+var started = time.Now()
+
+// now is the one clock of all histories.
+func now() int64 { return time.Since(started).Nanoseconds() }
+
+// kind is what a client asked for.
+type kind string
+
+const (
+	login  kind = "login"
+	read   kind = "read"
+	write  kind = "write"
+	renew  kind = "renew"
+	logout kind = "logout"
+	revoke kind = "revoke"
+	others kind = "revoke others"
+	all    kind = "revoke all"
+	list   kind = "list"
+)
+
+// operation is one request and what came back.
+type operation struct {
+	kind      kind
+	session   int // in user.sessions: whose token it was, or which is revoked; -1: none
+	token     int // in session.tokens
+	to        int // of renew: the new token
+	call, ret int64
+	status    int // 0: no answer, or none that was understood
+	count     int
+	listed    []string // labels
+}
+
+// unknown reports whether the request may have been carried out, or be yet.
+func (o operation) unknown() bool { return o.status == 0 || o.status >= 500 }
+
+// pending is the answer to a revocation that is certain in the index only.
+func (o operation) pending() bool { return o.status == 202 }
+
+// user is one user of a round, whose operations are one history.
+type user struct {
+	id string
+
+	mu         sync.Mutex
+	sessions   []*session
+	operations []operation
+	violations []string
+}
+
+// session is one session, from a login whose answer was understood.
+type session struct {
+	label  string
+	id     string // as lists say
+	tokens []string
+	ended  bool // somebody has asked for its end
+}
+
+func (u *user) note(o operation) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.operations = append(u.operations, o)
+}
+
+func (u *user) violation(format string, args ...any) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.violations = append(u.violations, fmt.Sprintf(format, args...))
+}
+
+// An operation is two things: what it does to the row of a session, which lists
+// show, and what it does to its data, by which requests are served. Both happen
+// somewhere between call and return, and not at one moment; nor do the ends of
+// many sessions. So the history of a user falls into those of the user's sessions,
+// and each into one of the lists and one of the requests. An operation whose
+// outcome is unknown has no end: it may take effect at any time after its call,
+// or never.
+
+// open is the return of an operation whose outcome is unknown.
+const open = math.MaxInt64
+
+// step is what one operation means for one session.
+type step struct {
+	verb  string
+	token int
+	to    int
+}
+
+const (
+	born    = "logged in"
+	yes     = "served, or listed"
+	no      = "refused, or not listed"
+	renewed = "renewed"
+	killed  = "ended"
+	lose    = "token lost" // a renewal whose outcome is unknown
+	loseAll = "data lost"
+)
+
+// The state of a session: the token that is served, 0 in the history of the lists,
+// or one of these.
+const (
+	unborn = -1
+	dead   = -2
+	limbo  = -3 // a renewal may have been undone: both answers are right
+)
+
+// model is one session. limbos says that the old token of a renewal may be
+// refused for a while and be good again: where its row decides alone.
+func model(limbos bool) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return unborn },
+		Step: func(state, input, _ any) (bool, any) {
+			s, in := state.(int), input.(step)
+			switch in.verb {
+			case born:
+				return s == unborn, 0
+			case yes:
+				return s == in.token || s == limbo, s
+			case no:
+				return s != in.token, s
+			case renewed:
+				return s == in.token || s == limbo, in.to
+			case lose:
+				switch {
+				case s != in.token:
+					return true, s
+				case limbos:
+					return true, limbo
+				}
+				return true, dead
+			case killed, loseAll:
+				if s == unborn {
+					return true, s
+				}
+				return true, dead
+			}
+			return false, s
+		},
+		DescribeOperation: func(input, _ any) string { return fmt.Sprintf("%+v", input) },
+	}
+}
+
+// servedHistory is what happened to session i of u. lost is when the store lost
+// its data.
+func (u *user) servedHistory(i int, lost []interval) []porcupine.Operation {
+	var history history
+	add := history.add
+	for _, o := range u.operations {
+		own := o.session == i
+		if own && o.status == 401 {
+			add(o, no, o.token, 0, false)
+			continue
+		}
+		switch o.kind {
+		case login:
+			if own && o.status == 200 {
+				add(o, born, 0, 0, false)
+			}
+		case read:
+			if own && o.status == 200 {
+				add(o, yes, o.token, 0, false)
+			}
+		case write:
+			switch {
+			case own && o.status == 200:
+				add(o, yes, o.token, 0, false)
+			case own && o.status == 409:
+				add(o, no, o.token, 0, false) // the update found nothing
+			}
+		case renew:
+			switch {
+			case own && o.status == 200:
+				add(o, renewed, o.token, o.to, false)
+			case own && o.unknown():
+				add(o, lose, o.token, 0, true)
+			}
+		case logout:
+			if own && (o.status == 200 || o.pending()) {
+				add(o, yes, o.token, 0, false)
+			}
+			if own && o.status != 409 {
+				add(o, killed, 0, 0, o.unknown() || o.pending())
+			}
+		case revoke:
+			if own { // 404, too: it had ended before, and its data are gone
+				add(o, killed, 0, 0, o.unknown() || o.pending())
+			}
+		case others:
+			switch {
+			case own && (o.status == 200 || o.pending()):
+				add(o, yes, o.token, 0, false)
+			case !own && (o.status == 200 || o.pending() || o.unknown()):
+				add(o, killed, 0, 0, o.status != 200)
+			}
+		case all:
+			add(o, killed, 0, 0, o.status != 200)
+		}
+	}
+	for _, l := range lost {
+		history = append(history, porcupine.Operation{Input: step{verb: loseAll}, Call: l.from, Return: l.to})
+	}
+	return history.lighten()
+}
+
+// history is the history of one session.
+type history []porcupine.Operation
+
+func (h *history) add(o operation, verb string, token, to int, unknown bool) {
+	ret := o.ret
+	if unknown {
+		ret = open
+	}
+	*h = append(*h, porcupine.Operation{Input: step{verb, token, to}, Call: o.call, Return: ret})
+}
+
+// lighten takes away what says nothing: what ended before the login began, and
+// every open end but the first, which can do what the later ones can.
+func (history history) lighten() []porcupine.Operation {
+	first, bornAt := int64(open), int64(0)
+	for _, o := range history {
+		if in := o.Input.(step); in.verb == killed && o.Return == open {
+			first = min(first, o.Call)
+		} else if in.verb == born {
+			bornAt = o.Call
+		}
+	}
+	kept := false
+	return slices.DeleteFunc(history, func(o porcupine.Operation) bool {
+		in := o.Input.(step)
+		if in.verb == killed && o.Return == open {
+			if o.Call != first || kept {
+				return true
+			}
+			kept = true
+			return false
+		}
+		return o.Return < bornAt
+	})
+}
+
+// listedHistory is what lists showed of session i of u.
+func (u *user) listedHistory(i int) []porcupine.Operation {
+	var history history
+	for _, o := range u.operations {
+		own, certain := o.session == i, o.status == 200 || o.pending()
+		switch o.kind {
+		case login:
+			if own && o.status == 200 {
+				history.add(o, born, 0, 0, false)
+			}
+		case list:
+			switch {
+			case o.status != 200:
+			case slices.Contains(o.listed, u.sessions[i].label):
+				history.add(o, yes, 0, 0, false)
+			default:
+				history.add(o, no, 0, 0, false)
+			}
+		case logout:
+			if own && (certain || o.unknown()) {
+				history.add(o, killed, 0, 0, !certain)
+			}
+		case revoke:
+			if own && o.status == 200 {
+				history.add(o, yes, 0, 0, false) // else it would not have been found
+			}
+			if own { // 404, too: it had ended before
+				history.add(o, killed, 0, 0, o.unknown())
+			}
+		case others:
+			switch {
+			case own && certain:
+				history.add(o, yes, 0, 0, false) // else it would have been told that it has ended
+			case !own && (certain || o.unknown()):
+				history.add(o, killed, 0, 0, !certain)
+			}
+		case all:
+			history.add(o, killed, 0, 0, !certain)
+		}
+	}
+	return history.lighten()
+}
+
+// miscounts compares the counts of revocations with what they can have been.
+func (u *user) miscounts() (tooSmall int, tooBig []string) {
+	for _, o := range u.operations {
+		if o.kind != all && o.kind != others || o.status != 200 && !o.pending() {
+			continue
+		}
+		least, most := 0, 0
+		for i := range u.sessions {
+			if o.kind == others && o.session == i {
+				continue
+			}
+			history := u.listedHistory(i)
+			login := history[slices.IndexFunc(history, func(h porcupine.Operation) bool { return h.Input.(step).verb == born })]
+			endedBefore, perhapsEnded := false, false
+			for _, h := range history {
+				if h.Input.(step).verb == killed {
+					endedBefore = endedBefore || h.Return < o.call && h.Call > login.Return
+					perhapsEnded = perhapsEnded || h.Call < o.ret && h.Call != o.call
+				}
+			}
+			if login.Return < o.call && !perhapsEnded {
+				least++
+			}
+			if login.Call < o.ret && !endedBefore {
+				most++
+			}
+		}
+		for _, l := range u.operations {
+			if l.kind == login && l.status != 200 && l.call < o.ret {
+				most++ // its row may be there
+			}
+		}
+		if o.count < least {
+			tooSmall++
+		}
+		if o.count > most {
+			tooBig = append(tooBig, fmt.Sprintf("at most %d can have been ended: %s", most, describe(o)))
+		}
+	}
+	return tooSmall, tooBig
+}
+
+// describe is one line of a printed history.
+func describe(o operation) string {
+	text := fmt.Sprintf("%9.1f - %9.1f ms  %-13s", float64(o.call)/1e6, float64(o.ret)/1e6, o.kind)
+	if o.session >= 0 {
+		text += fmt.Sprintf(" session %d token %d", o.session, o.token)
+	}
+	switch {
+	case o.status == 0:
+		text += "  no answer"
+	default:
+		text += fmt.Sprintf("  %d", o.status)
+	}
+	if o.kind == renew && o.status == 200 {
+		text += fmt.Sprintf(" token %d", o.to)
+	}
+	if o.kind == list {
+		text += fmt.Sprintf(" %v", o.listed)
+	}
+	if o.kind == all || o.kind == others {
+		text += fmt.Sprintf(" %d ended", o.count)
+	}
+	return text
+}
+
+// verdict is what the checker says of one round.
+type verdict struct {
+	histories, illegal, unknown int
+	reports                     []string
+}
+
+// check checks the histories of users.
+func check(users []*user, lost []interval, p profile) verdict {
+	const timeout = 20 * time.Second
+	var v verdict
+	judge := func(u *user, what string, model porcupine.Model, history []porcupine.Operation) {
+		if len(history) == 0 {
+			return
+		}
+		v.histories++
+		switch porcupine.CheckOperationsTimeout(model, history, timeout) {
+		case porcupine.Illegal:
+			v.illegal++
+		case porcupine.Unknown:
+			v.unknown++
+			what += ", which the checker could not decide in time"
+		default:
+			return
+		}
+		v.reports = append(v.reports, u.report(what, history, lost))
+	}
+	for _, u := range users {
+		for i := range u.sessions {
+			judge(u, fmt.Sprintf("the lists of session %d (%s) of %s", i, u.sessions[i].label, u.id), model(false), u.listedHistory(i))
+			judge(u, fmt.Sprintf("the requests of session %d (%s) of %s", i, u.sessions[i].label, u.id),
+				model(p.store == "sql"), u.servedHistory(i, lost))
+		}
+	}
+	return v
+}
+
+// report is a history to read.
+func (u *user) report(what string, history []porcupine.Operation, lost []interval) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "no order of these operations explains %s:\n", what)
+	for _, o := range history {
+		end := "open"
+		if o.Return != open {
+			end = fmt.Sprintf("%.1f", float64(o.Return)/1e6)
+		}
+		in := o.Input.(step)
+		fmt.Fprintf(&b, "  %9.1f - %9s ms  %s, token %d\n", float64(o.Call)/1e6, end, in.verb, in.token)
+	}
+	fmt.Fprintf(&b, "all operations of the user:\n")
+	for _, o := range u.operations {
+		fmt.Fprintf(&b, "  %s\n", describe(o))
+	}
+	for _, l := range lost {
+		fmt.Fprintf(&b, "  %9.1f - %9.1f ms  the store lost its data\n", float64(l.from)/1e6, float64(l.to)/1e6)
+	}
+	return b.String()
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// listed is one session of a list.
+type listed struct {
+	ID    string `json:"id"`
+	Label string `json:"label"`
+}
+
+// sessions is what the routes need: of the library, and of the control.
+type sessions interface {
+	LoadAndSave(http.Handler) http.Handler
+	login(ctx context.Context, user, label string) error
+	whoami(ctx context.Context) (user, label string)
+	put(ctx context.Context, value string)
+	renew(ctx context.Context, again bool) error
+	Logout(ctx context.Context) error
+	revoke(ctx context.Context, user, id, label string) error
+	RevokeOtherSessions(ctx context.Context) (int, error)
+	RevokeAllSessions(ctx context.Context, user string) (int, error)
+	list(ctx context.Context, user string) ([]listed, error)
+}
+
+// routes serves sessions.
+func routes(s sessions, db *sqlx.DB) http.Handler {
+	mux := http.NewServeMux()
+	// own is a request on the session of its cookie.
+	own := func(pattern string, serve func(w http.ResponseWriter, r *http.Request) error) {
+		mux.Handle(pattern, s.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			user, label := s.whoami(r.Context())
+			if user == "" && pattern != "POST /login" {
+				http.Error(w, "nobody is logged in", http.StatusUnauthorized)
+				return
+			}
+			w.Header().Set("X-User", user)
+			w.Header().Set("X-Label", label)
+			hold(r)
+			answer(w, serve(w, r))
+		})))
+	}
+	own("POST /login", func(w http.ResponseWriter, r *http.Request) error {
+		return s.login(r.Context(), r.FormValue("user"), r.FormValue("label"))
+	})
+	own("GET /whoami", func(w http.ResponseWriter, r *http.Request) error { return nil })
+	own("POST /write", func(w http.ResponseWriter, r *http.Request) error {
+		s.put(r.Context(), r.FormValue("value"))
+		return nil
+	})
+	own("POST /renew", func(w http.ResponseWriter, r *http.Request) error {
+		return s.renew(r.Context(), r.FormValue("again") != "")
+	})
+	own("POST /logout", func(w http.ResponseWriter, r *http.Request) error { return s.Logout(r.Context()) })
+	own("POST /others", func(w http.ResponseWriter, r *http.Request) error {
+		n, err := s.RevokeOtherSessions(r.Context())
+		w.Header().Set("X-Count", strconv.Itoa(n))
+		return err
+	})
+	// What follows is admin code: the user is named in the request.
+	mux.HandleFunc("POST /revoke", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, s.revoke(r.Context(), r.FormValue("user"), r.FormValue("id"), r.FormValue("label")))
+	})
+	mux.HandleFunc("POST /all", func(w http.ResponseWriter, r *http.Request) {
+		n, err := s.RevokeAllSessions(r.Context(), r.FormValue("user"))
+		w.Header().Set("X-Count", strconv.Itoa(n))
+		answer(w, err)
+	})
+	mux.HandleFunc("GET /list", func(w http.ResponseWriter, r *http.Request) {
+		list, err := s.list(r.Context(), r.FormValue("user"))
+		if err != nil {
+			answer(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(list)
+	})
+	mux.HandleFunc("POST /hog", func(w http.ResponseWriter, r *http.Request) { hog(db, hold(r)) })
+	return mux
+}
+
+func answer(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), status(err))
+		return
+	}
+	fmt.Fprintln(w, "done")
+}
+
+// hold waits as long as the request says: what makes it a request in flight.
+func hold(r *http.Request) time.Duration {
+	ms, _ := strconv.Atoi(r.URL.Query().Get("hold"))
+	d := time.Duration(ms) * time.Millisecond
+	if r.URL.Path != "/hog" {
+		time.Sleep(d)
+	}
+	return d
+}
+
+// hog takes every connection of the pool for so long.
+func hog(db *sqlx.DB, d time.Duration) {
+	var wait sync.WaitGroup
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	for range db.Stats().MaxOpenConnections {
+		wait.Go(func() {
+			c, err := db.Conn(ctx)
+			if err != nil {
+				return
+			}
+			<-ctx.Done()
+			c.Close()
+		})
+	}
+	wait.Wait()
+}

@@ -1,0 +1,194 @@
+package system_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/jmoiron/sqlx"
+	_ "github.com/lib/pq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/testserver"
+)
+
+// Timeouts of the replicas: short, so that a side that hangs is noticed within a
+// round.
+const (
+	readTimeout   = 400 * time.Millisecond
+	writeTimeout  = 800 * time.Millisecond
+	pruneInterval = 300 * time.Millisecond
+	touchInterval = 200 * time.Millisecond
+	connections   = 12
+)
+
+// profile is how the replicas keep their sessions.
+type profile struct {
+	name   string
+	store  string // of the replica: redis, sql, control
+	verify bool
+}
+
+var (
+	onRedis         = profile{"Redis", "redis", false}
+	onVerifiedRedis = profile{"Redis, every request verified", "redis", true}
+	onSQL           = profile{"PostgreSQL alone", "sql", false}
+	onControl       = profile{"plain scs and a hand-written index", "control", false}
+)
+
+// world is two replicas, their databases, and a proxy on every link.
+type world struct {
+	t testing.TB
+	profile
+	postgres, redis *testserver.Server // redis is nil where there is none
+	replicas        []*replica
+	proxies         *toxiproxy.ApiServer
+
+	dsn   string
+	index *sqlx.DB      // not through a proxy
+	keys  *redis.Client // not through a proxy; nil where there is no Redis
+	admin *usersession.Manager
+}
+
+// replica is one process of the program.
+type replica struct {
+	server *testserver.Server
+	clock  time.Duration // ahead, from its next start on
+
+	http, sql, store *link // store is nil where there is no Redis
+}
+
+// newWorld starts everything, and stops it when the test ends.
+func newWorld(t testing.TB, program string, p profile) *world {
+	t.Helper()
+	w := &world{t: t, profile: p, proxies: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())}
+	w.postgres, w.dsn = testserver.OwnPostgres(t, "log_parameter_max_length_on_error=-1")
+	w.dsn += "&statement_timeout=0"
+	w.index = sqlx.MustOpen("postgres", w.dsn)
+	t.Cleanup(func() { w.index.Close() })
+	if p.store != "sql" {
+		w.redis = testserver.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+		w.keys = redis.NewClient(&redis.Options{Addr: w.redis.Addr, ContextTimeoutEnabled: true, PoolSize: 2})
+		t.Cleanup(func() { w.keys.Close() })
+	}
+	w.admin = migrate(t, w.index)
+	for range 2 {
+		w.replicas = append(w.replicas, w.newReplica(program))
+	}
+	return w
+}
+
+// migrate makes the tables.
+func migrate(t testing.TB, db *sqlx.DB) *usersession.Manager {
+	t.Helper()
+	m, err := usersession.New(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), `
+CREATE TABLE control_sessions (
+	label   text NOT NULL PRIMARY KEY,
+	user_id text NOT NULL,
+	token   text NOT NULL
+)`); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (w *world) newReplica(program string) *replica {
+	w.t.Helper()
+	r := &replica{}
+	dsn, err := url.Parse(w.dsn)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.sql = w.newLink(dsn.Host)
+	dsn.Host, dsn.RawQuery = r.sql.proxy.Listen, "sslmode=disable&connect_timeout=1"
+	redis := ""
+	if w.redis != nil {
+		r.store = w.newLink(w.redis.Addr)
+		redis = r.store.proxy.Listen
+	}
+	r.server = testserver.OwnProgram(w.t, "replica", "replica serves", func(port string) []string {
+		return []string{program, "-listen=127.0.0.1:" + port, "-dsn=" + dsn.String(), "-redis=" + redis, "-store=" + w.store,
+			fmt.Sprint("-verify=", w.verify), fmt.Sprint("-clock=", r.clock), fmt.Sprint("-connections=", connections),
+			fmt.Sprint("-prune=", pruneInterval), fmt.Sprint("-touch=", touchInterval),
+			fmt.Sprint("-read-timeout=", readTimeout), fmt.Sprint("-write-timeout=", writeTimeout)}
+	})
+	r.http = w.newLink(r.server.Addr)
+	return r
+}
+
+// link is one link with its proxy. upstream is the direction of requests,
+// downstream that of answers.
+type link struct {
+	t     testing.TB
+	proxy *toxiproxy.Proxy
+	hurts []string
+}
+
+func (w *world) newLink(upstream string) *link {
+	w.t.Helper()
+	l := &link{t: w.t, proxy: toxiproxy.NewProxy(w.proxies, "link", "127.0.0.1:0", upstream)}
+	if err := l.proxy.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(l.proxy.Stop)
+	return l
+}
+
+// hurt adds a toxic to one direction; attributes are those of toxiproxy, in JSON.
+func (l *link) hurt(stream, kind, attributes string) {
+	name := kind + " " + stream
+	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(
+		fmt.Sprintf(`{"name": %q, "type": %q, "stream": %q, "attributes": {%s}}`, name, kind, stream, attributes)))
+	if err != nil {
+		l.t.Errorf("%s: %v", name, err)
+		return
+	}
+	l.hurts = append(l.hurts, name)
+}
+
+// heal takes every toxic away.
+func (l *link) heal() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, name := range l.hurts {
+		if err := l.proxy.Toxics.RemoveToxic(ctx, name); err != nil {
+			l.t.Errorf("%s is not healed: %v", name, err)
+		}
+	}
+	l.hurts = nil
+}
+
+// exec runs SQL beside the replicas.
+func (w *world) exec(query string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := w.index.ExecContext(ctx, query); err != nil {
+		w.t.Errorf("%s: %v", query, err)
+	}
+}
+
+// pause waits, or returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
