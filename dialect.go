@@ -22,6 +22,7 @@ import (
 //	@current             the same without "not ended"
 //	@due                 the row was not touched for Options.TouchInterval
 //	@firstpass @again    when the data of an ended session are deleted a second time
+//	@retried             the same, of one whose deletion was pending
 //	@keepuntil           when the row of an ended session may be deleted
 //	@dnow @dafter(x)     as above, for the data table
 //	@list                see [conn.many]
@@ -85,6 +86,8 @@ func (d *dialect) expand(name, arg string) string {
 		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds())
 	case "again":
 		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds()-1)
+	case "retried":
+		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds()-2)
 	case "keepuntil":
 		return fmt.Sprintf(keepUntilSQL[d.name], d.retention.Microseconds())
 	case "due":

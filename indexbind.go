@@ -189,11 +189,13 @@ UPDATE @index
 SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
 	meta = CASE WHEN ? = '' THEN meta ELSE ? END,
 	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?
-WHERE id = ? AND session_key = ? AND other_key = ? AND user_id = ? AND ended_at IS NULL AND reason = ?`
+WHERE id = ? AND user_id = ? AND ended_at IS NULL
+	AND (session_key = ? AND other_key = ? AND reason = ? OR session_key = ? AND other_key = ?)`
 
 // renewSwap makes the new key, that of b, the session's key and keeps the old one as the
 // other. It reports false if the session has ended, was detached by somebody
-// else, or another renewal was faster.
+// else, or another renewal was faster. Done twice it is done: database/sql asks
+// again by itself if a driver takes a lost answer for a bad connection.
 func (x *userIndex) renewSwap(ctx context.Context, b *binding, from string, how renewal) (bool, error) {
 	flag := 0
 	if how.authenticated {
@@ -204,7 +206,7 @@ func (x *userIndex) renewSwap(ctx context.Context, b *binding, from string, how 
 		meta = "{}" // valid in a column of JSON, and not used
 	}
 	n, err := x.exec(ctx, nil, renewSwapSQL, flag, how.meta, meta, time.Until(b.deadline).Microseconds(), b.key, from,
-		b.id, from, bindingMark+b.key, x.d.userArg(b.userID), how.reason())
+		b.id, x.d.userArg(b.userID), from, bindingMark+b.key, how.reason(), b.key, from)
 	return n == 1, err
 }
 

@@ -18,13 +18,20 @@ type endedRow struct {
 	SessionKey string         `db:"session_key"`
 	OtherKey   string         `db:"other_key"`
 	Listed     int            `db:"listed"`
-	Again      int            `db:"again"` // it had ended before
+	Again      int            `db:"again"` // it had ended before: endedBefore, or endedPending
 }
 
 const endedColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
 	CASE WHEN @current THEN 1 ELSE 0 END AS listed,
-	CASE WHEN purge_at = @again THEN 1 ELSE 0 END AS again`
+	CASE WHEN purge_at = @again THEN 1 WHEN purge_at = @retried THEN 2 ELSE 0 END AS again`
+
+// What endedRow.Again says of a row that had ended before: that whoever ended it
+// deleted its data, or could not.
+const (
+	endedBefore  = 1
+	endedPending = 2
+)
 
 // bindingMark stands before an other_key that a renewal is binding. Without the
 // mark it is the previous key, which is dead.
@@ -80,15 +87,15 @@ func (x *userIndex) amongUsers(users []string) (cond string, args []any) {
 // whether a revocation covers it. It covers rows that ended before as well,
 // until the janitor has deleted their data a second time: whoever ended them may
 // have died before the first time, and whoever ends them now is to be told the
-// truth. Such a row is marked as ended again, unless its deletion is known to be
-// pending. ended_at comes last, because MariaDB sees the new value in what
+// truth. Such a row is marked as ended again, or as retried if its deletion was
+// known to be pending. ended_at comes last, because MariaDB sees the new value in what
 // follows.
 const (
 	endableSQL = `(ended_at IS NULL OR purge_at <= @firstpass)`
 	endSetSQL  = `
 SET ended_by = CASE WHEN ended_at IS NULL THEN ? ELSE ended_by END,
 	reason = CASE WHEN ended_at IS NULL AND reason = '' THEN ? ELSE reason END,
-	purge_at = CASE WHEN ended_at IS NULL THEN @after(60000000) WHEN purge_at = ended_at THEN @firstpass ELSE @again END,
+	purge_at = CASE WHEN ended_at IS NULL THEN @after(60000000) WHEN purge_at = ended_at THEN @retried ELSE @again END,
 	ended_at = COALESCE(ended_at, @now)`
 	endReturningSQL = "UPDATE @index" + endSetSQL + "\nWHERE "
 	endSelectSQL    = "SELECT" + endSelectColumns + "\nFROM @index\nWHERE "
@@ -99,7 +106,7 @@ SET ended_by = CASE WHEN ended_at IS NULL THEN ? ELSE ended_by END,
 const endSelectColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
 	CASE WHEN @current THEN 1 ELSE 0 END AS listed,
-	CASE WHEN ended_at IS NOT NULL AND purge_at <> ended_at THEN 1 ELSE 0 END AS again`
+	CASE WHEN ended_at IS NULL THEN 0 WHEN purge_at = ended_at THEN 2 ELSE 1 END AS again`
 
 // end ends the rows that a condition selects and returns them. cond must name
 // an indexed column first.

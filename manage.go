@@ -146,7 +146,7 @@ func (m *Manager) RevokeSession(ctx context.Context, userID, id string) error {
 		_, err = m.deleteEnded(wctx, rows, by)
 		err = errors.Join(err, m.forgetAmong(ctx, rows))
 	}
-	if err == nil && rows[0].Again == 1 {
+	if err == nil && rows[0].Again == endedBefore {
 		return ErrSessionNotFound // it had ended; now its data are certainly gone
 	}
 	return m.wrap("RevokeSession", err)

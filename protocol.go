@@ -204,7 +204,7 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []endedRow, by ending) (
 	}
 	err := m.store.Delete(ctx, keysOf(rows)...)
 	for _, r := range rows {
-		if r.Again == 1 {
+		if r.Again != 0 {
 			continue // whoever ended it has said so
 		}
 		m.emit(ctx, Event{Kind: EventEnded, SessionID: r.ID, UserID: r.UserID.String, Reason: by.reason, Actor: by.actor})

@@ -7,10 +7,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/backendtest/sqlspy"
 )
 
 // askingHandler is a log handler that adds the user, as many do.
@@ -108,4 +113,49 @@ func TestFiltersNeverWiden(t *testing.T) {
 		}
 	}
 	mwWantSessions(t, m, "u", 1)
+}
+
+// A driver may take a lost answer for a bad connection, and database/sql asks
+// again by itself: what was done is done a second time.
+func TestStatementsRepeatedByTheDriver(t *testing.T) {
+	for _, c := range []struct {
+		name, path string
+		statements string // whose answers are lost, all one after the other
+		want       int
+	}{
+		{"renewal: noted", "/renew", "SET other_key = ", 200},
+		{"renewal: swapped", "/renew", "SET authenticated_at = ", 200},
+		{"login: confirmed", "/login?u=u", "SET expires_at = ", 200},
+		{"logout", "/logout", "SET ended_by = ", 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			direct, path := mwOpen(t)
+			var lost atomic.Int32
+			spy := sqlspy.Spy{Lost: func(query string) bool { return strings.Contains(query, c.statements) && lost.Add(1) == 1 }}
+			pool, err := spy.Open(direct.DriverName(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { pool.Close() })
+			m := migrated(t, sqlx.NewDb(pool, direct.DriverName()), &usersession.Options{Store: mwNewStore()})
+			h := mwRoutes(m, map[string]http.HandlerFunc{
+				"/renew":  func(w http.ResponseWriter, r *http.Request) { m.RenewToken(r.Context()) },
+				"/logout": func(w http.ResponseWriter, r *http.Request) { m.Logout(r.Context()) },
+			})
+			lost.Store(1)
+			before := mwLogin(t, h, "u")
+			lost.Store(0)
+			answer := mwGet(h, c.path, before)
+			if answer.Code != c.want || lost.Load() < 2 {
+				t.Fatalf("got %d after %d statements, want %d", answer.Code, lost.Load(), c.want)
+			}
+			mwWantUser(t, m, h, before, "")
+			if c.path == "/logout" {
+				mwWantSessions(t, m, "u", 0)
+				return
+			}
+			mwWantUser(t, m, h, mwToken(answer), "u")
+			mwWantSessions(t, m, "u", 1)
+		})
+	}
 }

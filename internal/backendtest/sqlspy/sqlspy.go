@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 )
@@ -25,6 +26,12 @@ type Spy struct {
 	// returns after that; nothing is recorded then. It must be safe for
 	// concurrent use, and is set before the first pool is opened.
 	Hook func(ctx context.Context) (after func())
+
+	// Lost, if set, is asked after each call that has worked whether its answer
+	// is lost. The spy then does what lib/pq does: it says that the connection was
+	// bad, so that database/sql asks again. It is set before the first pool is
+	// opened.
+	Lost func(query string) bool
 
 	mu    sync.Mutex
 	calls []Call
@@ -57,6 +64,9 @@ func (s *Spy) note(c Call) {
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, c)
 }
+
+// lost reports whether the answer to a query that has worked is lost.
+func (s *Spy) lost(query string, err error) bool { return err == nil && s.Lost != nil && s.Lost(query) }
 
 // Open opens a pool of the driver that is registered under a name.
 func (s *Spy) Open(name, dsn string) (*sql.DB, error) {
@@ -144,7 +154,11 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return nil, driver.ErrSkip
 	}
 	defer c.spy.see(ctx, Call{Query: query, Args: values(args)})()
-	return e.ExecContext(ctx, query, args)
+	res, err := e.ExecContext(ctx, query, args)
+	if c.spy.lost(query, err) {
+		return nil, driver.ErrBadConn
+	}
+	return res, err
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -153,7 +167,11 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, driver.ErrSkip
 	}
 	defer c.spy.see(ctx, Call{Query: query, Args: values(args)})()
-	return q.QueryContext(ctx, query, args)
+	rows, err := q.QueryContext(ctx, query, args)
+	if c.spy.lost(query, err) {
+		return nil, errors.Join(exhaust(rows), driver.ErrBadConn)
+	}
+	return rows, err
 }
 
 func (c *conn) ResetSession(ctx context.Context) error {
@@ -198,7 +216,11 @@ var (
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	defer s.conn.spy.see(ctx, Call{Query: s.query, Args: values(args), Prepared: true})()
 	if e, ok := s.Stmt.(driver.StmtExecContext); ok {
-		return e.ExecContext(ctx, args)
+		res, err := e.ExecContext(ctx, args)
+		if s.conn.spy.lost(s.query, err) {
+			return nil, driver.ErrBadConn
+		}
+		return res, err
 	}
 	//lint:ignore SA1019 the driver under it may have nothing newer
 	return s.Stmt.Exec(plain(args))
@@ -207,7 +229,11 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	defer s.conn.spy.see(ctx, Call{Query: s.query, Args: values(args), Prepared: true})()
 	if q, ok := s.Stmt.(driver.StmtQueryContext); ok {
-		return q.QueryContext(ctx, args)
+		rows, err := q.QueryContext(ctx, args)
+		if s.conn.spy.lost(s.query, err) {
+			return nil, errors.Join(exhaust(rows), driver.ErrBadConn)
+		}
+		return rows, err
 	}
 	//lint:ignore SA1019 the driver under it may have nothing newer
 	return s.Stmt.Query(plain(args))
@@ -218,6 +244,19 @@ func (s *stmt) CheckNamedValue(v *driver.NamedValue) error {
 		return n.CheckNamedValue(v)
 	}
 	return s.conn.CheckNamedValue(v)
+}
+
+// exhaust reads rows to their end: some drivers change nothing before.
+func exhaust(rows driver.Rows) error {
+	values := make([]driver.Value, len(rows.Columns()))
+	var err error
+	for err == nil {
+		err = rows.Next(values)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return errors.Join(err, rows.Close())
 }
 
 type tx struct {
