@@ -128,7 +128,10 @@ func (x *userIndex) confirm(ctx context.Context, b, from *binding, by ending) (b
 			rows, err = x.endIDs(ctx, q, []string{from.id}, by, " AND user_id = ?", x.d.userArg(from.userID))
 			return err
 		})
-		return ok && err == nil, rows, err
+		if err != nil {
+			return false, nil, err
+		}
+		return ok, rows, nil
 	}
 	err := x.query(ctx, nil, &rows, confirmReplacingSQL,
 		id, lifetime, id, id, id, by.actor, id, by.reason, id,

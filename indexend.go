@@ -124,7 +124,10 @@ func (x *userIndex) end(ctx context.Context, q querier, by ending, cond string, 
 			rows, err = x.end(ctx, q, by, cond, args...)
 			return err
 		})
-		return rows, err
+		if err != nil {
+			return nil, err
+		}
+		return rows, nil
 	}
 	if err := x.query(ctx, q, &rows, endSelectSQL+cond+" AND "+endableSQL+"\nORDER BY id\nFOR UPDATE", args...); err != nil || len(rows) == 0 {
 		return nil, err

@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-296ca7ab/usersession/internal/bounded"
 )
 
 // querier runs SQL: the pool, one connection in a transaction of ours, or a
@@ -70,51 +74,87 @@ func (c *conn) stmt(ctx context.Context, q string) (*sqlx.Stmt, error) {
 // exec runs a query on x, or as a kept statement on the pool if x is nil, and
 // returns how many rows it changed.
 func (c *conn) exec(ctx context.Context, x querier, q string, args ...any) (int64, error) {
-	var n int64
-	err := c.run(ctx, x, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
-		var res sql.Result
-		var err error
-		if stmt != nil {
-			res, err = stmt.ExecContext(ctx, args...)
-		} else {
-			res, err = x.ExecContext(ctx, q, args...)
+	args = slices.Clone(args)
+	for i, a := range args {
+		if b, ok := a.([]byte); ok {
+			args[i] = slices.Clone(b) // the driver may hold it longer than the caller
 		}
-		if err != nil {
+	}
+	return wait(ctx, x, func() (n int64, err error) {
+		err = c.run(ctx, x, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
+			var res sql.Result
+			var err error
+			if stmt != nil {
+				res, err = stmt.ExecContext(ctx, args...)
+			} else {
+				res, err = x.ExecContext(ctx, q, args...)
+			}
+			if err != nil {
+				return err
+			}
+			n, err = res.RowsAffected()
 			return err
-		}
-		n, err = res.RowsAffected()
-		return err
+		})
+		return n, err
 	})
-	return n, err
 }
 
-// query is exec for rows: dest is a pointer to a slice.
+// query is exec for rows: dest is a pointer to a slice, which an error leaves as
+// it was.
 func (c *conn) query(ctx context.Context, x querier, dest any, q string, args ...any) error {
-	return c.run(ctx, x, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
-		if stmt != nil {
-			return stmt.SelectContext(ctx, dest, args...)
-		}
-		return sqlx.SelectContext(ctx, x, dest, q, args...)
+	return into(ctx, x, dest, func(dest any) error {
+		return c.run(ctx, x, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
+			if stmt != nil {
+				return stmt.SelectContext(ctx, dest, args...)
+			}
+			return sqlx.SelectContext(ctx, x, dest, q, args...)
+		})
 	})
 }
 
 // queryRow is query for at most one row, which is scanned into dest: reading it
 // costs every request less than filling a slice of structs. found is false if
-// there is none.
+// there is none. After an error dest is not to be read.
 func (c *conn) queryRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
-	err = c.run(ctx, nil, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
-		var err error
-		if stmt != nil {
-			err = stmt.Stmt.QueryRowContext(ctx, args...).Scan(dest...)
-		} else {
-			err = x.QueryRowxContext(ctx, q, args...).Scan(dest...)
-		}
-		if found = err == nil; errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
+	return bounded.Call(ctx, func() (found bool, err error) {
+		err = c.run(ctx, nil, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
+			var err error
+			if stmt != nil {
+				err = stmt.Stmt.QueryRowContext(ctx, args...).Scan(dest...)
+			} else {
+				err = x.QueryRowxContext(ctx, q, args...).Scan(dest...)
+			}
+			if found = err == nil; errors.Is(err, sql.ErrNoRows) {
+				return nil
+			}
+			return err
+		})
+		return found, err
 	})
-	return found, err
+}
+
+// wait calls fn and does not outlast ctx. Inside a transaction it waits for fn:
+// the connection is in use, and whoever opened the transaction does not outlast
+// its context.
+func wait[T any](ctx context.Context, x querier, fn func() (T, error)) (T, error) {
+	if _, pool := x.(unkept); x != nil && !pool {
+		return fn()
+	}
+	return bounded.Call(ctx, fn)
+}
+
+// into is wait for what fills a slice.
+func into(ctx context.Context, x querier, dest any, fn func(dest any) error) error {
+	to := reflect.ValueOf(dest).Elem()
+	rows, err := wait(ctx, x, func() (reflect.Value, error) {
+		fresh := reflect.New(to.Type())
+		err := fn(fresh.Interface())
+		return fresh.Elem(), err
+	})
+	if err == nil {
+		to.Set(rows)
+	}
+	return err
 }
 
 func (c *conn) run(ctx context.Context, x querier, q string, fn func(context.Context, *sqlx.Stmt, querier, string) error) error {
@@ -143,27 +183,30 @@ func (c *conn) many(ctx context.Context, x querier, dest any, q string, list []s
 		args = append(args, v)
 	}
 	args = append(args, after...)
-	var n int64
-	run := func() error {
-		y := x
-		if y == nil {
-			y = c.db
-		}
-		if dest != nil {
-			return sqlx.SelectContext(ctx, y, dest, q, args...)
-		}
-		res, err := y.ExecContext(ctx, q, args...)
-		if err != nil {
+	if dest != nil {
+		return 0, into(ctx, x, dest, func(dest any) error {
+			return c.onPool(ctx, x, func(y querier) error { return sqlx.SelectContext(ctx, y, dest, q, args...) })
+		})
+	}
+	return wait(ctx, x, func() (n int64, err error) {
+		err = c.onPool(ctx, x, func(y querier) error {
+			res, err := y.ExecContext(ctx, q, args...)
+			if err != nil {
+				return err
+			}
+			n, err = res.RowsAffected()
 			return err
-		}
-		n, err = res.RowsAffected()
-		return err
-	}
+		})
+		return n, err
+	})
+}
+
+// onPool runs fn on x, or on the pool if x is nil, where conflicts are retried.
+func (c *conn) onPool(ctx context.Context, x querier, fn func(querier) error) error {
 	if x != nil {
-		return n, c.explain(run())
+		return c.explain(fn(x))
 	}
-	err := retry(ctx, run)
-	return n, c.explain(err)
+	return c.explain(retry(ctx, func() error { return fn(c.db) }))
 }
 
 var beginSQL = map[Dialect][]string{
@@ -174,9 +217,14 @@ var beginSQL = map[Dialect][]string{
 	SQLite: {"BEGIN IMMEDIATE"},
 }
 
-// tx runs fn in a transaction of its own and retries the whole on conflicts.
+// tx runs fn in a transaction of its own and retries the whole on conflicts. It
+// does not outlast ctx, but fn may: what fn writes to is not to be read after an
+// error.
 func (c *conn) tx(ctx context.Context, fn func(querier) error) error {
-	return c.explain(retry(ctx, func() error { return c.txOnce(ctx, fn) }))
+	_, err := bounded.Call(ctx, func() (struct{}, error) {
+		return struct{}{}, c.explain(retry(ctx, func() error { return c.txOnce(ctx, fn) }))
+	})
+	return err
 }
 
 func (c *conn) txOnce(ctx context.Context, fn func(querier) error) (err error) {

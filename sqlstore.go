@@ -92,7 +92,10 @@ WHERE token = ? AND expiry > @dnow`
 func (s *SQLStore) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	var data []byte
 	found, err := s.c.queryRow(ctx, dataFindSQL, []any{key}, &data)
-	return data, found, err
+	if err != nil {
+		return nil, false, err
+	}
+	return data, found, nil
 }
 
 const (
@@ -276,7 +279,12 @@ FROM @data
 LEFT JOIN @index ON session_key = token
 WHERE token = ? AND expiry > @dnow`
 
-func (x *userIndex) findLive(ctx context.Context, key string) (data []byte, r liveRow, found bool, err error) {
-	found, err = x.queryRow(ctx, findLiveSQL, []any{key}, append([]any{&data}, r.dest()...)...)
-	return data, r, found, err
+func (x *userIndex) findLive(ctx context.Context, key string) ([]byte, liveRow, bool, error) {
+	var data []byte
+	var r liveRow
+	found, err := x.queryRow(ctx, findLiveSQL, []any{key}, append([]any{&data}, r.dest()...)...)
+	if err != nil {
+		return nil, liveRow{}, false, err
+	}
+	return data, r, found, nil
 }

@@ -118,8 +118,10 @@ WHERE session_key = ? AND user_id = ?`
 // liveByKey returns the row of the session of b; the zero row if there is none.
 func (x *userIndex) liveByKey(ctx context.Context, b *binding) (liveRow, error) {
 	var r liveRow
-	_, err := x.queryRow(ctx, liveByKeySQL, []any{b.key, x.d.userArg(b.userID)}, r.dest()...)
-	return r, err
+	if _, err := x.queryRow(ctx, liveByKeySQL, []any{b.key, x.d.userArg(b.userID)}, r.dest()...); err != nil {
+		return liveRow{}, err
+	}
+	return r, nil
 }
 
 // The index (user_id, ended_at) serves this, the revocations and the foreign

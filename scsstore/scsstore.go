@@ -1,8 +1,8 @@
 // Package scsstore keeps session data in any store that was written for
 // github.com/alexedwards/scs/v2.
 //
-// The package imports only the standard library, scs and the package
-// usersession.
+// The package imports only the standard library, scs, and the packages
+// usersession and internal/bounded.
 package scsstore
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/bounded"
 )
 
 var (
@@ -53,7 +54,8 @@ type Store struct {
 // Like scs, it calls FindCtx, CommitCtx, DeleteCtx and AllCtx where s has them,
 // each for itself, and never their plain twins then, which panic in some
 // stores. A plain method cannot be interrupted: it is not called once the
-// context has ended, but it may outlast a context that ends meanwhile.
+// context has ended, and nobody waits for it when the context ends meanwhile; it
+// goes on in a goroutine of its own.
 //
 // The methods of a Store made from nil return an error.
 func Wrap(s scs.Store) *Store {
@@ -66,21 +68,33 @@ func Wrap(s scs.Store) *Store {
 		return w
 	}
 
-	w.find = func(_ context.Context, key string) ([]byte, bool, error) { return s.Find(key) }
+	w.find = func(ctx context.Context, key string) ([]byte, bool, error) {
+		type found struct {
+			data []byte
+			ok   bool
+		}
+		f, err := bounded.Call(ctx, func() (f found, err error) {
+			f.data, f.ok, err = s.Find(key)
+			return f, err
+		})
+		return f.data, f.ok, err
+	}
 	if c, ok := s.(interface {
 		FindCtx(context.Context, string) ([]byte, bool, error)
 	}); ok {
 		w.find = c.FindCtx
 	}
-	w.commit = func(_ context.Context, key string, data []byte, expiry time.Time) error {
-		return s.Commit(key, data, expiry)
+	w.commit = func(ctx context.Context, key string, data []byte, expiry time.Time) error {
+		return wait(ctx, func() error { return s.Commit(key, data, expiry) })
 	}
 	if c, ok := s.(interface {
 		CommitCtx(context.Context, string, []byte, time.Time) error
 	}); ok {
 		w.commit = c.CommitCtx
 	}
-	w.delete = func(_ context.Context, key string) error { return s.Delete(key) }
+	w.delete = func(ctx context.Context, key string) error {
+		return wait(ctx, func() error { return s.Delete(key) })
+	}
 	if c, ok := s.(interface {
 		DeleteCtx(context.Context, string) error
 	}); ok {
@@ -90,9 +104,15 @@ func Wrap(s scs.Store) *Store {
 	case scs.IterableCtxStore:
 		w.all = c.AllCtx
 	case scs.IterableStore:
-		w.all = func(context.Context) (map[string][]byte, error) { return c.All() }
+		w.all = func(ctx context.Context) (map[string][]byte, error) { return bounded.Call(ctx, c.All) }
 	}
 	return w
+}
+
+// wait calls fn, and waits for it until ctx ends.
+func wait(ctx context.Context, fn func() error) error {
+	_, err := bounded.Call(ctx, func() (struct{}, error) { return struct{}{}, fn() })
+	return err
 }
 
 var errNilStore = errors.New("scsstore: nil store")
