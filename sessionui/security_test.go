@@ -279,8 +279,9 @@ func TestContrast(t *testing.T) {
 			{"ink", "bg", 4.5}, {"ink", "card", 4.5}, {"ink", "here", 4.5},
 			{"soft", "bg", 4.5}, {"soft", "card", 4.5}, {"soft", "here", 4.5},
 			{"accent", "bg", 4.5}, {"accent", "card", 4.5}, {"accent", "here", 4.5}, {"on", "accent", 4.5}, {"bg", "ink", 4.5},
-			{"bad", "bg", 4.5}, {"bad", "card", 4.5}, {"bad", "badbg", 4.5}, {"good", "goodbg", 4.5},
-			{"edge", "card", 3}, {"edge", "bg", 3}, {"edge", "here", 3},
+			{"bad", "bg", 4.5}, {"bad", "card", 4.5}, {"bad", "badbg", 4.5}, {"onbad", "bad", 4.5}, {"good", "goodbg", 4.5},
+			{"ink", "tile", 4.5}, {"bad", "tile", 4.5}, {"ink", "field", 4.5}, {"soft", "field", 4.5}, {"soft", "tile", 3},
+			{"edge", "field", 3}, {"edge", "card", 3}, {"edge", "bg", 3}, {"edge", "here", 3},
 		} {
 			a, b := colour[pair.front], colour[pair.back]
 			if got := (math.Max(a, b) + .05) / (math.Min(a, b) + .05); got < pair.least {
