@@ -220,7 +220,7 @@ func (a *account) message(c *call, live, ended []usersession.UserSession) {
 	default:
 		for _, s := range ended {
 			if s.ID == done {
-				c.Message = c.T("account.done.one", "device", c.device(s))
+				c.Message = c.T("account.done.one", "device", c.agent(s).device)
 			}
 		}
 	}

@@ -28,6 +28,8 @@ type call struct {
 	in   url.Values // the fields of a POST
 	now  time.Time
 
+	agents map[string]agentView // see agent
+
 	Base    string // the way from this page to the mount: "./" or "../"
 	Page    string // the name of the template
 	Message string // what has been done

@@ -47,3 +47,6 @@ var (
 	ListFields   = listFields
 	RevokeFields = revokeFields
 )
+
+// Fill replaces what is in braces.
+func Fill(text string, pairs ...any) string { return fill(text, pairs) }

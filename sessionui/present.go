@@ -66,16 +66,39 @@ type timeView struct {
 	Words, ISO, Exact string
 }
 
+// agentView is what a User-Agent says, in words.
+type agentView struct {
+	name   string // UserSession.Device
+	device string // the same, translated
+	text   string
+	phone  bool
+}
+
+// agent reads a User-Agent, once for all sessions of a page that have it.
+func (c *call) agent(s usersession.UserSession) agentView {
+	a, ok := c.agents[s.UserAgent]
+	if !ok {
+		a = agentView{name: clean(s.Device(), 60), text: clean(s.UserAgent, 300)}
+		a.device = c.device(a.name)
+		for _, word := range []string{"Mobile", "Android", "iPhone", "iPad"} {
+			a.phone = a.phone || strings.Contains(s.UserAgent, word)
+		}
+		if c.agents == nil {
+			c.agents = make(map[string]agentView)
+		}
+		c.agents[s.UserAgent] = a
+	}
+	return a
+}
+
 // view makes a session presentable.
 func (c *call) view(s usersession.UserSession) sessionView {
+	agent := c.agent(s)
 	v := sessionView{
 		ID: s.ID, UserID: s.UserID, User: mark(s.UserID, 64), Current: s.Current,
-		Device: c.device(s), UserAgent: clean(s.UserAgent, 300), IP: c.ui.ip.show(s.IP),
+		Device: agent.device, UserAgent: agent.text, Phone: agent.phone, IP: c.ui.ip.show(s.IP),
 		Created: c.time(s.CreatedAt), Proved: c.time(s.AuthenticatedAt),
 		Seen: c.time(s.LastSeenAt), Expires: c.time(s.ExpiresAt), Ended: c.time(s.EndedAt),
-	}
-	for _, word := range []string{"Mobile", "Android", "iPhone", "iPad"} {
-		v.Phone = v.Phone || strings.Contains(s.UserAgent, word)
 	}
 	if s.Current && s.EndedAt.IsZero() {
 		v.Seen.Words = c.T("time.active")
@@ -83,9 +106,8 @@ func (c *call) view(s usersession.UserSession) sessionView {
 	return v
 }
 
-// device is Device, translated where it says nothing.
-func (c *call) device(s usersession.UserSession) string {
-	d := clean(s.Device(), 60)
+// device translates a Device, above all one that says nothing.
+func (c *call) device(d string) string {
 	letters := strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) {
 			return r
@@ -192,7 +214,7 @@ func (c *call) viewJSON(s usersession.UserSession) sessionJSON {
 	return sessionJSON{
 		ID: s.ID, UserID: s.UserID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
 		LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt, IP: c.ui.ip.show(s.IP),
-		UserAgent: s.UserAgent, Device: clean(s.Device(), 60), Meta: s.Meta, Current: s.Current,
+		UserAgent: s.UserAgent, Device: c.agent(s).name, Meta: s.Meta, Current: s.Current,
 		EndedAt: s.EndedAt, EndedBy: s.EndedBy, Reason: s.Reason,
 	}
 }

@@ -204,3 +204,26 @@ func TestPagesAreWellFormed(t *testing.T) {
 		}
 	}
 }
+
+func TestBraces(t *testing.T) {
+	for _, tc := range []struct {
+		text  string
+		pairs []any
+		want  string
+	}{
+		{"no braces", []any{"n", 1}, "no braces"},
+		{"{n} of {total}", []any{"n", 3, "total", "4"}, "3 of 4"},
+		{"{user}, {device}", []any{"user", "{device}", "device", "{user}"}, "{device}, {user}"},
+		{"{unknown} {n}", []any{"n", 1}, "{unknown} 1"},
+		{"{{n}}", []any{"n", 1}, "{1}"},
+		{"{n", []any{"n", 1}, "{n"},
+		{"n} {", []any{"n", 1}, "n} {"},
+		{"{n}", nil, "{n}"},
+		{"{n}", []any{"n"}, "{n}"},
+		{"{}", []any{"", "x"}, "x"},
+	} {
+		if got := sessionui.Fill(tc.text, tc.pairs...); got != tc.want {
+			t.Errorf("%q with %v: %q, want %q", tc.text, tc.pairs, got, tc.want)
+		}
+	}
+}

@@ -77,14 +77,37 @@ func (c *call) T(key string, pairs ...any) string {
 	if text == "" {
 		return key
 	}
-	if len(pairs) < 2 || !strings.Contains(text, "{") {
+	return fill(text, pairs)
+}
+
+// fill replaces what is in braces, once: a value is not looked at again.
+func fill(text string, pairs []any) string {
+	i := strings.IndexByte(text, '{')
+	if i < 0 || len(pairs) < 2 {
 		return text
 	}
-	braces := make([]string, 0, len(pairs))
-	for i := 0; i+1 < len(pairs); i += 2 {
-		braces = append(braces, "{"+fmt.Sprint(pairs[i])+"}", fmt.Sprint(pairs[i+1]))
+	var b strings.Builder
+	for i >= 0 {
+		b.WriteString(text[:i])
+		text = text[i:]
+		name, _, closed := strings.Cut(text[1:], "}")
+		value, ok := any(nil), false
+		for p := 0; closed && p+1 < len(pairs); p += 2 {
+			if pairs[p] == name {
+				value, ok = pairs[p+1], true
+			}
+		}
+		if ok {
+			fmt.Fprint(&b, value)
+			text = text[len(name)+2:]
+		} else {
+			b.WriteByte('{')
+			text = text[1:]
+		}
+		i = strings.IndexByte(text, '{')
 	}
-	return strings.NewReplacer(braces...).Replace(text)
+	b.WriteString(text)
+	return b.String()
 }
 
 // N returns the label for a number.
