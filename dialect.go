@@ -17,6 +17,7 @@ import (
 //	@now                 the database's clock (clocks of programs are not compared)
 //	@at(x)               microseconds since 1970 as a time of the index
 //	@after(x)            x microseconds from now
+//	@seen(x)             x microseconds from now, but not before last_seen_at
 //	@us(x)               a time of the index as microseconds since 1970
 //	@live                the row is live: not ended, not expired, not idle
 //	@current             the same without "not ended"
@@ -90,6 +91,12 @@ func (d *dialect) expand(name, arg string) string {
 		return fmt.Sprintf(afterEndSQL[d.name], firstPass.Microseconds()-2)
 	case "keepuntil":
 		return fmt.Sprintf(keepUntilSQL[d.name], d.retention.Microseconds())
+	case "seen":
+		greatest := "GREATEST"
+		if d.name == SQLite {
+			greatest = "max"
+		}
+		return greatest + "(last_seen_at, " + d.expand("after", arg) + ")"
 	case "due":
 		return "last_seen_at <= " + d.expand("after", strconv.FormatInt(-d.touch.Microseconds(), 10))
 	case "current", "live":

@@ -84,13 +84,14 @@ func queriesOf(t *testing.T, configure func(*usersession.Options)) (*sqlx.DB, ma
 // else an index holds. Where little matches, PostgreSQL reads the table.
 var byTime = regexp.MustCompile(`(?s)WHERE (created|last_seen)_at [<>].*ORDER BY id\nLIMIT 500`)
 
-var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE)\b.*("user_sessions"|"sessions"|\buser_sessions_p\d+\b)`)
+var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b.*("user_sessions"|"sessions"|\buser_sessions_p\d+\b)`)
 
 // everyQuery has a piece of each query of the package.
 var everyQuery = []string{
 	// the index
 	"INSERT INTO \"user_sessions\"", "ORDER BY last_seen_at DESC, id", "ORDER BY created_at, id", "ORDER BY last_seen_at, id",
 	"WHERE id = $1 AND user_id = $2", "WHERE id = $1", "WHERE session_key = $1", "SET last_seen_at = statement_timestamp() WHERE id",
+	"SET last_seen_at = GREATEST", "SELECT session_key FROM",
 	"SET other_key", "SET authenticated_at", "SET meta", "reason = 'logout' WHERE session_key", "SET session_key",
 	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond') WHERE id = $2 AND user_id = $3 AND ended_at IS NULL",
 	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond'), last_seen_at",
@@ -184,6 +185,33 @@ type failing struct{ usersession.Store }
 
 func (failing) AtomicUpdates() bool                     { return true }
 func (failing) Delete(context.Context, ...string) error { return errors.New("down") }
+
+// queueTouches has Run write touches: of a session that is live, and of ones that
+// have ended since.
+func queueTouches(t *testing.T, db *sqlx.DB, configure func(*usersession.Options)) {
+	t.Helper()
+	opts := &usersession.Options{TouchInterval: 10 * time.Second}
+	configure(opts)
+	m := migrated(t, db, opts)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	for range 20 { // of which the first may be earlier than Run
+		c := &client{m: m}
+		id := c.login(t, "user7")
+		if _, err := db.ExecContext(ctx, "UPDATE user_sessions SET last_seen_at = last_seen_at - interval '1 minute' WHERE id = $1", id); err != nil {
+			t.Fatal(err)
+		}
+		c.do(t, func(context.Context) {})
+		if err := m.RevokeSession(ctx, "user7", id); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
 
 // useEverything calls every method of a Manager, so that every query is sent.
 func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure func(*usersession.Options)) {
@@ -316,6 +344,7 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 			t.Error(err)
 		}
 	}
+	queueTouches(t, db, configure)
 	store, err := usersession.NewSQLStore(db, nil)
 	ok(err)
 	_, _, err = store.Find(ctx, "x")

@@ -17,9 +17,20 @@ type PruneResult struct {
 }
 
 // Run is the janitor: it prunes every Options.PruneInterval until ctx ends, and
-// then returns nil. One replica is enough and any number is safe. What a pass
-// could not do is logged, and the next one tries again.
+// then returns nil. One replica is enough for that, and any number is safe. What
+// a pass could not do is logged, and the next one tries again.
+//
+// In a process in which it runs, requests do not wait for touches: those that are
+// due are written together, within a second or an eighth of
+// Options.TouchInterval, and the rest before Run returns. If the process dies,
+// they are lost, and idle sessions end by so much earlier.
 func (m *Manager) Run(ctx context.Context) error {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		m.writeTouches(ctx)
+	}()
+	defer func() { <-written }()
 	tick := time.NewTicker(m.opts.PruneInterval)
 	defer tick.Stop()
 	for {

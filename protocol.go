@@ -60,29 +60,28 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *bin
 			return nil, nil, err
 		}
 	}
-	ok := true
+	ok, due := true, false
 	switch {
 	case b.authenticated() && m.verified():
-		var due bool
-		if ok, due = row.accepts(b); ok && due && !peek {
-			ok = m.touchRow(ctx, b)
-		}
-	case b.authenticated():
-		if !peek && m.touches.due(key) {
-			ok = m.touchBoth(ctx, b)
-		}
-	default:
-		if !peek && m.idleInStore() && m.touches.due(key) {
-			ok = m.touchData(ctx, b)
-		}
+		ok, due = row.accepts(b)
+	case b.authenticated() || m.idleInStore():
+		due = !peek && m.touches.due(key)
+	}
+	if ok && due && !peek && !m.queue.add(b) {
+		ok = m.touchNow(ctx, b)
 	}
 	if !ok {
-		if m.local == nil || !m.verified() { // else another Manager may keep its data in that table
-			m.discard(ctx, key)
-		}
+		m.refused(ctx, key)
 		return nil, nil, nil
 	}
 	return data, b, nil
+}
+
+// refused deletes the data of a session that is over.
+func (m *Manager) refused(ctx context.Context, key string) {
+	if m.local == nil || !m.verified() { // else another Manager may keep its data in that table
+		m.discard(ctx, key)
+	}
 }
 
 // discard deletes the data of a key that nobody may have any more. Whether that
@@ -99,40 +98,34 @@ func (m *Manager) discard(ctx context.Context, keys ...string) {
 // anonymous sessions: only where moving it cannot undo a deletion.
 func (m *Manager) idleInStore() bool { return m.opts.IdleTimeout > 0 && m.atomic }
 
-// storeExpiry returns the expiry a session is stored with.
-func (m *Manager) storeExpiry(b *binding) time.Time {
+// storeExpiry returns the expiry a session is stored with that was seen then.
+func (m *Manager) storeExpiry(b *binding, seen time.Time) time.Time {
 	inStore := m.idleInStore() && (!b.authenticated() || !m.verified())
-	if idle := time.Now().Add(m.opts.IdleTimeout); inStore && idle.Before(b.deadline) {
+	if idle := seen.Add(m.opts.IdleTimeout); inStore && idle.Before(b.deadline) {
 		return idle
 	}
 	return b.deadline
 }
 
-// touchRow notes in the index that a session was seen. Only a certain no makes
-// it false: a failure is counted, and the session is served.
-func (m *Manager) touchRow(ctx context.Context, b *binding) bool {
-	ok, err := m.index.touch(ctx, b)
-	if err != nil {
-		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
-		return true
+// touchNow notes that a session was seen: in its row, and in the Store where
+// that carries the idle timeout. The row comes first, so that a session that was
+// ended is not given another hour. Only a certain no makes it false: a failure is
+// counted, and the session is served.
+func (m *Manager) touchNow(ctx context.Context, b *binding) bool {
+	if !b.authenticated() {
+		return m.touchData(ctx, b, time.Now())
 	}
-	return ok
-}
-
-// touchBoth is touchRow where the Store carries the idle timeout: the row
-// first, so that a session that was ended is not given another hour.
-func (m *Manager) touchBoth(ctx context.Context, b *binding) bool {
 	ok, err := m.index.touch(ctx, b)
 	if err != nil {
 		m.touches.failed(b.key)
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
 		return true
 	}
-	return ok && (m.opts.IdleTimeout <= 0 || m.touchData(ctx, b))
+	return ok && (m.verified() || m.opts.IdleTimeout <= 0 || m.touchData(ctx, b, time.Now()))
 }
 
-func (m *Manager) touchData(ctx context.Context, b *binding) bool {
-	ok, err := m.store.Touch(ctx, b.key, m.storeExpiry(b))
+func (m *Manager) touchData(ctx context.Context, b *binding, seen time.Time) bool {
+	ok, err := m.store.Touch(ctx, b.key, m.storeExpiry(b, seen))
 	if err != nil {
 		m.touches.failed(b.key)
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.id, UserID: b.userID, Err: err})
@@ -146,7 +139,7 @@ func (m *Manager) create(ctx context.Context, key string, body []byte, b *bindin
 	if !b.deadline.After(time.Now()) {
 		return ErrSessionEnded
 	}
-	err := m.store.Create(ctx, key, appendTrailer(body, b), m.storeExpiry(b))
+	err := m.store.Create(ctx, key, appendTrailer(body, b), m.storeExpiry(b, time.Now()))
 	if err == nil {
 		m.touches.note(key)
 	}

@@ -28,6 +28,7 @@ type Manager struct {
 	atomic  bool      // the Store's updates are atomic
 	verify  bool      // each request reads its row by a statement of its own
 	touches *touchLog
+	queue   *touchQueue
 
 	detachedByHand handLog
 
@@ -94,6 +95,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	m.atomic = UpdatesAtomically(m.store)
 	m.verify = m.fused == nil && (o.VerifyEveryRequest || !m.atomic || o.Store == nil)
 	m.touches = newTouchLog(o.TouchInterval)
+	m.queue = newTouchQueue()
 
 	m.adapter = &adapter{m}
 	s := m.SessionManager

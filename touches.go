@@ -1,14 +1,21 @@
 package usersession
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 )
 
 // touchLog remembers which keys this process touched lately, for Stores that
-// cannot tell: two generations, each at most one interval old, so that it holds
-// the sessions of two intervals at most.
+// cannot tell. It is in parts, so that requests seldom wait for each other.
 type touchLog struct {
+	seed  maphash.Seed
+	parts [64]touchLogPart
+}
+
+// touchLogPart has two generations, each at most one interval old, so that it
+// holds the sessions of two intervals at most.
+type touchLogPart struct {
 	interval time.Duration
 
 	mu        sync.Mutex
@@ -17,47 +24,56 @@ type touchLog struct {
 }
 
 func newTouchLog(interval time.Duration) *touchLog {
-	return &touchLog{interval: interval, cur: make(map[string]time.Time)}
+	l := &touchLog{seed: maphash.MakeSeed()}
+	for i := range l.parts {
+		l.parts[i].interval = interval
+	}
+	return l
+}
+
+func (l *touchLog) part(key string) *touchLogPart {
+	return &l.parts[maphash.String(l.seed, key)%uint64(len(l.parts))]
 }
 
 // due reports whether a key was not touched for an interval, and takes it for
 // touched from now on: of many requests at once one touches.
 func (l *touchLog) due(key string) bool {
 	now := time.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.turn(now)
-	at, ok := l.cur[key]
+	p := l.part(key)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turn(now)
+	at, ok := p.cur[key]
 	if !ok {
-		at, ok = l.prev[key]
+		at, ok = p.prev[key]
 	}
-	if ok && now.Sub(at) < l.interval {
+	if ok && now.Sub(at) < p.interval {
 		return false
 	}
-	l.cur[key] = now
+	p.cur[key] = now
 	return true
 }
 
 // note takes a key for touched: it was just written.
-func (l *touchLog) note(key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	l.turn(now)
-	l.cur[key] = now
-}
-
-// turn begins a new generation when it is time.
-func (l *touchLog) turn(now time.Time) {
-	if now.Sub(l.turned) >= l.interval {
-		l.prev, l.cur, l.turned = l.cur, make(map[string]time.Time), now
-	}
-}
+func (l *touchLog) note(key string) { l.set(key, 0) }
 
 // failed makes a key due again after an eighth of the interval: soon enough to
 // catch up, not so soon that every request waits for a side that is down.
-func (l *touchLog) failed(key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cur[key] = time.Now().Add(-l.interval * 7 / 8)
+func (l *touchLog) failed(key string) { l.set(key, 7) }
+
+// set takes a key for touched some eighths of the interval ago.
+func (l *touchLog) set(key string, eighths time.Duration) {
+	now := time.Now()
+	p := l.part(key)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.turn(now)
+	p.cur[key] = now.Add(-p.interval / 8 * eighths)
+}
+
+// turn begins a new generation when it is time.
+func (p *touchLogPart) turn(now time.Time) {
+	if p.cur == nil || now.Sub(p.turned) >= p.interval {
+		p.prev, p.cur, p.turned = p.cur, make(map[string]time.Time), now
+	}
 }

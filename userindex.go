@@ -204,6 +204,74 @@ func (x *userIndex) touch(ctx context.Context, b *binding) (bool, error) {
 	return n == 1, err
 }
 
+const (
+	liveOfKeysSQL = `
+FROM @index
+WHERE session_key IN @list AND @live`
+	// Rows that somebody has locked are left out: whoever waits for a row while
+	// holding others may be waited for.
+	touchManySQL = `
+WITH seen AS (
+SELECT id, user_id` + liveOfKeysSQL + `
+FOR UPDATE SKIP LOCKED)
+UPDATE @index AS t
+SET last_seen_at = @seen(?)
+FROM seen
+WHERE t.id = seen.id AND t.user_id = seen.user_id
+RETURNING t.session_key`
+	touchKeysSQL = `
+UPDATE @index
+SET last_seen_at = @seen(?)
+WHERE session_key IN @list AND @live`
+)
+
+// touchMany notes that the sessions of at most pageSize keys were seen, so long
+// ago, and returns the keys of those that are live. What it leaves out may have ended, or be locked.
+func (x *userIndex) touchMany(ctx context.Context, keys []string, ago time.Duration) (map[string]bool, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	seen := []any{-ago.Microseconds()}
+	var touched []string
+	var err error
+	switch x.d.name {
+	case Postgres:
+		_, err = x.many(ctx, nil, &touched, touchManySQL, keys, nil, seen)
+	case SQLite:
+		_, err = x.many(ctx, nil, &touched, touchKeysSQL+"\nRETURNING session_key", keys, seen, nil)
+	case MariaDB:
+		err = x.tx(ctx, func(q querier) error {
+			touched = nil
+			_, err := x.many(ctx, q, &touched, "SELECT session_key"+liveOfKeysSQL+"\nFOR UPDATE SKIP LOCKED", keys, nil, nil)
+			if err != nil || len(touched) == 0 {
+				return err
+			}
+			_, err = x.many(ctx, q, nil, touchKeysSQL, touched, seen, nil)
+			return err
+		})
+	}
+	return setOf(touched), err
+}
+
+// liveKeys returns those of at most pageSize keys whose session is live. It
+// waits for no lock.
+func (x *userIndex) liveKeys(ctx context.Context, keys []string) (map[string]bool, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	var live []string
+	_, err := x.many(ctx, nil, &live, "SELECT session_key"+liveOfKeysSQL, keys, nil, nil)
+	return setOf(live), err
+}
+
+func setOf(keys []string) map[string]bool {
+	set := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		set[key] = true
+	}
+	return set
+}
+
 // userID checks a user ID and returns its one canonical form.
 func (d *dialect) userID(id string) (string, error) {
 	if id == "" {

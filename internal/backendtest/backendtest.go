@@ -71,7 +71,7 @@ func behaviours() []behaviour {
 	for _, concept := range [][]behaviour{
 		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
-		otherBehaviours, iterateBehaviours, limitBehaviours, expiryBehaviours, janitorBehaviours,
+		otherBehaviours, iterateBehaviours, limitBehaviours, expiryBehaviours, touchBehaviours, janitorBehaviours,
 		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours,
 	} {
 		all = append(all, concept...)

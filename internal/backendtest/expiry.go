@@ -1,7 +1,6 @@
 package backendtest
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -18,8 +17,6 @@ var expiryBehaviours = []behaviour{
 	{"expiry: idle by the row", expiryIdleRow},
 	{"time: use keeps a session alive", expiryUse},
 	{"time: an anonymous session", expiryAnonymous},
-	{"time: touch only after the interval", touchInterval},
-	{"touch: a failing touch is no failing request", touchFailing},
 }
 
 // lives logs in and fails the test if the session does not end after its
@@ -132,42 +129,4 @@ func expiryAnonymous(t *testing.T, b backend) {
 	visitor := e.browser()
 	visitor.put("cart", 7)
 	eventually(t, "the anonymous session has ended", func() bool { return visitor.get("cart") == nil })
-}
-
-func touchInterval(t *testing.T, b backend) {
-	e := b.start(t, func(o *usersession.Options) { o.TouchInterval = 300 * time.Millisecond })
-	laptop := e.browser()
-	start := time.Now()
-	laptop.login("alice")
-	seen := func() time.Time { return e.list("alice")[0].LastSeenAt }
-	login := seen()
-	laptop.wantUser("alice")
-	laptop.put("cart", 1)
-	if got := seen(); !got.Equal(login) && time.Since(start) < 300*time.Millisecond {
-		t.Errorf("touched after %v", got.Sub(login))
-	}
-	eventually(t, "the touch", func() bool {
-		laptop.wantUser("alice")
-		return seen().After(login)
-	})
-}
-
-func touchFailing(t *testing.T, b backend) {
-	var failed counter
-	e := b.startFaulty(t, func(o *usersession.Options) {
-		o.TouchInterval = time.Millisecond
-		o.OnEvent = failed.count(usersession.EventTouchFailed)
-	})
-	if e.verified() {
-		t.Skip("this Store is not touched")
-	}
-	laptop := e.browser()
-	laptop.login("alice")
-	e.faults.fail("Touch")
-	eventually(t, "a failed touch", func() bool {
-		laptop.wantUser("alice")
-		return failed.value() > 0
-	})
-	laptop.do(func(ctx context.Context) { e.m.Put(ctx, "cart", 1) })
-	laptop.wantUser("alice")
 }
