@@ -157,7 +157,9 @@ type Options struct {
 	Dialect Dialect
 
 	// NoPreparedStatements keeps no prepared statements, for connection
-	// poolers that cannot hold them.
+	// poolers that cannot hold them, as PgBouncer in transaction mode. lib/pq
+	// then needs binary_parameters=yes in its connection string, and pgx
+	// default_query_exec_mode=exec; the first error says so.
 	NoPreparedStatements bool
 
 	// ReadTimeout bounds what one request may wait for loading its session,

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -34,8 +35,9 @@ type conn struct {
 	db       *sqlx.DB
 	d        *dialect
 	prepare  bool
-	expanded sync.Map // query with macros: string
-	prepared sync.Map // expanded query: *sqlx.Stmt
+	unsplit  atomic.Bool // see [conn.check]
+	expanded sync.Map    // query with macros: string
+	prepared sync.Map    // expanded query: *sqlx.Stmt
 }
 
 func newConn(db *sqlx.DB, d *dialect, prepare bool) *conn {
@@ -70,6 +72,42 @@ func (c *conn) stmt(ctx context.Context, q string) (*sqlx.Stmt, error) {
 	}
 	return s, nil
 }
+
+// check refuses a connection that would send a statement and then, in another
+// round trip, its arguments, where statements are not to be kept: a pooler may
+// have put the statement of somebody else between them, which would be executed
+// with our arguments. Only lib/pq does that, without binary_parameters.
+func (c *conn) check(ctx context.Context) error {
+	if c.prepare || c.d.name != Postgres || c.unsplit.Load() {
+		return nil
+	}
+	cn, err := c.db.Connx(ctx)
+	if err != nil {
+		return err
+	}
+	defer cn.Close()
+	err = cn.Raw(func(dc any) error {
+		t := reflect.TypeOf(dc)
+		values, ok := dc.(driver.NamedValueChecker)
+		if !ok || t.Kind() != reflect.Pointer || t.Elem().PkgPath() != "github.com/lib/pq" {
+			return nil
+		}
+		v := driver.NamedValue{Value: binaryProbe{}}
+		if values.CheckNamedValue(&v); v.Value != any(binaryProbe{}) {
+			return nil
+		}
+		return errSplit
+	})
+	c.unsplit.Store(err == nil)
+	return err
+}
+
+var errSplit = errors.New("usersession: Options.NoPreparedStatements: lib/pq sends a statement and its arguments apart, and a pooler may get another client's in between: add binary_parameters=yes to the connection string")
+
+// binaryProbe is a value that lib/pq encodes in binary if it may.
+type binaryProbe struct{}
+
+func (binaryProbe) BinaryValue() ([]byte, error) { return nil, nil }
 
 // exec runs a query on x, or as a kept statement on the pool if x is nil, and
 // returns how many rows it changed.
@@ -159,11 +197,15 @@ func into(ctx context.Context, x querier, dest any, fn func(dest any) error) err
 
 func (c *conn) run(ctx context.Context, x querier, q string, fn func(context.Context, *sqlx.Stmt, querier, string) error) error {
 	q = c.expand(q)
-	if pool, ok := x.(unkept); ok {
-		return c.explain(retry(ctx, func() error { return fn(ctx, nil, pool, q) }))
-	}
-	if x != nil { // inside a transaction: whoever opened it retries
+	pool, ok := x.(unkept)
+	if x != nil && !ok { // inside a transaction: whoever opened it retries
 		return c.explain(fn(ctx, nil, x, q))
+	}
+	if err := c.check(ctx); err != nil {
+		return err
+	}
+	if ok {
+		return c.explain(retry(ctx, func() error { return fn(ctx, nil, pool, q) }))
 	}
 	return c.explain(retry(ctx, func() error {
 		stmt, err := c.stmt(ctx, q)
@@ -206,6 +248,9 @@ func (c *conn) onPool(ctx context.Context, x querier, fn func(querier) error) er
 	if x != nil {
 		return c.explain(fn(x))
 	}
+	if err := c.check(ctx); err != nil {
+		return err
+	}
 	return c.explain(retry(ctx, func() error { return fn(c.db) }))
 }
 
@@ -228,6 +273,9 @@ func (c *conn) tx(ctx context.Context, fn func(querier) error) error {
 }
 
 func (c *conn) txOnce(ctx context.Context, fn func(querier) error) (err error) {
+	if err := c.check(ctx); err != nil {
+		return err
+	}
 	cn, err := c.db.Connx(ctx)
 	if err != nil {
 		return err
@@ -323,7 +371,7 @@ func sqlState(err error) string {
 }
 
 // explain puts ErrNotMigrated and ErrUnknownUser before the driver's errors
-// that mean them.
+// that mean them, and says what to do about those of a pooler.
 func (c *conn) explain(err error) error {
 	if err == nil || errors.Is(err, ErrNotMigrated) || errors.Is(err, ErrUnknownUser) {
 		return err
@@ -338,6 +386,8 @@ func (c *conn) explain(err error) error {
 		return false
 	}
 	switch {
+	case state == "26000", state == "42P05", state == "08P01" && has("prepared statement"):
+		return fmt.Errorf("a connection pooler does not keep prepared statements: set Options.NoPreparedStatements, and binary_parameters=yes (lib/pq) or default_query_exec_mode=exec (pgx) in the connection string: %w", err)
 	case state == "42P01", state == "42703", state == "3F000",
 		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)

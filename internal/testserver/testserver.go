@@ -1,7 +1,8 @@
 // Package testserver gives tests the real databases of the machine they run on.
 //
 // Each server is looked for in this order: an address in the environment
-// (USERSESSION_TEST_POSTGRES, USERSESSION_TEST_MARIADB, USERSESSION_TEST_REDIS);
+// (USERSESSION_TEST_POSTGRES, USERSESSION_TEST_PGBOUNCER, USERSESSION_TEST_MARIADB,
+// USERSESSION_TEST_REDIS);
 // server binaries, from which one throwaway server per test process is started
 // on a free loopback port; otherwise the test is skipped with one line that says
 // what is missing. With USERSESSION_TEST_REQUIRE=all such a test fails instead.
