@@ -48,31 +48,27 @@ func TestCluster(t *testing.T) {
 			t.Errorf("Keys: %d keys, want the %d that were created", len(got), len(want))
 		}
 	})
+	t.Run("RevokeAllIsOneRoundTripToEachNode", func(t *testing.T) { revokeAllIsOneRoundTrip(t, addrs) })
 	t.Run("MainJob", func(t *testing.T) {
 		mainJob(t, newClusterClient(t, addrs, nil), func(client redis.UniversalClient, trips *recorder) { client.AddHook(trips) })
 	})
 	// Last, because they change the Cluster.
 	t.Run("ReshardingUnderLoad", func(t *testing.T) { reshardingUnderLoad(t, client, addrs) })
 	t.Run("FailoverUnderLoad", func(t *testing.T) { failoverUnderLoad(t, client) })
+	t.Run("FailoverForgets", func(t *testing.T) {
+		failoverForgets(t, findShard(t, client, nodes), func() usersession.Store { return newStore(t, client) },
+			func(ctx context.Context) error { return client.ForEachMaster(ctx, replicated) })
+	})
 	t.Run("CrashUnderLoad", func(t *testing.T) { crashUnderLoad(t, client, nodes) })
 }
 
 // oneRoundTripToEachNode deletes 1,000 keys that lie in slots all over. What the
 // connections write shows that the pipeline is sent at once.
 func oneRoundTripToEachNode(t *testing.T, addrs []string) {
-	counting := &countingDialer{}
-	client := newClusterClient(t, addrs, func(o *redis.ClusterOptions) { o.Dialer = counting.dial })
+	client, hook, counting := countedCluster(t, addrs)
 	store := newStore(t, client)
 	// The first use of each node opens connections, for pipelines as well.
 	noError(t, "Delete", store.Delete(t.Context(), createMany(t, store, 100)...))
-	var hook recorder
-	client.OnNewNode(func(node *redis.Client) { node.AddHook(&hook) })
-	err := client.ForEachMaster(t.Context(), func(_ context.Context, node *redis.Client) error {
-		node.AddHook(&hook)
-		return nil
-	})
-	noError(t, "ForEachMaster", err)
-
 	keys := createMany(t, store, 1000)
 	for _, tc := range []struct {
 		name string
@@ -104,10 +100,23 @@ func oneRoundTripToEachNode(t *testing.T, addrs []string) {
 	}
 }
 
-// reshardingUnderLoad moves slots while keys are created, changed and deleted.
+// countedCluster returns a client whose round trips are noted, and what its
+// connections write.
+func countedCluster(t *testing.T, addrs []string) (*redis.ClusterClient, *recorder, *countingDialer) {
+	t.Helper()
+	counting, hook := &countingDialer{}, &recorder{}
+	client := newClusterClient(t, addrs, func(o *redis.ClusterOptions) { o.Dialer = counting.dial })
+	// Before there is a node.
+	client.OnNewNode(func(node *redis.Client) { node.AddHook(hook) })
+	return client, hook, counting
+}
+
+// reshardingUnderLoad moves slots while keys are created, changed and deleted,
+// and while users log in and are logged out.
 func reshardingUnderLoad(t *testing.T, client *redis.ClusterClient, addrs []string) {
 	ids := primaryIDs(t, client)
 	l := startLoad(t, newStore(t, client))
+	users := startManaged(t, func() usersession.Store { return newStore(t, client) })
 	for i := range ids {
 		cli(t, "--cluster", "reshard", addrs[0], "--cluster-from", ids[i], "--cluster-to", ids[(i+1)%len(ids)],
 			"--cluster-slots", "200", "--cluster-pipeline", "1", "--cluster-yes")
@@ -119,6 +128,8 @@ func reshardingUnderLoad(t *testing.T, client *redis.ClusterClient, addrs []stri
 			return nil
 		})
 	}
+	l.over.Store(true)
+	users.finishPlanned(t)
 	l.finish(t)
 	if l.failed > 0 {
 		t.Errorf("%d calls failed, want none: %v", l.failed, l.err)
@@ -130,6 +141,7 @@ func reshardingUnderLoad(t *testing.T, client *redis.ClusterClient, addrs []stri
 // from each other, and Redis gives up one that gets too few.
 func failoverUnderLoad(t *testing.T, client *redis.ClusterClient) {
 	l := startLoad(t, newStore(t, client))
+	users := startManaged(t, func() usersession.Store { return newStore(t, client) })
 	var replicas []*redis.Client
 	eventually(t, "the replicas are known", func(ctx context.Context) error {
 		var mu sync.Mutex
@@ -162,6 +174,8 @@ func failoverUnderLoad(t *testing.T, client *redis.ClusterClient) {
 		})
 	}
 	l.more() // and then it goes on
+	l.over.Store(true)
+	users.finishPlanned(t)
 	l.finish(t)
 	t.Logf("%d calls failed meanwhile: %v", l.failed, l.err)
 }
@@ -173,22 +187,19 @@ func crashUnderLoad(t *testing.T, client *redis.ClusterClient, nodes []*server) 
 	kept, deleted := createMany(t, store, 300), createMany(t, store, 300)
 	noError(t, "Delete", store.Delete(t.Context(), deleted...))
 	eventually(t, "the replicas have got that", func(ctx context.Context) error {
-		return client.ForEachMaster(ctx, replicated)
+		return client.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			if err := replicated(ctx, node); !errors.Is(err, errNoReplica) {
+				return err
+			}
+			return nil // it has died before
+		})
 	})
 
 	l := startLoad(t, newStore(t, client))
-	//lint:ignore SA1019 this is what clients of Redis 7.0 route by
-	slots, err := client.ClusterSlots(t.Context()).Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	victim := slots[0].Nodes[0]
+	users := startManaged(t, func() usersession.Store { return newStore(t, client) })
+	victim := findShard(t, client, nodes).primary
 	begin := time.Now()
-	for _, node := range nodes {
-		if node.addr == victim.Addr {
-			node.stop()
-		}
-	}
+	victim.stop()
 	eventually(t, "a replica takes over", func(ctx context.Context) error {
 		existing, err := store.Existing(ctx, slices.Concat(kept, deleted)...)
 		if err == nil && !slices.Equal(existing, kept) {
@@ -202,6 +213,7 @@ func crashUnderLoad(t *testing.T, client *redis.ClusterClient, nodes []*server) 
 	}
 	l.more()
 	l.over.Store(true)
+	users.finishUnplanned(t)
 	l.done.Wait()
 	if l.failed == 0 {
 		t.Error("no call has failed: the primary has not been missed")
@@ -211,12 +223,49 @@ func crashUnderLoad(t *testing.T, client *redis.ClusterClient, nodes []*server) 
 	t.Logf("of %d keys kept and %d deleted under load, %d are lost and %d have come back", len(l.live), len(l.deleted), lost, back)
 }
 
+// shard is a primary with its replica.
+type shard struct{ primary, replica *server }
+
+// findShard returns a shard whose replica is connected.
+func findShard(t *testing.T, client *redis.ClusterClient, nodes []*server) (s shard) {
+	t.Helper()
+	byAddr := func(addr string) *server {
+		return nodes[slices.IndexFunc(nodes, func(n *server) bool { return n.addr == addr })]
+	}
+	eventually(t, "there is a shard with a replica", func(ctx context.Context) error {
+		//lint:ignore SA1019 this is what clients of Redis 7.0 route by
+		slots, err := client.ClusterSlots(ctx).Result()
+		if err != nil {
+			return err
+		}
+		for _, slot := range slots {
+			if len(slot.Nodes) < 2 {
+				continue
+			}
+			s = shard{byAddr(slot.Nodes[0].Addr), byAddr(slot.Nodes[1].Addr)}
+			node := newClient(t, s.primary.addr)
+			defer node.Close()
+			info, err := node.Info(ctx, "replication").Result()
+			if err == nil && strings.Contains(info, "state=online") {
+				return nil
+			}
+		}
+		return errors.New("none yet")
+	})
+	return s
+}
+
+var errNoReplica = errors.New("no replica is connected")
+
 // replicated returns an error unless a replica has acknowledged what the node
 // has written.
 func replicated(ctx context.Context, node *redis.Client) error {
 	info, err := node.Info(ctx, "replication").Result()
 	if err != nil {
 		return err
+	}
+	if strings.Contains(info, "connected_slaves:0") {
+		return errNoReplica
 	}
 	_, offset, _ := strings.Cut(info, "master_repl_offset:")
 	offset, _, _ = strings.Cut(offset, "\r\n")

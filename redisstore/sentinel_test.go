@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/seed-296ca7ab/usersession"
 )
 
 // TestSentinel runs on a primary with a replica, watched by one Sentinel.
@@ -53,18 +54,24 @@ func TestSentinel(t *testing.T) {
 		}
 		return err
 	})
+	users := startManaged(t, func() usersession.Store { return newStore(t, client) })
 	noError(t, "SENTINEL FAILOVER", sentinel.Failover(t.Context(), "main").Err())
-	eventually(t, "the replica takes over", func(ctx context.Context) error {
-		info, err := newClient(t, replica.addr).Info(ctx, "replication").Result()
-		if err == nil && !strings.Contains(info, "role:master") {
-			err = errors.New(info)
+	// Until it is a replica, the old primary accepts what will be lost.
+	eventually(t, "they have changed places", func(ctx context.Context) error {
+		for addr, role := range map[string]string{replica.addr: "role:master", primary.addr: "role:slave"} {
+			client := newClient(t, addr)
+			defer client.Close()
+			if info, err := client.Info(ctx, "replication").Result(); err != nil || !strings.Contains(info, role) {
+				return errors.Join(errors.New(info), err)
+			}
 		}
-		return err
+		return nil
 	})
 	fresh := newKey()
 	eventually(t, "a login on the new primary", func(ctx context.Context) error {
 		return store.Create(ctx, fresh, []byte("data"), later())
 	})
+	users.finishUnplanned(t)
 	existing, err := store.Existing(t.Context(), append(keys, fresh)...)
 	if len(existing) != 31 || err != nil {
 		t.Errorf("Existing: %d, %v; want 31", len(existing), err)
