@@ -161,8 +161,8 @@ func mostPartitions(query string) int {
 	for _, part := range []string{
 		// scs was called directly, which knows the token only.
 		"WHERE session_key = $1", "WHERE session_key = $3 AND (ended_at", "reason = 'logout' WHERE session_key",
-		// Across users: those of some, or of all.
-		"user_id IN", "ORDER BY id LIMIT 500",
+		// Across users: those of some, or of all; whoever was seen lately.
+		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500",
 	} {
 		if strings.Contains(query, part) {
 			return partitions
