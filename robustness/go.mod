@@ -19,6 +19,7 @@ require (
 	github.com/seed-296ca7ab/usersession/redisstore v0.0.0-00010101000000-000000000000
 	go.uber.org/goleak v1.3.0
 	modernc.org/sqlite v1.62.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
