@@ -1,6 +1,6 @@
 // Command races is the long run: revocations raced against requests in flight, on
 // this library and on plain scs; logins against MaxSessions; loads whose contexts
-// end. It prints what it measures and writes it to results/races.jsonl.
+// end; calls while a backend hangs; random sequences against a map. It prints what it measures and writes it to results/races.jsonl.
 //
 //	go run ./cmd/races                      # everything, for at most about half an hour
 //	go run ./cmd/races -only caps -time 30s # a part, for less
@@ -21,15 +21,18 @@ import (
 	"github.com/seed-296ca7ab/usersession/robustness/backends"
 	"github.com/seed-296ca7ab/usersession/robustness/caps"
 	"github.com/seed-296ca7ab/usersession/robustness/crosstalk"
+	"github.com/seed-296ca7ab/usersession/robustness/hanging"
+	"github.com/seed-296ca7ab/usersession/robustness/model"
 	"github.com/seed-296ca7ab/usersession/robustness/races"
 	"github.com/seed-296ca7ab/usersession/robustness/results"
 )
 
 var (
-	only   = flag.String("only", "revocations,plain,caps,crosstalk", "the parts to run")
+	only   = flag.String("only", "revocations,plain,caps,crosstalk,hanging,model", "the parts to run")
 	trials = flag.Int64("trials", 100_000, "raced revocations for each backend")
 	plain  = flag.Int64("plain", 10_000, "raced revocations for each plain scs store")
 	loads  = flag.Int64("loads", 10_000_000, "loads with random cancellation, over all backends")
+	checks = flag.Int("checks", 300, "random sequences for each backend")
 	limit  = flag.Duration("time", 5*time.Minute, "the most time for one backend of revocations; for all cap races; for all loads")
 	seed   = flag.Uint64("seed", uint64(time.Now().UnixNano())%1e9, "of the random choices")
 	out    = flag.String("out", "results/races.jsonl", "where the figures go")
@@ -46,7 +49,10 @@ type run struct {
 func main() {
 	flag.Parse()
 	log.SetFlags(log.Ltime)
-	parts := map[string]func(*run){"revocations": revocations, "plain": plainRevocations, "caps": capRaces, "crosstalk": crossTalk}
+	parts := map[string]func(*run){
+		"revocations": revocations, "plain": plainRevocations, "caps": capRaces, "crosstalk": crossTalk,
+		"hanging": hangingBackends, "model": modelChecks,
+	}
 	for part := range strings.SplitSeq(*only, ",") {
 		if parts[part] == nil {
 			log.Fatalf("-only: there is no part %q", part)
@@ -75,6 +81,7 @@ func main() {
 // prefixOf says how the figures of a part begin.
 var prefixOf = map[string]string{
 	"revocations": "raced revocations", "plain": "plain scs", "caps": "cap races", "crosstalk": "cross-talk",
+	"hanging": "hanging", "model": "model",
 }
 
 // note notes and prints a figure of the part.
@@ -155,5 +162,33 @@ func crossTalk(r *run) {
 			log.Print(s.backend, ": ", text)
 		}
 		r.wrong += res.Wrong + res.Anonymous
+	}
+}
+
+func hangingBackends(r *run) {
+	for _, c := range hanging.Cases {
+		res := hanging.Run(r.tb, c)
+		r.note("calls", c.Name, int64(res.Calls), "calls")
+		r.note("beyond their timeout", c.Name, int64(len(res.Beyond)), "calls")
+		r.note("left behind", c.Name, int64(len(res.Left)), "goroutines or connections")
+		r.note("longest, in percent of what it may take", c.Name, int64(res.Longest*100), "%")
+		for _, text := range append(res.Beyond, res.Left...) {
+			log.Print(c.Name, ": ", text)
+		}
+		r.wrong += int64(len(res.Beyond) + len(res.Left))
+	}
+}
+
+func modelChecks(r *run) {
+	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(*checks), "rapid.seed": fmt.Sprint(*seed), "rapid.nofailfile": "true"} {
+		if err := flag.Set(name, value); err != nil {
+			r.tb.Fatal(err)
+		}
+	}
+	for _, b := range backends.List {
+		s := model.Check(r.tb, b) // ends the run if they disagree
+		r.note("sequences", b.Name, s.Sequences, "sequences")
+		r.note("operations", b.Name, s.Operations, "operations")
+		r.note("disagreements", b.Name, 0, "sequences")
 	}
 }
