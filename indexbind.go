@@ -24,7 +24,7 @@ func (x *userIndex) insert(ctx context.Context, q querier, r loginRow) error {
 
 var lockUserSQL = map[Dialect]string{
 	Postgres: "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))",
-	// The lock lasts until the transaction ends; the row stays for the next.
+	// The lock lasts until the transaction ends, the row until the janitor comes.
 	MariaDB: "INSERT INTO @lock (user_hash) VALUES (?) ON DUPLICATE KEY UPDATE user_hash = user_hash",
 	// BEGIN IMMEDIATE has locked everybody out already.
 	SQLite: "",

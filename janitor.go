@@ -97,6 +97,9 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 		}
 		errs = append(errs, err) // what ails one batch ails the next
 	}
+	if m.index.d.name == MariaDB {
+		errs = append(errs, step("delete the locks of users", m.index.pruneLocks))
+	}
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
 		res.StorePruned, err = pruneStore(ctx, m.store)
 		return err
@@ -117,6 +120,36 @@ FROM @index
 WHERE user_id IS NULL AND ended_at IS NULL
 LIMIT 500`
 )
+
+const (
+	freeLocksSQL = `
+SELECT user_hash
+FROM @lock
+LIMIT 500
+FOR UPDATE SKIP LOCKED`
+	deleteLocksSQL = `
+DELETE FROM @lock
+WHERE user_hash IN @list`
+)
+
+// pruneLocks deletes the locks that nobody holds: the next login of the user makes
+// a new one.
+func (x *userIndex) pruneLocks(ctx context.Context) error {
+	for {
+		var free []string
+		err := x.tx(ctx, func(tx querier) error {
+			free = nil
+			if err := x.query(ctx, tx, &free, freeLocksSQL); err != nil || len(free) == 0 {
+				return err
+			}
+			_, err := x.many(ctx, tx, nil, deleteLocksSQL, free, nil, nil)
+			return err
+		})
+		if err != nil || len(free) < pageSize {
+			return err
+		}
+	}
+}
 
 // endBatch ends the rows a query selects. Replicas that do the same pass by each
 // other's rows.

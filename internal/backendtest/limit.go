@@ -18,6 +18,7 @@ var limitBehaviours = []behaviour{
 	{"limit: a login over a session of the same user takes its place", limitReplace},
 	{"limit: counts what is live", limitLive},
 	{"limit: twenty logins at once", limitConcurrent},
+	{"limit: twenty logins at once, beside the janitor", limitBesideJanitor},
 }
 
 func limited(max int, policy usersession.LimitPolicy) func(*usersession.Options) {
@@ -114,51 +115,82 @@ func limitConcurrent(t *testing.T, b backend) {
 	for name, policy := range map[string]usersession.LimitPolicy{
 		"EvictOldest": usersession.EvictOldest, "EvictLeastRecent": usersession.EvictLeastRecent, "Reject": usersession.Reject,
 	} {
-		t.Run(name, func(t *testing.T) {
-			const max, logins = 3, 20
-			e := b.start(t, limited(max, policy), func(o *usersession.Options) { o.WriteTimeout = patience })
-			var devices []*browser
-			var ready, done sync.WaitGroup
-			ready.Add(logins)
-			var mu sync.Mutex
-			refused := 0
-			for range logins {
-				d := e.browser()
-				devices = append(devices, d)
-				done.Go(func() {
-					d.do(func(ctx context.Context) {
-						ready.Done()
-						ready.Wait()
-						err := e.m.Login(ctx, "alice")
-						mu.Lock()
-						defer mu.Unlock()
-						switch {
-						case errors.Is(err, usersession.ErrTooManySessions):
-							refused++
-						case err != nil:
-							t.Errorf("Login: %v", err)
-						}
-						if n := len(e.list("alice")); n > max {
-							t.Errorf("%d live sessions, want at most %d", n, max)
-						}
-					})
-				})
-			}
-			done.Wait()
-			e.wantSessions("alice", max)
-			accepted := 0
-			for _, d := range devices {
-				if d.user() == "alice" {
-					accepted++
+		t.Run(name, func(t *testing.T) { loginsAtOnce(t, b, policy, false) })
+	}
+}
+
+// limitBesideJanitor is about what the janitor tidies away: no lock of a user is
+// among it while a login needs it.
+func limitBesideJanitor(t *testing.T, b backend) { loginsAtOnce(t, b, usersession.EvictOldest, true) }
+
+func loginsAtOnce(t *testing.T, b backend, policy usersession.LimitPolicy, janitor bool) {
+	const max, logins = 3, 20
+	e := b.start(t, limited(max, policy), func(o *usersession.Options) { o.WriteTimeout = patience })
+	var devices []*browser
+	var ready, done sync.WaitGroup
+	ready.Add(logins)
+	var mu sync.Mutex
+	refused := 0
+	for range logins {
+		d := e.browser()
+		devices = append(devices, d)
+		done.Go(func() {
+			d.do(func(ctx context.Context) {
+				ready.Done()
+				ready.Wait()
+				err := e.m.Login(ctx, "alice")
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case errors.Is(err, usersession.ErrTooManySessions):
+					refused++
+				case err != nil:
+					t.Errorf("Login: %v", err)
 				}
-			}
-			if accepted != max {
-				t.Errorf("%d browsers are logged in, want %d", accepted, max)
-			}
-			if want := logins - max; policy == usersession.Reject && refused != want {
-				t.Errorf("%d logins refused, want %d", refused, want)
-			}
-			e.wantStored(max)
+				if n := len(e.list("alice")); n > max {
+					t.Errorf("%d live sessions, want at most %d", n, max)
+				}
+			})
 		})
 	}
+	over := make(chan struct{})
+	var pruning sync.WaitGroup
+	if janitor {
+		pruning.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					if _, err := e.m.Prune(t.Context()); err != nil {
+						t.Errorf("Prune: %v", err)
+					}
+				}
+			}
+		})
+	}
+	done.Wait()
+	close(over)
+	pruning.Wait()
+	if janitor && e.db.DriverName() == "mysql" {
+		e.prune()
+		var locks int
+		if err := e.db.GetContext(t.Context(), &locks, "SELECT COUNT(*) FROM "+quoted(e.db, e.table+"_locks")); locks != 0 || err != nil {
+			t.Errorf("%d locks of users are left, %v", locks, err)
+		}
+	}
+	e.wantSessions("alice", max)
+	accepted := 0
+	for _, d := range devices {
+		if d.user() == "alice" {
+			accepted++
+		}
+	}
+	if accepted != max {
+		t.Errorf("%d browsers are logged in, want %d", accepted, max)
+	}
+	if want := logins - max; policy == usersession.Reject && refused != want {
+		t.Errorf("%d logins refused, want %d", refused, want)
+	}
+	e.wantStored(max)
 }
