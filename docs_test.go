@@ -145,10 +145,10 @@ func (m *docModule) run(args ...string) {
 var docImports = map[string]string{
 	"bytes": "bytes", "context": "context", "errors": "errors", "fmt": "fmt", "fs": "io/fs",
 	"http": "net/http", "json": "encoding/json", "log": "log", "netip": "net/netip", "os": "os",
-	"slog": "log/slog", "sync": "sync", "time": "time",
+	"slog": "log/slog", "strings": "strings", "sync": "sync", "time": "time",
 	"scs": "github.com/alexedwards/scs/v2", "sqlx": "github.com/jmoiron/sqlx",
 	"memstore": "github.com/seed-296ca7ab/usersession/memstore", "scsstore": "github.com/seed-296ca7ab/usersession/scsstore",
-	"usersession": "github.com/seed-296ca7ab/usersession",
+	"sessionui": "github.com/seed-296ca7ab/usersession/sessionui", "usersession": "github.com/seed-296ca7ab/usersession",
 }
 
 // fragment makes a file of statements: a function with the variables of the

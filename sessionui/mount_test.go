@@ -2,11 +2,13 @@ package sessionui_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -284,5 +286,41 @@ func TestLabelsAreUsed(t *testing.T) {
 	labels["lang"] = "xx"
 	if sessionui.DefaultLabels()["lang"] != "en" {
 		t.Error("DefaultLabels returns the table itself")
+	}
+}
+
+// TestDocPage keeps docs/pages.md and the program together.
+func TestDocPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/pages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, nil, nil, nil)
+	parts := []string{"`Content-Security-Policy: " + s.anonymous().get(devices).Header().Get("Content-Security-Policy") + "`"}
+	templates, err := os.ReadDir("templates")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range templates {
+		parts = append(parts, "`"+e.Name()+"`")
+	}
+	for _, o := range []any{sessionui.AccountOptions{}, sessionui.AdminOptions{}} {
+		for f := range reflect.TypeOf(o).Fields() {
+			parts = append(parts, f.Name)
+		}
+	}
+	for name, prefix := range map[string]string{"account": "/devices", "admin": "/admin/sessions"} {
+		for _, r := range sessionui.Routes(name) {
+			method, path, _ := strings.Cut(r, " ")
+			if path == "/style.css" || path == "/openapi.json" || path == "/jobs" || method == "GET" && name == "account" && path != "/" {
+				continue // the rest of what the OpenAPI document has
+			}
+			parts = append(parts, fmt.Sprintf("%-4s ", method)+prefix+path)
+		}
+	}
+	for _, part := range parts {
+		if !strings.Contains(string(page), part) {
+			t.Errorf("docs/pages.md does not have %q", part)
+		}
 	}
 }
