@@ -4,7 +4,6 @@
 // down as a history and checked against a model; what is left afterwards is
 // compared, row by row and key by key.
 //
-// "go test ./system" is the short run. "go test ./system -run TestLong -long
-// -timeout 2h" is the long one: it prints its table and writes
-// results/system.jsonl.
+// "go test ./system" is the short run. "go run ./cmd/system" is the long one: it
+// prints its table and writes results/system.jsonl.
 package system

@@ -1,4 +1,4 @@
-package system_test
+package system
 
 import (
 	"bytes"
@@ -51,11 +51,11 @@ var clockShift = func() (shift int64) {
 // root returns the directory of the repository.
 func root(t testing.TB) string {
 	t.Helper()
-	dir, err := filepath.Abs("../..")
+	out, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/seed-296ca7ab/usersession").Output()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("where is the repository: %v", err)
 	}
-	return dir
+	return strings.TrimSpace(string(out))
 }
 
 // build returns the path of a replica with changes.
@@ -87,7 +87,7 @@ func build(t testing.TB, changes ...change) string {
 		t.Fatal(err)
 	}
 	program := filepath.Join(dir, "replica")
-	cmd := exec.Command("go", "build", "-overlay="+overlayFile, "-o", program, "./replica")
+	cmd := exec.Command("go", "build", "-overlay="+overlayFile, "-o", program, "github.com/seed-296ca7ab/usersession/robustness/system/replica")
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0") // not the flags of this test
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the replica does not build: %v\n%s", err, out)

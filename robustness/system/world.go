@@ -1,4 +1,4 @@
-package system_test
+package system
 
 import (
 	"context"
@@ -29,27 +29,43 @@ const (
 	connections   = 12
 )
 
+// pace is how often a replica looks at rows.
+type pace struct{ touch, prune time.Duration }
+
+var (
+	fast     = pace{touchInterval, pruneInterval}
+	defaults = pace{usersession.DefaultTouchInterval, usersession.DefaultPruneInterval}
+)
+
 // profile is how the replicas keep their sessions.
 type profile struct {
-	name   string
-	store  string // of the replica: redis, sql, control
-	verify bool
+	name     string
+	store    string // of the replica: redis, sql, control
+	verify   bool
+	sentinel bool // a primary with a replica, and a Sentinel that promotes it
 }
 
 var (
-	onRedis         = profile{"Redis", "redis", false}
-	onVerifiedRedis = profile{"Redis, every request verified", "redis", true}
-	onSQL           = profile{"PostgreSQL alone", "sql", false}
-	onControl       = profile{"plain scs and a hand-written index", "control", false}
+	onRedis            = profile{name: "Redis", store: "redis"}
+	onVerifiedRedis    = profile{name: "Redis, every request verified", store: "redis", verify: true}
+	onSQL              = profile{name: "PostgreSQL alone", store: "sql"}
+	onSentinel         = profile{name: "Redis with Sentinel", store: "redis", sentinel: true}
+	onVerifiedSentinel = profile{name: "Redis with Sentinel, every request verified", store: "redis", verify: true, sentinel: true}
+	onControl          = profile{name: "plain scs and a hand-written index", store: "control"}
 )
 
 // world is two replicas, their databases, and a proxy on every link.
 type world struct {
 	t testing.TB
 	profile
+	pace
 	postgres, redis *testserver.Server // redis is nil where there is none
 	replicas        []*replica
 	proxies         *toxiproxy.ApiServer
+
+	// Of a profile with a Sentinel.
+	follower, sentinel *testserver.Server
+	replication        *link // of the follower to the primary
 
 	dsn   string
 	index *sqlx.DB      // not through a proxy
@@ -68,7 +84,13 @@ type replica struct {
 // newWorld starts everything, and stops it when the test ends.
 func newWorld(t testing.TB, program string, p profile) *world {
 	t.Helper()
-	w := &world{t: t, profile: p, proxies: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())}
+	return newWorldAt(t, program, p, fast)
+}
+
+func newWorldAt(t testing.TB, program string, p profile, at pace) *world {
+	t.Helper()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some of toxiproxy logs to where it likes
+	w := &world{t: t, profile: p, pace: at, proxies: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())}
 	w.postgres, w.dsn = testserver.OwnPostgres(t, "log_parameter_max_length_on_error=-1")
 	w.dsn += "&statement_timeout=0"
 	w.index = sqlx.MustOpen("postgres", w.dsn)
@@ -76,6 +98,11 @@ func newWorld(t testing.TB, program string, p profile) *world {
 	if p.store != "sql" {
 		w.redis = testserver.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 		w.keys = redis.NewClient(&redis.Options{Addr: w.redis.Addr, ContextTimeoutEnabled: true, PoolSize: 2})
+	}
+	if p.sentinel {
+		w.follow()
+	}
+	if w.keys != nil {
 		t.Cleanup(func() { w.keys.Close() })
 	}
 	w.admin = migrate(t, w.index)
@@ -115,15 +142,18 @@ func (w *world) newReplica(program string) *replica {
 	}
 	r.sql = w.newLink(dsn.Host)
 	dsn.Host, dsn.RawQuery = r.sql.proxy.Listen, "sslmode=disable&connect_timeout=1"
-	redis := ""
-	if w.redis != nil {
+	redis, sentinel := "", ""
+	switch {
+	case w.sentinel != nil:
+		sentinel = w.sentinel.Addr // who tells replicas the address of the primary itself
+	case w.redis != nil:
 		r.store = w.newLink(w.redis.Addr)
 		redis = r.store.proxy.Listen
 	}
 	r.server = testserver.OwnProgram(w.t, "replica", "replica serves", func(port string) []string {
-		return []string{program, "-listen=127.0.0.1:" + port, "-dsn=" + dsn.String(), "-redis=" + redis, "-store=" + w.store,
+		return []string{program, "-listen=127.0.0.1:" + port, "-dsn=" + dsn.String(), "-redis=" + redis, "-sentinel=" + sentinel, "-store=" + w.store,
 			fmt.Sprint("-verify=", w.verify), fmt.Sprint("-clock=", r.clock), fmt.Sprint("-connections=", connections),
-			fmt.Sprint("-prune=", pruneInterval), fmt.Sprint("-touch=", touchInterval),
+			fmt.Sprint("-prune=", w.pace.prune), fmt.Sprint("-touch=", w.pace.touch),
 			fmt.Sprint("-read-timeout=", readTimeout), fmt.Sprint("-write-timeout=", writeTimeout)}
 	})
 	r.http = w.newLink(r.server.Addr)

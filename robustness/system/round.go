@@ -1,4 +1,4 @@
-package system_test
+package system
 
 import (
 	"context"
@@ -178,6 +178,7 @@ func (r round) settle(where string, users []*user, lost []interval, sum *totals)
 		sum.entries += f.entries
 		sum.rows += f.rows
 		sum.unlisted += f.unlisted
+		sum.forgotten += f.forgotten
 		sum.immortal += f.immortal
 		sum.findings.tokens += f.tokens
 	}

@@ -1,0 +1,44 @@
+// Command system is the long run of the system test: histories of replicas under
+// faults, checked, with what must not pass beside them. It prints what it measures
+// and writes it to results/system.jsonl.
+//
+//	go run ./cmd/system                              # 200,000 operations or more, about half an hour
+//	go run ./cmd/system -ops 20000 -failovers=false  # less
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"testing"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/testserver"
+	"github.com/seed-296ca7ab/usersession/robustness/results"
+	"github.com/seed-296ca7ab/usersession/robustness/system"
+)
+
+func main() {
+	ops := flag.Int("ops", 400_000, "operations in checked histories")
+	limit := flag.Duration("time", 22*time.Minute, "the most time for them")
+	failovers := flag.Bool("failovers", true, "measure how long a failover that forgets deletes brings sessions back")
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano())%1e9, "of the faults and of what the clients do")
+	out := flag.String("out", "results/system.jsonl", "where the figures go")
+	flag.Parse()
+	log.SetFlags(log.Ltime)
+	err := testserver.Command("system", func(tb testing.TB) {
+		run := system.Long{Operations: *ops, Time: *limit, Seed: *seed, Failovers: *failovers}
+		command := fmt.Sprintf("go run ./cmd/system -ops %d -time %s -failovers=%t -seed %d", *ops, *limit, *failovers, *seed)
+		figures, wrong := run.Run(tb, command)
+		if wrong > 0 {
+			tb.Errorf("%d things went wrong", wrong)
+		}
+		none := func(results.Figure) bool { return false }
+		if err := results.Write(*out, none, figures); err != nil {
+			tb.Error(err)
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}
