@@ -113,6 +113,7 @@ const (
 	unborn = -1
 	dead   = -2
 	limbo  = -3 // a renewal may have been undone: both answers are right
+	gone   = -4 // the store lost the data; a renewal that had read them may store them anew
 )
 
 // model is one session. limbos says that the old token of a renewal may be
@@ -130,7 +131,7 @@ func model(limbos bool) porcupine.Model {
 			case no:
 				return s != in.token, s
 			case renewed:
-				return s == in.token || s == limbo, in.to
+				return s == in.token || s == limbo || s == gone, in.to
 			case lose:
 				switch {
 				case s != in.token:
@@ -140,8 +141,11 @@ func model(limbos bool) porcupine.Model {
 				}
 				return true, dead
 			case killed, loseAll:
-				if s == unborn {
+				switch {
+				case s == unborn, s == dead:
 					return true, s
+				case in.verb == loseAll:
+					return true, gone
 				}
 				return true, dead
 			}
@@ -272,7 +276,7 @@ func (u *user) listedHistory(i int) []porcupine.Operation {
 				history.add(o, killed, 0, 0, !certain)
 			}
 		case revoke:
-			if own && o.status == 200 {
+			if own && o.status == 200 && !u.retried(i, o) {
 				history.add(o, yes, 0, 0, false) // else it would not have been found
 			}
 			if own { // 404, too: it had ended before
@@ -290,6 +294,15 @@ func (u *user) listedHistory(i int) []porcupine.Operation {
 		}
 	}
 	return history.lighten()
+}
+
+// retried reports whether a revocation of session i may have been one more try to
+// delete what is pending, which finds the session though it has ended.
+func (u *user) retried(i int, revocation operation) bool {
+	return slices.ContainsFunc(u.operations, func(o operation) bool {
+		ends := o.kind == all || o.kind == others && o.session != i || o.session == i && (o.kind == logout || o.kind == revoke)
+		return ends && (o.unknown() || o.pending()) && o.call < revocation.ret
+	})
 }
 
 // miscounts compares the counts of revocations with what they can have been.
