@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// subject is one of those that are measured side by side. Its op is called by
+// several clients at once; i is different at each call.
+type subject struct {
+	name string
+	op   func(client, i int) error
+}
+
+// scenario is what the subjects of one table row have to do.
+type scenario struct {
+	name    string
+	backend string // where the session data are
+	rows    int    // of the table it runs on; 0: it does not matter
+	clients []int
+	// maxOps bounds the operations of one round, where each uses something up.
+	maxOps   int
+	rounds   int // 0: as the flags say
+	subjects []subject
+}
+
+// round is what one round of one subject came to.
+type round struct {
+	p50, p99            float64 // microseconds
+	perSecond           float64
+	cpu, allocs, kbytes float64 // of one operation; cpu in microseconds
+	ops                 int
+}
+
+// measure runs the subjects of a scenario round by round, in another order each
+// time, so that what disturbs the machine disturbs all of them; the figures are
+// medians over the rounds. The first round warms up and does not count.
+func (b *bench) measure(sc scenario) error {
+	for _, clients := range sc.clients {
+		rounds := make([][]round, len(sc.subjects))
+		n := b.rounds
+		if sc.rounds > 0 {
+			n = min(n, sc.rounds)
+		}
+		order := rand.New(rand.NewPCG(b.seed, uint64(clients)))
+		for r := range n + 1 {
+			for _, s := range order.Perm(len(sc.subjects)) {
+				got, err := b.round(sc, sc.subjects[s], clients)
+				if err != nil {
+					return fmt.Errorf("%s, %s, %s: %w", sc.name, sc.backend, sc.subjects[s].name, err)
+				}
+				if r > 0 {
+					rounds[s] = append(rounds[s], got)
+				}
+			}
+		}
+		for s, subject := range sc.subjects {
+			of := func(f func(round) float64) float64 { return median(rounds[s], f) }
+			ops := 0
+			for _, r := range rounds[s] {
+				ops += r.ops
+			}
+			b.note(Record{
+				Scenario: sc.name, Backend: sc.backend, Subject: subject.name, Clients: clients, Rows: sc.rows,
+				Rounds: n, Ops: ops,
+				P50:       of(func(r round) float64 { return r.p50 }),
+				P99:       of(func(r round) float64 { return r.p99 }),
+				PerSecond: of(func(r round) float64 { return r.perSecond }),
+				CPU:       of(func(r round) float64 { return r.cpu }),
+				Allocs:    of(func(r round) float64 { return r.allocs }),
+				KBytes:    of(func(r round) float64 { return r.kbytes }),
+			})
+		}
+	}
+	return nil
+}
+
+func median(rounds []round, f func(round) float64) float64 {
+	values := make([]float64, len(rounds))
+	for i, r := range rounds {
+		values[i] = f(r)
+	}
+	slices.Sort(values)
+	return percentile(values, 0.5)
+}
+
+// percentile of sorted values.
+func percentile(sorted []float64, p float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(int(p*float64(len(sorted))), len(sorted)-1)]
+}
+
+// round lets clients run operations, each the next one as soon as it has the
+// answer to the last, until the time is over.
+func (b *bench) round(sc scenario, s subject, clients int) (round, error) {
+	latencies := make([][]float64, clients)
+	for c := range latencies {
+		latencies[c] = make([]float64, 0, 1<<14)
+	}
+	var stop atomic.Bool
+	var done atomic.Int64
+	var failed error
+	var once sync.Once
+	var wg sync.WaitGroup
+	runtime.GC() // nobody pays for the garbage of the one before
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu, start := cpuTime(), time.Now()
+	for c := range clients {
+		wg.Go(func() {
+			for !stop.Load() {
+				if n := done.Add(1); sc.maxOps > 0 && n > int64(sc.maxOps) {
+					return
+				}
+				i := int(b.counter.Add(1))
+				at := time.Now()
+				if err := s.op(c, i); err != nil {
+					once.Do(func() { failed = err })
+					stop.Store(true)
+					return
+				}
+				took := time.Since(at)
+				latencies[c] = append(latencies[c], float64(took.Nanoseconds())/1e3)
+				if time.Since(start) >= b.roundTime {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(start).Seconds()
+	cpu = cpuTime() - cpu
+	runtime.ReadMemStats(&after)
+	if failed != nil {
+		return round{}, failed
+	}
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	n := float64(len(all))
+	return round{
+		p50: percentile(all, 0.5), p99: percentile(all, 0.99),
+		perSecond: n / elapsed,
+		cpu:       float64(cpu.Microseconds()) / n,
+		allocs:    float64(after.Mallocs-before.Mallocs) / n,
+		kbytes:    float64(after.TotalAlloc-before.TotalAlloc) / n / 1024,
+		ops:       len(all),
+	}, nil
+}
+
+// cpuTime is what this process has used: the servers are others.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

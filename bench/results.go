@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Record is one line of the results: the medians of one subject in one scenario,
+// or one figure.
+type Record struct {
+	Scenario string `json:"scenario"`
+	Backend  string `json:"backend,omitempty"`
+	Subject  string `json:"subject"`
+	Clients  int    `json:"clients,omitempty"`
+	Rows     int    `json:"rows,omitempty"`
+	Rounds   int    `json:"rounds,omitempty"`
+	Ops      int    `json:"ops,omitempty"`
+
+	P50       float64  `json:"p50_us,omitempty"`
+	P99       float64  `json:"p99_us,omitempty"`
+	PerSecond float64  `json:"per_second,omitempty"`
+	CPU       float64  `json:"cpu_us,omitempty"` // of this process, for one operation
+	Allocs    float64  `json:"allocs,omitempty"`
+	KBytes    float64  `json:"kbytes,omitempty"` // allocated by one operation
+	Trips     *float64 `json:"trips,omitempty"`  // round trips of one operation
+
+	// A figure that is nothing of the above.
+	Figure string  `json:"figure,omitempty"`
+	Value  float64 `json:"value,omitempty"`
+	Unit   string  `json:"unit,omitempty"`
+}
+
+// Machine says what was measured, and on what. It names no host.
+type Machine struct {
+	Commit   string  `json:"commit"`
+	Command  string  `json:"command"`
+	Seed     uint64  `json:"seed"`
+	CPUs     int     `json:"cpus"`
+	Memory   int     `json:"memory_gib"`
+	Go       string  `json:"go"`
+	Postgres string  `json:"postgres"`
+	Redis    string  `json:"redis"`
+	Settings string  `json:"settings"`
+	Load     float64 `json:"load_before"` // of others, before the run
+	Seconds  int     `json:"seconds"`
+}
+
+// results are what a run has measured.
+type results struct {
+	Machine Machine
+	Records []Record
+}
+
+const resultsFile = "run.jsonl"
+
+// write writes the machine as the first line and each record on one of its own.
+func (r *results) write(dir string) error {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r.Machine); err != nil {
+		return err
+	}
+	for _, record := range r.Records {
+		if err := enc.Encode(record); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, resultsFile), out.Bytes(), 0o644)
+}
+
+func readResults(dir string) (*results, error) {
+	text, err := os.ReadFile(filepath.Join(dir, resultsFile))
+	if err != nil {
+		return nil, err
+	}
+	var r results
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 0; lines.Scan(); n++ {
+		dec := json.NewDecoder(bytes.NewReader(lines.Bytes()))
+		dec.DisallowUnknownFields()
+		if n == 0 {
+			err = dec.Decode(&r.Machine)
+		} else {
+			var record Record
+			err = dec.Decode(&record)
+			r.Records = append(r.Records, record)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", resultsFile, n+1, err)
+		}
+	}
+	return &r, lines.Err()
+}
+
+// find returns the record of a subject, or the zero record.
+func (r *results) find(scenario, backend, subject string, clients, rows int) Record {
+	for _, record := range r.Records {
+		if record.Figure == "" && record.Scenario == scenario && record.Backend == backend && record.Subject == subject &&
+			record.Clients == clients && record.Rows == rows {
+			return record
+		}
+	}
+	return Record{}
+}
+
+// figure returns a figure of a scenario, and whether there is one.
+func (r *results) figure(scenario, subject, figure string) (float64, bool) {
+	for _, record := range r.Records {
+		if record.Scenario == scenario && record.Subject == subject && record.Figure == figure {
+			return record.Value, true
+		}
+	}
+	return 0, false
+}
