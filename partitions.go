@@ -54,10 +54,14 @@ func (x *userIndex) parts(ctx context.Context) ([]*userIndex, error) {
 	parts := make([]*userIndex, len(names))
 	first := rand.IntN(len(names))
 	for i := range names {
-		d := *x.d
-		d.index, d.partitions = names[(first+i)%len(names)], 0
-		// Nothing is kept prepared for what runs once a minute.
-		parts[i] = &userIndex{conn: newConn(x.db, &d, false)}
+		name := names[(first+i)%len(names)]
+		part, ok := x.part.Load(name)
+		if !ok {
+			d := *x.d
+			d.index, d.partitions = name, 0
+			part, _ = x.part.LoadOrStore(name, &userIndex{conn: newConn(x.db, &d, x.prepare)})
+		}
+		parts[i] = part.(*userIndex)
 	}
 	return parts, nil
 }

@@ -22,6 +22,7 @@ import (
 // reads one partition of an index that is partitioned by user.
 type userIndex struct {
 	*conn
+	part      sync.Map // name of a partition: *userIndex of it, with its statements
 	pages     sync.Map // the forms of pages that are kept statements
 	pageForms atomic.Int32
 }
