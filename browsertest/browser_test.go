@@ -59,7 +59,6 @@ type tab struct {
 
 	mu       sync.Mutex
 	problems []string // what the browser complains about
-	leaving  bool     // requests of the page may fail
 }
 
 // look says how a tab looks at pages.
@@ -285,9 +284,4 @@ func call[P, R any](p *tab, command cdp.Command[P, R], params P) R {
 		p.t.Fatal(err)
 	}
 	return r
-}
-
-// chromedpWait waits for an element with a text.
-func chromedpWait(ctx context.Context, text string) error {
-	return chromedp.Do(ctx, chromedp.WaitVisible(fmt.Sprintf(`//main//*[contains(normalize-space(), "%s")]`, text)))
 }

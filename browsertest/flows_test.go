@@ -1,9 +1,11 @@
 package browsertest_test
 
 import (
-	"context"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // eachScripts runs a test with and without JavaScript.
@@ -200,11 +202,7 @@ func TestStream(t *testing.T) {
 // itself.
 func (p *tab) await(texts ...string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
 	for _, text := range texts {
-		if err := chromedpWait(ctx, text); err != nil {
-			p.fail("the page never says " + text)
-		}
+		p.do(chromedp.WaitVisible(fmt.Sprintf(`//main//*[contains(normalize-space(), "%s")]`, text)))
 	}
 }

@@ -27,13 +27,14 @@ const (
 
 func TestMain(m *testing.M) { testserver.Main(m) }
 
-// buildOnce builds examples/devices, as its users do.
+// buildOnce builds examples/devices, as its users do, beside the program of the
+// tests, which go test removes at the end.
 var buildOnce = sync.OnceValues(func() (program string, err error) {
-	dir, err := os.MkdirTemp("", "usersession-browsertest-")
+	tests, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	program = filepath.Join(dir, "devices")
+	program = filepath.Join(filepath.Dir(tests), "devices.program")
 	cmd := exec.Command("go", "build", "-o", program, ".")
 	cmd.Dir = filepath.Join("..", "examples", "devices")
 	cmd.Env = append(os.Environ(), "GOFLAGS=") // those of the tests are not its own
