@@ -3,6 +3,7 @@ package system
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +43,20 @@ func (l Long) Run(tb testing.TB, command string) (figures []results.Figure, wron
 			Unit: unit, Seed: results.Int(l.Seed), Command: command})
 		tb.Logf("%-70s %10d %s", name+": "+figure, value, unit)
 	}
+	if l.Operations > 0 {
+		wrong += l.histories(tb, program, note)
+	}
+	if l.Failovers {
+		wrong += failovers(tb, program, note)
+	}
+	return figures, wrong
+}
+
+// notes notes a figure.
+type notes func(figure, on string, value int, unit string)
+
+// histories are the rounds of all parts, and what must not pass beside them.
+func (l Long) histories(tb testing.TB, program string, note notes) (wrong int) {
 	whole := newTotals()
 	for _, p := range parts {
 		sum := newTotals()
@@ -68,21 +83,31 @@ func (l Long) Run(tb testing.TB, command string) (figures []results.Figure, wron
 			wrong++
 		}
 	}
-	if l.Failovers {
-		for _, p := range []profile{onSentinel, onVerifiedSentinel} {
-			s := scope{TB: tb}
-			win := measureFailover(&s, program, p, defaults, 20, 150*time.Second, 70*time.Second, nil)
-			s.close()
-			on := "failover that forgot the deletes, " + p.name
-			note("revoked sessions", on, win.revoked, "sessions")
-			note("served after the revocation", on, win.served, "sessions")
-			note("longest after the revocation", on, int(win.longest.Milliseconds()), "ms")
-			if p.verify {
-				wrong += win.served
-			}
+	return wrong
+}
+
+// FailoverFigures starts the names of the figures of failovers.
+const FailoverFigures = "system, failover that forgot the deletes"
+
+// failovers measures with the defaults of the library.
+func failovers(tb testing.TB, program string, note notes) (wrong int) {
+	for _, p := range []profile{onSentinel, onVerifiedSentinel} {
+		s := scope{TB: tb}
+		quiet := 70 * time.Second // longer than it is to last
+		if p.verify {
+			quiet = 20 * time.Second // nobody is to be served at all
+		}
+		win := measureFailover(&s, program, p, defaults, 20, 150*time.Second, quiet, nil)
+		s.close()
+		on := strings.TrimPrefix(FailoverFigures, "system, ") + ", " + p.name
+		note("revoked sessions", on, win.revoked, "sessions")
+		note("served after the revocation", on, win.served, "sessions")
+		note("longest after the revocation", on, int(win.longest.Milliseconds()), "ms")
+		if p.verify {
+			wrong += win.served
 		}
 	}
-	return figures, wrong
+	return wrong
 }
 
 // part runs worlds of one profile until its share is done.
@@ -108,7 +133,7 @@ func (l Long) part(tb testing.TB, program string, p part, sum *totals) {
 	}
 }
 
-func noteTotals(note func(figure, on string, value int, unit string), on string, sum *totals) {
+func noteTotals(note notes, on string, sum *totals) {
 	note("rounds", on, sum.rounds, "rounds")
 	note("operations in checked histories", on, sum.operations, "operations")
 	note("of these of unknown outcome", on, sum.unknownOutcomes, "operations")
