@@ -3,6 +3,8 @@ package system
 import (
 	"flag"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +112,15 @@ func TestFailover(t *testing.T) {
 // TestOutages cuts a side off and sends every kind of request.
 func TestOutages(t *testing.T) {
 	t.Parallel()
+	documented, err := os.ReadFile(filepath.Join(root(t), "docs", "guarantees.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range outages {
+		if row := "\n| " + strings.Join([]string{o.request, o.sql, o.verified, o.store, o.both}, " | ") + " |\n"; !strings.Contains(string(documented), row) {
+			t.Errorf("docs/guarantees.md does not say %s", strings.TrimSpace(row))
+		}
+	}
 	program := build(t)
 	for _, p := range []struct {
 		profile profile
