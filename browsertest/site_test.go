@@ -54,6 +54,7 @@ type site struct {
 
 func start(t *testing.T) *site {
 	t.Helper()
+	testserver.Chromium(t) // without it there is no use in the rest
 	program, err := buildOnce()
 	if err != nil {
 		t.Fatal(err)
