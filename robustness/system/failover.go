@@ -88,7 +88,7 @@ func (w *world) promote() {
 
 // failover is a failover to a follower that lags: what the primary acknowledged
 // meanwhile is forgotten, deletes of ended sessions among it.
-var failover = fault{name: "failover with a lagging replica", loses: true, begin: func(w *world, _ int) func() {
+var failover = fault{name: "failover with a lagging replica", loses: true, some: true, begin: func(w *world, _ int) func() {
 	w.lag()
 	pause(context.Background(), 700*time.Millisecond)
 	w.promote()

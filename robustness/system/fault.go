@@ -18,6 +18,8 @@ type fault struct {
 	not func(p profile) string
 	// loses says that sessions are gone afterwards that nobody ended.
 	loses bool
+	// some says that it is some of them only.
+	some bool
 	// instead is what clients do to themselves while the fault is on.
 	cancels bool
 }
@@ -191,7 +193,8 @@ func wrongClock(shift time.Duration) func(w *world, i int) func() {
 	}
 }
 
-// interval is a stretch of the driver's clock.
+// interval is a stretch of the driver's clock; open in to says that what it is
+// about may also not have happened.
 type interval struct{ from, to int64 }
 
 // strike breaks things and mends them until ctx ends, at least once. It returns
@@ -202,7 +205,11 @@ func (f fault) strike(ctx context.Context, w *world, rng *rand.Rand, length time
 		began := now()
 		end := f.begin(w, i)
 		if f.loses {
-			lost = append(lost, interval{began, now()})
+			over := now()
+			if f.some {
+				over = open
+			}
+			lost = append(lost, interval{began, over})
 		}
 		// Longer than the timeouts of the replicas, or much shorter.
 		pause(context.WithoutCancel(ctx), time.Duration(float64(length)*(0.2+rng.Float64())))

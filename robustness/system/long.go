@@ -124,7 +124,7 @@ func (l Long) part(tb testing.TB, program string, p part, sum *totals) {
 		}
 		for n := 0; n < roundsOfWorld && len(deck) > 0 && time.Now().Before(end); n++ {
 			take := min(3, len(deck))
-			round{w, c, rng, deck[:take], 700 * time.Millisecond, 5}.run(sum)
+			round{w, c, rng, deck[:take], 700 * time.Millisecond, 10}.run(sum)
 			deck = deck[take:]
 			tb.Logf("%s: %d rounds, %d operations, %d Illegal, %d unlisted", p.name, sum.rounds, sum.operations, sum.illegal, sum.unlisted)
 		}

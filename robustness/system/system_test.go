@@ -82,7 +82,7 @@ func TestFailover(t *testing.T) {
 	// A touch looks at the row, too, and would end it sooner.
 	seldom := pace{usersession.DefaultTouchInterval, pruneInterval}
 	t.Run("not verified", func(t *testing.T) {
-		win := measureFailover(t, program, onSentinel, seldom, 10, 40*time.Second, 4*time.Second, (*world).minutePasses)
+		win := measureFailover(t, program, onSentinel, seldom, 10, 40*time.Second, 2*time.Second, (*world).minutePasses)
 		t.Logf("%+v", win)
 		if win.served == 0 {
 			t.Error("no session came back: the failover forgot nothing, and the test shows nothing")
@@ -92,7 +92,7 @@ func TestFailover(t *testing.T) {
 		}
 	})
 	t.Run("verified", func(t *testing.T) {
-		win := measureFailover(t, program, onVerifiedSentinel, seldom, 10, 20*time.Second, 4*time.Second, (*world).minutePasses)
+		win := measureFailover(t, program, onVerifiedSentinel, seldom, 10, 20*time.Second, 2*time.Second, (*world).minutePasses)
 		t.Logf("%+v", win)
 		if win.served != 0 {
 			t.Errorf("%d of %d revoked sessions were served", win.served, win.revoked)
@@ -130,10 +130,7 @@ func TestOutages(t *testing.T) {
 			"SQL":       func(o outage) string { return o.sql },
 			"the store": func(o outage) string { return o.store },
 		}},
-		{onVerifiedRedis, map[string]func(outage) string{
-			"SQL":       func(o outage) string { return o.verified },
-			"the store": func(o outage) string { return o.store },
-		}},
+		{onVerifiedRedis, map[string]func(outage) string{"SQL": func(o outage) string { return o.verified }}},
 		{onSQL, map[string]func(outage) string{"SQL": func(o outage) string { return o.both }}},
 	} {
 		t.Run(strings.ReplaceAll(p.profile.name, " ", "_"), func(t *testing.T) {

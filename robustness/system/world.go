@@ -96,7 +96,8 @@ func newWorldAt(t testing.TB, program string, p profile, at pace) *world {
 	w.index = sqlx.MustOpen("postgres", w.dsn)
 	t.Cleanup(func() { w.index.Close() })
 	if p.store != "sql" {
-		w.redis = testserver.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+		// A follower is served at once, without waiting for others.
+		w.redis = testserver.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
 		w.keys = redis.NewClient(&redis.Options{Addr: w.redis.Addr, ContextTimeoutEnabled: true, PoolSize: 2})
 	}
 	if p.sentinel {
