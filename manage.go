@@ -23,7 +23,7 @@ func (m *Manager) ListSessions(ctx context.Context, userID string) ([]UserSessio
 	current := m.currentID(ctx)
 	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
 	defer cancel()
-	rows, err := m.index.listByUser(ctx, uid)
+	rows, err := m.lists.listByUser(ctx, uid)
 	if err != nil {
 		return nil, m.wrap("ListSessions", err)
 	}
@@ -222,7 +222,7 @@ func (m *Manager) ListEndedSessions(ctx context.Context, userID string, limit in
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
 	defer cancel()
-	rows, err := m.index.listEnded(ctx, uid, limit)
+	rows, err := m.lists.listEnded(ctx, uid, limit)
 	if err != nil {
 		return nil, m.wrap("ListEndedSessions", err)
 	}
@@ -252,7 +252,7 @@ func (m *Manager) Sessions(ctx context.Context, f Filter) iter.Seq2[UserSession,
 				size = min(size, f.Limit-found)
 			}
 			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			rows, err := m.index.page(pctx, nil, sel, f.state(), after, size)
+			rows, err := m.lists.page(pctx, nil, sel, f.state(), after, size)
 			cancel()
 			if err != nil {
 				yield(UserSession{}, m.wrap("Sessions", err))
@@ -296,7 +296,7 @@ func (m *Manager) CountSessions(ctx context.Context, f Filter) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
 	defer cancel()
-	n, err := m.index.count(ctx, sel, f.state(), f.After, f.Limit)
+	n, err := m.lists.count(ctx, sel, f.state(), f.After, f.Limit)
 	return n, m.wrap("CountSessions", err)
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/jmoiron/sqlx"
 )
 
 // NoIdleTimeout as Options.IdleTimeout means that sessions end by their
@@ -161,6 +162,17 @@ type Options struct {
 	// then needs binary_parameters=yes in its connection string, and pgx
 	// default_query_exec_mode=exec; the first error says so.
 	NoPreparedStatements bool
+
+	// ReadReplica is a database that follows db, from which ListSessions,
+	// ListEndedSessions, Sessions and CountSessions read, and nothing else:
+	// requests are verified, and sessions found and revoked, in db. So a list
+	// lags behind by as much as the replica does: it may miss a session that was
+	// just logged in, the current one among them, and show one that was just
+	// revoked and that no request is served by any more. How far the replica may
+	// lag is for its operator to watch. A replica that cannot be read is an
+	// error; db is not asked instead. Not on SQLite. Default: nil, lists are
+	// read from db.
+	ReadReplica *sqlx.DB
 
 	// ReadTimeout bounds what one request may wait for loading its session,
 	// and ListSessions, Session and Current. Default: 2 seconds.
@@ -313,6 +325,9 @@ func (opts *Options) resolve() (Options, error) {
 		if _, err := parseUsersTable(o.UsersTable); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if o.ReadReplica != nil && o.ReadReplica.DB == nil {
+		bad("ReadReplica", "has no database: make it with sqlx")
 	}
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)

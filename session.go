@@ -22,6 +22,7 @@ type Manager struct {
 
 	opts    Options
 	index   *userIndex
+	lists   *userIndex // the index, or that of Options.ReadReplica
 	store   Store
 	local   *SQLStore // the Store, if it is in the index's database
 	fused   *SQLStore // the same, if its data and the row are read in one statement
@@ -59,7 +60,15 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		if u, uerr := parseUsersTable(o.UsersTable); uerr == nil && u.schema != "" {
 			err = errors.Join(err, errors.New("usersession: Options.UsersTable: SQLite has no schemas"))
 		}
+		if o.ReadReplica != nil {
+			err = errors.Join(err, errors.New("usersession: Options.ReadReplica: SQLite has no replicas"))
+		}
 		err = errors.Join(err, checkSQLite(db, o))
+	}
+	if o.ReadReplica != nil && o.ReadReplica.DB != nil {
+		if d, derr := dialectOf(o.ReadReplica.DriverName()); derr == nil && o.Dialect != "" && d != o.Dialect {
+			err = errors.Join(err, fmt.Errorf("usersession: Options.ReadReplica: its driver is for %s, that of db for %s", d, o.Dialect))
+		}
 	}
 	if o.Partitions > 0 && o.Dialect != "" && o.Dialect != Postgres {
 		err = errors.Join(err, fmt.Errorf("usersession: Options.Partitions: is %d, and %s has no partitions here: only postgres has", o.Partitions, o.Dialect))
@@ -76,6 +85,9 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	d := newDialect(o.Dialect, o.Schema, o.Table, "", o.IdleTimeout, o.UserIDType)
 	d.retention, d.touch, d.partitions = o.Retention, o.TouchInterval, o.Partitions
 	m.index = &userIndex{conn: newConn(db, d, !o.NoPreparedStatements)}
+	if m.lists = m.index; o.ReadReplica != nil {
+		m.lists = &userIndex{conn: newConn(o.ReadReplica, d, !o.NoPreparedStatements)}
+	}
 	if m.store = o.Store; m.store == nil {
 		s, err := NewSQLStore(db, &SQLStoreOptions{Schema: o.Schema, Dialect: o.Dialect, NoPreparedStatements: o.NoPreparedStatements})
 		if err != nil {

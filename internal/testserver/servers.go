@@ -51,8 +51,14 @@ func preparePostgres(settings ...string) (*process, service, error) {
 			return nil, service{}, err
 		}
 	}
-	return p, service{
-		ready: "database system is ready to accept connections",
+	return p, postgresService(binary, data, "connections", settings...), nil
+}
+
+// postgresService says how to run a server on a data directory: accepts is what
+// its log says that it is ready for.
+func postgresService(binary, data, accepts string, settings ...string) service {
+	return service{
+		ready: "database system is ready to accept " + accepts,
 		// Immediate shutdown: unlike SIGKILL it also takes the children and the
 		// shared memory along.
 		end: syscall.SIGQUIT,
@@ -74,7 +80,7 @@ func preparePostgres(settings ...string) (*process, service, error) {
 			}
 			return args
 		},
-	}, nil
+	}
 }
 
 // postgresDirs returns the folders outside PATH that may hold a PostgreSQL
