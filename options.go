@@ -179,7 +179,7 @@ type Options struct {
 	ReadTimeout time.Duration
 
 	// WriteTimeout bounds logins, commits and revocations, which do not end
-	// with the request's context, and each page of Sessions and RevokeMatching;
+	// with the request's context, CountSessions, and each page of Sessions and RevokeMatching;
 	// a step of Prune has four times as long. Migrate and RevokeMatchingTx have
 	// the context they are given. Default: 5 seconds.
 	WriteTimeout time.Duration
