@@ -1,129 +1,204 @@
 package explore
 
 import (
-	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
-	"path/filepath"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 )
 
-// Every order is tried. With -full each of them is tried again with every fault
-// at every step; without, those are that change at most faultSwitches times from
-// an operation to another that is not done, which is where faults have been
-// found to hide.
-var full = flag.Bool("full", false, "try faults in every order, which takes some minutes")
+var (
+	full    = flag.Bool("full", false, "try also the orders that lead through the same states")
+	replay  = flag.String("replay", "", "the schedule that TestReplay runs, as a failure prints it")
+	seed    = flag.Uint64("seed", 1, "seed of the triples")
+	triples = flag.Int("triples", 40, "schedules to try of each triple, in each kind of world")
+	figures = flag.String("figures", "", "append what was done to this file, a line of JSON for each figure")
+)
 
-// explorer counts what it has tried.
-type explorer struct {
-	schedules, faults atomic.Int64
-}
+// newKey is the label of a key that is another one each time.
+var newKey = regexp.MustCompile(`new:.{4}`)
 
-// try runs the operations in one schedule in a fresh world and returns what it
-// broke.
-func (e *explorer) try(w *world, names []string, s *Schedule) []string {
-	if err := w.reset(); err != nil {
-		return []string{err.Error()}
-	}
-	var mu sync.Mutex
-	var tasks []*task
-	w.replacing = 0
-	renewals := 0
-	for _, n := range names {
-		switch n {
-		case "login over first": // one that is refused renews the token
-			w.replacing++
-			renewals++
-		case "renew":
-			renewals++
-		}
-	}
-	w.twoRenewals = renewals > 1
-	for _, n := range names {
-		tasks = append(tasks, start(n, func(ctx context.Context) {
-			out := operations[n].run(w, ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			if taskOf(ctx).crashed {
-				return // a dead process answers nobody
-			}
-			w.outcomes[n] = out
-			if n == "login over first" && s.Fault == NoFault {
-				w.replacing--
-			}
-			if out.cookie.token != "" {
-				w.seen = append(w.seen, out.cookie)
-			}
-		}))
-	}
-	var broken []string
-	s.run(tasks, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if len(broken) == 0 {
-			broken = w.everyStep()
-		}
-	})
-	e.schedules.Add(1)
-	return append(broken, w.atEnd(names, s.Fault != NoFault)...)
-}
+var kinds = []string{"atomic", "verified"}
 
-// all tries every order of the operations, and every fault at every step of
-// every order. It stops at the first violation.
-func (e *explorer) all(t *testing.T, w *world, names []string) {
-	report := func(s *Schedule, broken []string) {
-		t.Errorf("%v\n%v\n%v", names, broken, s)
-	}
-	for s := (&Schedule{FaultAt: -1}); s != nil; s = s.next() {
-		if broken := e.try(w, names, s); len(broken) > 0 {
-			report(s, broken)
-			return
-		}
-		if !*full && s.switches() > faultSwitches {
-			continue
-		}
-		for at := range len(s.width) {
-			for _, f := range []Fault{Crash, FailedCall, LostAnswer} {
-				fs := &Schedule{Choices: slices.Clone(s.Choices), FaultAt: at, Fault: f}
-				e.faults.Add(1)
-				if broken := e.try(w, names, fs); len(broken) > 0 {
-					report(fs, broken)
-					return
-				}
-			}
-		}
-	}
-}
-
-func openWorld(t *testing.T, atomic bool) *world {
+func openWorld(t *testing.T, kind string) *world {
 	t.Helper()
-	w, err := newWorld("file:"+filepath.Join(t.TempDir(), "index.db")+"?_pragma=busy_timeout(2000)&_pragma=journal_mode(MEMORY)&_pragma=synchronous(OFF)", atomic)
+	w, err := newWorld(kind)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.db.Close() })
+	t.Cleanup(w.close)
 	return w
+}
+
+// sum adds up what explorers have done.
+type sum struct {
+	mu sync.Mutex
+	counts
+}
+
+// explore runs fn and reports what it finds.
+func (s *sum) explore(t *testing.T, e *explorer, fn func() *violation) {
+	t.Helper()
+	v := fn()
+	if v != nil {
+		t.Error(v)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.add(e.counts)
 }
 
 // TestPairs tries every pair of operations, each also with itself.
 func TestPairs(t *testing.T) {
 	names := slices.Sorted(maps.Keys(operations))
-	var e explorer
-	t.Run("all", func(t *testing.T) {
-		for _, atomic := range []bool{true} {
+	var total sum
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
 			for i, a := range names {
 				for _, b := range names[i:] {
 					t.Run(fmt.Sprintf("%s with %s", a, b), func(t *testing.T) {
 						t.Parallel()
-						e.all(t, openWorld(t, atomic), []string{a, b})
+						e := &explorer{sys: openWorld(t, kind), names: []string{a, b}, faults: !withoutFaults, literal: *full}
+						total.explore(t, e, e.all)
 					})
 				}
 			}
+		})
+	}
+	what := "pairs"
+	if *full {
+		what = "pairs, all orders"
+	}
+	report(t, what, &total, 0)
+}
+
+// TestTriples tries some orders of every triple of different operations.
+func TestTriples(t *testing.T) {
+	names := slices.Sorted(maps.Keys(operations))
+	t.Logf("seed %d (-seed sets it)", *seed)
+	n := *triples
+	if raceEnabled {
+		n = 1
+	}
+	var total sum
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			for i, a := range names {
+				t.Run(a, func(t *testing.T) {
+					t.Parallel()
+					w := openWorld(t, kind)
+					for j, b := range names[i+1:] {
+						for k, c := range names[i+1:][j+1:] {
+							e := &explorer{sys: w, names: []string{a, b, c}}
+							r := rand.New(rand.NewPCG(*seed, uint64(i<<16|j<<8|k)))
+							total.explore(t, e, func() *violation { return e.sample(r, n) })
+							if t.Failed() {
+								return
+							}
+						}
+					}
+				})
+			}
+		})
+	}
+	report(t, "triples, sampled", &total, *seed)
+}
+
+// TestReplay runs the schedule of -replay again. Without one it shows that a
+// schedule means the same every time it is run.
+func TestReplay(t *testing.T) {
+	text := *replay
+	if text == "" {
+		text = "atomic: renew + revoke all: 0 0 1 0l 0 1"
+	}
+	s, err := parseSchedule(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.String() != strings.TrimSpace(text) {
+		t.Fatalf("the schedule reads %q when it is written again", s)
+	}
+	var traces []string
+	for range 2 {
+		e := &explorer{names: s.Operations}
+		if s.Kind == controlKind {
+			e.sys = openControl(t)
+		} else {
+			e.sys = openWorld(t, s.Kind)
 		}
-	})
-	t.Logf("%d schedules, %d of them with a fault", e.schedules.Load(), e.faults.Load())
+		broken, trace := e.replay(s.Choices)
+		text := strings.Join(trace, "\n  ")
+		if len(broken) > 0 {
+			t.Fatalf("%s\n  %s", strings.Join(broken, "\n"), text)
+		}
+		if *replay != "" {
+			t.Logf("nothing is broken:\n  %s", text)
+			return
+		}
+		traces = append(traces, newKey.ReplaceAllString(text, "new"))
+	}
+	if traces[0] != traces[1] {
+		t.Errorf("run twice, a schedule is\n  %s\nand\n  %s", traces[0], traces[1])
+	}
+}
+
+// figure is a line of results/explore.jsonl.
+type figure struct {
+	Figure  string `json:"figure"`
+	Value   int64  `json:"value"`
+	Unit    string `json:"unit"`
+	Seed    uint64 `json:"seed"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+	CPUs    int    `json:"cpus"`
+	Command string `json:"command"`
+}
+
+// report logs what was done, and writes it down if somebody wants it.
+func report(t *testing.T, what string, s *sum, seed uint64) {
+	t.Helper()
+	t.Logf("%s: %d schedules, %d of them with a fault; %d others lead through the same states; %d steps; %d violations",
+		what, s.schedules, s.faulty, s.equivalent, s.steps, s.violations)
+	if *figures == "" {
+		return
+	}
+	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
+	command := "go test ./explore -run '^" + t.Name() + "$'"
+	if *full {
+		command += " -full"
+	}
+	if seed != 0 {
+		command += fmt.Sprintf(" -seed %d -triples %d", seed, *triples)
+	}
+	f, err := os.OpenFile(*figures, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, v := range []figure{
+		{Figure: "schedules", Value: s.schedules, Unit: "schedules"},
+		{Figure: "schedules with a fault", Value: s.faulty, Unit: "schedules"},
+		{Figure: "schedules left out, same states", Value: s.equivalent, Unit: "schedules"},
+		{Figure: "steps", Value: s.steps, Unit: "steps"},
+		{Figure: "violations", Value: s.violations, Unit: "violations"},
+	} {
+		v.Figure = "explorer, " + what + ": " + v.Figure
+		v.Seed, v.Commit, v.Go, v.CPUs, v.Command = seed, strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU(), command
+		line, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write(append(line, '\n')); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

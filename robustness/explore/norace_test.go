@@ -2,4 +2,7 @@
 
 package explore
 
-const faultSwitches = 2
+const (
+	raceEnabled   = false
+	withoutFaults = false
+)

@@ -2,14 +2,20 @@ package explore
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession"
 )
 
-// operation is something a program does through the public API.
+// operation is something a program does through the public API, or something
+// that happens to it.
 type operation struct {
 	run func(*world, context.Context) outcome
+	// by says whose request it is, if it is one.
+	by func(*world) browser
 	// ends says that the operation is meant to end sessions.
 	ends bool
 	// covers names the browsers whose sessions are ended once the operation
@@ -18,14 +24,29 @@ type operation struct {
 	// lenient says that the ending is a consequence, not what was asked for:
 	// if the Store fails at it, it is pending, and the operation is done.
 	lenient bool
+	// renews says that the operation may give the first session another token.
+	renews bool
+	// silent says that there is nobody whom it answers.
+	silent bool
+	// ending says which end of the first session is near at the beginning.
+	ending deadline
 }
 
+// deadline is what ends a session by itself.
+type deadline int
+
+const (
+	noDeadline deadline = iota
+	idleEnd
+	lifetimeEnd
+)
+
 // kills returns what an outcome promises to be dead.
-func (o operation) kills(w *world, out outcome, faulty bool) []browser {
+func (o operation) kills(w *world, out *outcome, faulty bool) []browser {
 	if !out.ok || o.covers == nil || o.lenient && faulty {
 		return nil
 	}
-	if w.userless() {
+	if w.userless && w.store.atomic {
 		// A written exception: a user's row that is deleted behind our back
 		// takes the name from the sessions, until the janitor comes by.
 		return nil
@@ -35,75 +56,146 @@ func (o operation) kills(w *world, out outcome, faulty bool) []browser {
 
 func done(err error) outcome { return outcome{ok: err == nil} }
 
-func first(w *world) []browser  { return []browser{w.first} }
-func second(w *world) []browser { return []browser{w.second} }
-func both(w *world) []browser   { return []browser{w.first, w.second} }
+func first(w *world) browser   { return w.first }
+func second(w *world) browser  { return w.second }
+func visitor(w *world) browser { return w.visitor }
 
-func asFirst(act action) func(*world, context.Context) outcome {
-	return func(w *world, ctx context.Context) outcome {
-		return w.request(ctx, w.replica, w.first.token, act)
+func theFirst(w *world) []browser  { return []browser{w.first} }
+func theSecond(w *world) []browser { return []browser{w.second} }
+func both(w *world) []browser      { return []browser{w.first, w.second} }
+
+// request makes an operation of a request by somebody.
+func request(by func(*world) browser, act action, o operation) operation {
+	o.by = by
+	o.run = func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.replica, by(w), act)
 	}
+	return o
 }
 
-func asSecond(act action) func(*world, context.Context) outcome {
-	return func(w *world, ctx context.Context) outcome {
-		return w.request(ctx, w.replica, w.second.token, act)
-	}
+func login(m *usersession.Manager, r *http.Request) error { return m.Login(r.Context(), user) }
+func put(m *usersession.Manager, r *http.Request) error {
+	m.Put(r.Context(), "n", m.GetInt(r.Context(), "n")+1)
+	return nil
 }
-
+func whoami(*usersession.Manager, *http.Request) error { return nil }
+func renew(m *usersession.Manager, r *http.Request) error {
+	return m.RenewToken(r.Context())
+}
+func logout(m *usersession.Manager, r *http.Request) error { return m.Logout(r.Context()) }
 func revokeOthers(m *usersession.Manager, r *http.Request) error {
 	_, err := m.RevokeOtherSessions(r.Context())
 	return err
 }
 
-func renew(m *usersession.Manager, r *http.Request) error { return m.RenewToken(r.Context()) }
-
 var operations = map[string]operation{
-	"login": {run: func(w *world, ctx context.Context) outcome {
-		return w.request(ctx, w.replica, w.visitor.token, login)
+	"login":            request(visitor, login, operation{}),
+	"login over first": request(first, login, operation{ends: true, covers: theFirst, lenient: true, renews: true}),
+	"write":            request(first, put, operation{}),
+	"touch": {by: first, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.toucher(), w.first, whoami)
 	}},
-	"login over first": {run: asFirst(login), ends: true, covers: first, lenient: true},
-	"write":            {run: asFirst(put)},
-	"touch": {run: func(w *world, ctx context.Context) outcome {
-		return w.request(ctx, w.toucher, w.first.token, whoami)
-	}},
-	"renew": {run: asFirst(renew)},
-	"logout": {ends: true, covers: first, run: asFirst(func(m *usersession.Manager, r *http.Request) error {
-		return m.Logout(r.Context())
-	})},
-	"revoke": {ends: true, covers: first, run: func(w *world, ctx context.Context) outcome {
+	"renew":                     request(first, renew, operation{renews: true}),
+	"logout":                    request(first, logout, operation{ends: true, covers: theFirst}),
+	"revoke others":             request(first, revokeOthers, operation{ends: true, covers: theSecond}),
+	"revoke others from second": request(second, revokeOthers, operation{ends: true, covers: theFirst}),
+	"revoke": {ends: true, covers: theFirst, run: func(w *world, ctx context.Context) outcome {
 		return done(w.replica.RevokeSession(ctx, user, w.first.id))
 	}},
-	"revoke others":             {ends: true, covers: second, run: asFirst(revokeOthers)},
-	"revoke others from second": {ends: true, covers: first, run: asSecond(revokeOthers)},
 	"revoke all": {ends: true, covers: both, run: func(w *world, ctx context.Context) outcome {
 		_, err := w.replica.RevokeAllSessions(ctx, user)
 		return done(err)
 	}},
 	"list": {run: func(w *world, ctx context.Context) outcome {
-		_, err := w.replica.ListSessions(ctx, user)
-		return done(err)
+		list, err := w.replica.ListSessions(ctx, user)
+		out := done(err)
+		if err == nil {
+			out.wrong = w.compareList(list)
+		}
+		return out
 	}},
 	"janitor": {run: func(w *world, ctx context.Context) outcome {
 		_, err := w.replica.Prune(ctx)
 		return done(err)
 	}},
-	// What happens to a program: a session is idle for too long (its data
-	// expire in the Store), a row of the users table goes.
-	"expire": {ends: true, run: func(w *world, ctx context.Context) outcome {
-		t := taskOf(ctx)
-		t.step("the data of the first session expire")
-		delete(w.store.data, keyOf(w.first.token))
-		w.outcomes["expire"] = outcome{}
-		t.step("its idle time is over in the index")
-		// A renewal meanwhile has been a sign of life.
-		w.db.Exec("UPDATE user_sessions SET last_seen_at = 1, expires_at = 2 WHERE id = ? AND session_key = ?", w.first.id, keyOf(w.first.token))
-		return outcome{ok: true}
-	}},
+	// What happens to a program. The clocks of the Store and of the index are
+	// two, and the Store's is the faster one.
+	"expire": {ends: true, ending: idleEnd, run: timePasses(2 * time.Second)},
 	"user deleted": {ends: true, run: func(w *world, ctx context.Context) outcome {
-		taskOf(ctx).step("the user's row is deleted")
-		w.outcomes["user deleted"] = outcome{}
-		w.db.Exec("UPDATE user_sessions SET user_id = NULL WHERE user_id = ?", user)
+		if ok, _ := taskOf(ctx).step(step{side: sqlSide, name: "the user's row is deleted", write: true}); ok {
+			w.userless = true
+			w.exec("UPDATE user_sessions SET user_id = NULL WHERE user_id = '" + user + "'")
+		}
 		return outcome{ok: true}
 	}},
+}
+
+// special operations are in no pair, but in cases of their own.
+var special = map[string]operation{
+	"idle time over": {ends: true, ending: idleEnd, silent: true, run: atOnce(2 * time.Second)},
+	"lifetime over":  {ends: true, ending: lifetimeEnd, silent: true, run: atOnce(2 * time.Second)},
+	"index ahead": {ends: true, ending: idleEnd, silent: true, run: func(w *world, ctx context.Context) outcome {
+		if ok, _ := taskOf(ctx).step(step{side: timeSide, name: "the clock of the index runs ahead"}); ok {
+			w.skewed = true
+			w.db.clock.advance(2 * time.Second)
+		}
+		return outcome{}
+	}},
+	"six minutes later": {ends: true, silent: true, run: atOnce(6 * time.Minute)},
+}
+
+func operationOf(name string) operation {
+	if o, ok := operations[name]; ok {
+		return o
+	}
+	o, ok := special[name]
+	if !ok {
+		panic("explore: no operation " + name)
+	}
+	return o
+}
+
+func timePasses(d time.Duration) func(*world, context.Context) outcome {
+	return func(w *world, ctx context.Context) outcome {
+		for _, c := range []*clock{w.store.clock, w.db.clock} {
+			who := "the index"
+			if c == w.store.clock {
+				who = "the store"
+			}
+			if ok, _ := taskOf(ctx).step(step{side: timeSide, name: fmt.Sprintf("%v pass by the clock of %s", d, who)}); ok {
+				c.advance(d)
+			}
+		}
+		return outcome{ok: true}
+	}
+}
+
+// atOnce lets time pass by both clocks in one step.
+func atOnce(d time.Duration) func(*world, context.Context) outcome {
+	return func(w *world, ctx context.Context) outcome {
+		if ok, _ := taskOf(ctx).step(step{side: timeSide, name: fmt.Sprintf("%v pass", d)}); ok {
+			w.store.clock.advance(d)
+			w.db.clock.advance(d)
+		}
+		return outcome{ok: true}
+	}
+}
+
+// compareList says what is wrong with a list that was read just now.
+func (w *world) compareList(list []usersession.UserSession) string {
+	var shown, live []string
+	for _, s := range list {
+		shown = append(shown, s.ID)
+	}
+	for _, r := range w.rows() {
+		if r.live {
+			live = append(live, r.id)
+		}
+	}
+	slices.Sort(shown)
+	slices.Sort(live)
+	if !slices.Equal(shown, live) {
+		return fmt.Sprintf("I1 Listed: a list shows %d sessions, and %d are live", len(shown), len(live))
+	}
+	return ""
 }

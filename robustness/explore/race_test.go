@@ -4,4 +4,7 @@ package explore
 
 // The race detector makes everything ten times slower. What it looks for does
 // not depend on where a fault is.
-const faultSwitches = 0
+const (
+	raceEnabled   = true
+	withoutFaults = true
+)
