@@ -165,7 +165,7 @@ func (c *control) logout(ctx context.Context) error {
 // revoke deletes what the table names: the session first, the row second.
 func (c *control) revoke(ctx context.Context, cond string, args ...any) error {
 	var tokens []string
-	if err := c.sql.SelectContext(ctx, &tokens, "SELECT token FROM devices WHERE "+cond, args...); err != nil {
+	if err := c.sql.SelectContext(ctx, &tokens, "SELECT token FROM devices WHERE "+cond+" ORDER BY rowid", args...); err != nil {
 		return err
 	}
 	for _, token := range tokens {
@@ -189,7 +189,7 @@ func (c *control) revokeOthers(ctx context.Context) error {
 // prune deletes the rows whose sessions are over.
 func (c *control) prune(ctx context.Context) error {
 	var tokens []string
-	if err := c.sql.SelectContext(ctx, &tokens, "SELECT token FROM devices"); err != nil {
+	if err := c.sql.SelectContext(ctx, &tokens, "SELECT token FROM devices ORDER BY rowid"); err != nil {
 		return err
 	}
 	for _, token := range tokens {

@@ -16,7 +16,7 @@ func every(t *testing.T, what string, names []string, only func(name string, f F
 		t.Run(kind, func(t *testing.T) {
 			w := openWorld(t, kind)
 			w.extra = end
-			e := &explorer{sys: w, names: names, faults: !withoutFaults || only != nil, only: only}
+			e := &explorer{sys: w, names: names, faults: !withoutFaults, only: only}
 			total.explore(t, e, e.all)
 		})
 	}

@@ -166,6 +166,9 @@ func TestMutants(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			out := m.run1(t, dir)
 			fmt.Fprintf(&table, "%-62s | %s\n", m.name, out.killer)
+			if out.replay != "" {
+				t.Log(out.violation)
+			}
 		})
 	}
 	t.Logf("mutant | killed by\n%s", table.String())
@@ -173,14 +176,15 @@ func TestMutants(t *testing.T) {
 
 // death is how a mutant died.
 type death struct {
-	killer string // the test that failed
-	output string
-	replay string // of a schedule of the explorer
+	killer    string // the test that failed
+	output    string
+	violation string // what the explorer says: the invariant and the schedule
+	replay    string // the schedule, for -replay
 }
 
 var (
 	failed     = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
-	replayable = regexp.MustCompile(`-replay '([^']+)'`)
+	replayable = regexp.MustCompile(`(?s)_test\.go:\d+: ([^\n]*\n.*?-replay '([^']+)')`)
 )
 
 // overlay writes the mutant's files beside the real ones and returns the flag
@@ -249,7 +253,7 @@ func (m mutant) run1(t *testing.T, dir string) death {
 		}
 	}
 	if r := replayable.FindStringSubmatch(d.output); r != nil {
-		d.replay = r[1]
+		d.violation, d.replay = r[1], r[2]
 	}
 	return d
 }
