@@ -74,9 +74,9 @@ func TestPairs(t *testing.T) {
 			}
 		})
 	}
-	what := "pairs"
+	what := "every pair"
 	if *full {
-		what = "pairs, all orders"
+		what = "every pair, all orders"
 	}
 	report(t, what, &total, 0)
 }
