@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -28,7 +27,7 @@ func blindWrites(t testing.TB) change {
 var shiftedClock = []change{
 	{filepath.Join(runtime.GOROOT(), "src", "time", "time.go"),
 		"\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift\n"},
-	{filepath.Join(runtime.GOROOT(), "src", "time", "clockshift.go"), "", `package time
+		{filepath.Join(folder, "clockshift.go"), "", `package time
 
 import "syscall"
 
@@ -45,7 +44,7 @@ var clockShift = func() (shift int64) {
 	}
 	return sign * shift
 }()
-`},
+`}}
 }
 
 // root returns the directory of the repository.
@@ -63,7 +62,7 @@ func build(t testing.TB, changes ...change) string {
 	t.Helper()
 	dir := t.TempDir()
 	replace := make(map[string]string)
-	for i, c := range append(changes, shiftedClock...) {
+	for i, c := range append(changes, shiftedClock(t)...) {
 		text := []byte(c.new)
 		if c.old != "" {
 			original, err := os.ReadFile(c.file)
