@@ -24,9 +24,16 @@ func blindWrites(t testing.TB) change {
 // shiftedClock makes the clock of the whole program what an environment variable
 // says: a Go program asks the kernel without the C library, so that nothing else
 // could come in between.
-var shiftedClock = []change{
-	{filepath.Join(runtime.GOROOT(), "src", "time", "time.go"),
-		"\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift\n"},
+func shiftedClock(t testing.TB) []change {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatalf("where is the library of Go: %v", err)
+	}
+	folder := filepath.Join(strings.TrimSpace(string(out)), "src", "time")
+	return []change{
+		{filepath.Join(folder, "time.go"),
+			"\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift\n"},
 		{filepath.Join(folder, "clockshift.go"), "", `package time
 
 import "syscall"
@@ -44,7 +51,8 @@ var clockShift = func() (shift int64) {
 	}
 	return sign * shift
 }()
-`}}
+`},
+	}
 }
 
 // root returns the directory of the repository.
