@@ -43,8 +43,8 @@ func Bugs(dir string) ([]Bug, error) {
 		if b.From == "" {
 			b.From = b.Fixed
 		}
-		if b.Found == "" || b.What == "" || b.Fixed == "" || (b.Run == "") == (b.Mutant == "") {
-			return nil, fmt.Errorf("bugs.jsonl:%d: a bug has found, what, fixed, and either run or mutant", n)
+		if b.Found == "" || b.What == "" || b.Fixed == "" || b.Run != "" && b.Mutant != "" {
+			return nil, fmt.Errorf("bugs.jsonl:%d: a bug has found, what and fixed, and at most one of run and mutant", n)
 		}
 		list = append(list, b)
 	}
@@ -55,7 +55,7 @@ func Bugs(dir string) ([]Bug, error) {
 // its own, and returns what it printed. It is an error if the test does not fail.
 func (b Bug) Reproduce() (output string, err error) {
 	if b.Run == "" {
-		return "", fmt.Errorf("no test of that time shows it; the mutant %q brings it back", b.Mutant)
+		return "", fmt.Errorf("no test of that time shows it; a mutant may bring it back: %q", b.Mutant)
 	}
 	dir, err := os.MkdirTemp("", "reproduce-")
 	if err != nil {

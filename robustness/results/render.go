@@ -219,8 +219,11 @@ func trackRecord(p func(string, ...any), bugs []Bug) {
 	p("| | found by | what | fixed | reproduce |\n|--:|---|---|---|---|")
 	for i, b := range bugs {
 		how := fmt.Sprintf("`go run ./cmd/reproduce %d`", i+1)
-		if b.Run == "" {
-			how = fmt.Sprintf("`go test ./mutants -run '^TestMutants$/^%s$'`", strings.ReplaceAll(b.Mutant, " ", "_"))
+		switch {
+		case b.Mutant != "":
+			how = fmt.Sprintf("`go test ./mutants -run \"TestMutants/^%s\"`", strings.ReplaceAll(b.Mutant, " ", "_"))
+		case b.Run == "":
+			how = "no committed test shows it on an old commit"
 		}
 		p("| %d | %s | %s | %s | %s |", i+1, b.Found, b.What, b.Fixed, how)
 	}

@@ -47,6 +47,7 @@ type run struct {
 }
 
 func main() {
+	testing.Init() // rapid asks for its flags
 	flag.Parse()
 	log.SetFlags(log.Ltime)
 	parts := map[string]func(*run){
