@@ -65,8 +65,9 @@ func UpdatesAtomically(s Store) bool {
 // KeyLister is implemented by a Store that can iterate its keys.
 type KeyLister interface {
 	// Keys yields every key that has not expired, in no particular order. Keys
-	// created or deleted meanwhile may be missing or present. It stops after
-	// the first error.
+	// created or deleted meanwhile may be missing or present. A key may come more
+	// than once: backends with a cursor cannot help it. It stops after the first
+	// error.
 	Keys(ctx context.Context) iter.Seq2[string, error]
 }
 
