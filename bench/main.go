@@ -56,6 +56,10 @@ var parts = []struct {
 	run  func(*bench) error
 }{
 	{"requests", (*bench).requests},
+	{"sizes", (*bench).bySize},
+	{"many", (*bench).many},
+	{"janitor", (*bench).janitor},
+	{"memory", (*bench).memory},
 }
 
 // full is what the figures of docs/performance.md come from.

@@ -61,24 +61,29 @@ func (b *bench) measure(sc scenario) error {
 			}
 		}
 		for s, subject := range sc.subjects {
-			of := func(f func(round) float64) float64 { return median(rounds[s], f) }
-			ops := 0
-			for _, r := range rounds[s] {
-				ops += r.ops
-			}
-			b.note(Record{
-				Scenario: sc.name, Backend: sc.backend, Subject: subject.name, Clients: clients, Rows: sc.rows,
-				Rounds: n, Ops: ops,
-				P50:       of(func(r round) float64 { return r.p50 }),
-				P99:       of(func(r round) float64 { return r.p99 }),
-				PerSecond: of(func(r round) float64 { return r.perSecond }),
-				CPU:       of(func(r round) float64 { return r.cpu }),
-				Allocs:    of(func(r round) float64 { return r.allocs }),
-				KBytes:    of(func(r round) float64 { return r.kbytes }),
-			})
+			b.noteRounds(sc, subject.name, clients, rounds[s])
 		}
 	}
 	return nil
+}
+
+// noteRounds notes the medians over rounds.
+func (b *bench) noteRounds(sc scenario, subject string, clients int, rounds []round) {
+	of := func(f func(round) float64) float64 { return median(rounds, f) }
+	ops := 0
+	for _, r := range rounds {
+		ops += r.ops
+	}
+	b.note(Record{
+		Scenario: sc.name, Backend: sc.backend, Subject: subject, Clients: clients, Rows: sc.rows,
+		Rounds: len(rounds), Ops: ops,
+		P50:       of(func(r round) float64 { return r.p50 }),
+		P99:       of(func(r round) float64 { return r.p99 }),
+		PerSecond: of(func(r round) float64 { return r.perSecond }),
+		CPU:       of(func(r round) float64 { return r.cpu }),
+		Allocs:    of(func(r round) float64 { return r.allocs }),
+		KBytes:    of(func(r round) float64 { return r.kbytes }),
+	})
 }
 
 func median(rounds []round, f func(round) float64) float64 {
@@ -162,4 +167,42 @@ func cpuTime() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// rotation is scenarios of one kind, of several sizes, that take turns.
+type rotation struct {
+	*bench
+	entries []*rotationEntry
+	rounds  int
+}
+
+type rotationEntry struct {
+	scenario scenario
+	rounds   []round
+}
+
+func (b *bench) newRotation() *rotation { return &rotation{bench: b, rounds: b.config.rounds} }
+
+// add adds a scenario with one subject.
+func (r *rotation) add(sc scenario) { r.entries = append(r.entries, &rotationEntry{scenario: sc}) }
+
+// measure runs a round of each scenario, again and again; the first time warms up.
+func (r *rotation) measure(clients int) error {
+	order := rand.New(rand.NewPCG(r.seed, 0))
+	for n := range r.rounds + 1 {
+		for _, i := range order.Perm(len(r.entries)) {
+			e := r.entries[i]
+			got, err := r.round(e.scenario, e.scenario.subjects[0], clients)
+			if err != nil {
+				return fmt.Errorf("%s, %d rows: %w", e.scenario.name, e.scenario.rows, err)
+			}
+			if n > 0 {
+				e.rounds = append(e.rounds, got)
+			}
+		}
+	}
+	for _, e := range r.entries {
+		r.noteRounds(e.scenario, e.scenario.subjects[0].name, clients, e.rounds)
+	}
+	return nil
 }

@@ -136,7 +136,11 @@ func (b *bench) requests() error {
 
 // countTrips notes the round trips of one operation.
 func (b *bench) countTrips(sc scenario, name string, counter *tripCounter, op func(client, i int) error) error {
-	const warm, counted = 3, 10
+	return b.countTripsOf(sc, name, counter, op, 3, 10)
+}
+
+// countTripsOf counts after some operations that warm up.
+func (b *bench) countTripsOf(sc scenario, name string, counter *tripCounter, op func(client, i int) error, warm, counted int) error {
 	for i := range warm + counted {
 		if i == warm {
 			counter.trips.Store(0)
@@ -145,7 +149,7 @@ func (b *bench) countTrips(sc scenario, name string, counter *tripCounter, op fu
 			return fmt.Errorf("%s, %s, %s: %w", sc.name, sc.backend, name, err)
 		}
 	}
-	b.noteTrips(sc, name, float64(counter.trips.Load())/counted)
+	b.noteTrips(sc, name, float64(counter.trips.Load())/float64(counted))
 	return nil
 }
 
