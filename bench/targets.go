@@ -54,6 +54,63 @@ var targets = []target{
 	{"CPU of an anonymous request, of scs's", "at most 1.5x", cost("anonymous", "none", plainMemory, 1, cpu, 1.5)},
 }
 
+// size returns a target for p50 in the largest table, of that in the smallest.
+func size(scenario string) target {
+	return target{scenario + ", largest table: p50 of that in the smallest", "at most 1.5x", func(r *results) (float64, bool) {
+		v := r.growth(scenario, ours)
+		return v, v <= 1.5
+	}}
+}
+
+// figureRatio returns a target for the ratio of two figures of this library.
+func figureRatio(scenario, figure, of string, most float64) func(*results) (float64, bool) {
+	return func(r *results) (float64, bool) {
+		a, _ := r.figure(scenario, ours, figure)
+		b, _ := r.figure(scenario, ours, of)
+		v := ratio(a, b)
+		return v, v <= most
+	}
+}
+
+// figureBelow returns a target for one figure of this library.
+func figureBelow(scenario, figure string, below float64) func(*results) (float64, bool) {
+	return func(r *results) (float64, bool) {
+		v, ok := r.figure(scenario, ours, figure)
+		if !ok {
+			v = math.NaN()
+		}
+		return v, v < below
+	}
+}
+
+func init() {
+	targets = append(targets,
+		size("list 5"), size("revoke one"), size("login"),
+		target{"list, 5 sessions among 100,000: p50 of the raw indexed SELECT", "at most 2x", func(r *results) (float64, bool) {
+			v := ratio(r.find("list 5", "Postgres", ours, 1, 100_000).P50, r.find("list 5", "Postgres", rawList, 1, 100_000).P50)
+			return v, v <= 2
+		}},
+		target{"list, 5 sessions among 100,000: faster than scs's Iterate", "at least 10,000x", func(r *results) (float64, bool) {
+			v := ratio(r.find("list 5", "Postgres", iterated, 1, 100_000).P50, r.find("list 5", "Postgres", ours, 1, 100_000).P50)
+			return v, v >= 10_000
+		}},
+		target{"revoke all of 1,000, Redis and Postgres: p50 of a revocation of 100", "at most 3x", func(r *results) (float64, bool) {
+			v := ratio(r.find("revoke all", "Redis", ours, 1, 1000).P50, r.find("revoke all", "Redis", ours, 1, 100).P50)
+			return v, v <= 3
+		}},
+		target{"revoke all of 1,000: more round trips than of 5", "none", func(r *results) (float64, bool) {
+			a, b := r.find("revoke all", "Redis", ours, 1, 1000).Trips, r.find("revoke all", "Redis", ours, 1, 5).Trips
+			if a == nil || b == nil {
+				return math.NaN(), false
+			}
+			return *a - *b, *a-*b < 1
+		}},
+		target{"pruning: p99 of requests during it, of that without", "at most 2x", figureRatio("janitor", "p99 of requests while pruning", "p99 of requests without pruning", 2)},
+		target{"heap of an idle Manager, KiB", "a few", figureBelow("memory", "heap of an idle Manager", 10)},
+		target{"heap of an open session, data in Postgres, bytes", "0", figureBelow("memory", "heap of an open session, data in Postgres", 1)},
+	)
+}
+
 // verdict is what a target came to.
 func (t target) verdict(r *results) (value, verdict string) {
 	v, met := t.got(r)
