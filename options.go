@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -203,6 +204,10 @@ type Options struct {
 	OnUnauthenticated http.Handler
 }
 
+// scsDefaults is what scs.New makes. Each call of scs.New starts a goroutine that
+// nothing can end, so there is one for all Managers to compare with.
+var scsDefaults = sync.OnceValue(scs.New)
+
 // identifier is what a table, schema or column name may be. Everything else is
 // refused rather than escaped; what passes is quoted as well.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,47}$`)
@@ -363,7 +368,7 @@ func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 	if s.Codec == nil {
 		bad("SCS", "has no Codec: make it with scs.New")
 	}
-	if s.Store != nil && reflect.TypeOf(s.Store) != reflect.TypeOf(scs.New().Store) {
+	if s.Store != nil && reflect.TypeOf(s.Store) != reflect.TypeOf(scsDefaults().Store) {
 		bad("SCS", "its Store is a %T, which would not be used: pass it as Options.Store with scsstore.Wrap and set SCS.Store to nil", s.Store)
 	}
 	if s.IdleTimeout < 0 || s.Lifetime < 0 {

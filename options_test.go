@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -621,5 +622,35 @@ func TestNothingIsWrittenByNew(t *testing.T) {
 	}
 	if fi, err := os.Stat(path); err == nil && fi.Size() > 4096 {
 		t.Errorf("New wrote %d bytes", fi.Size())
+	}
+}
+
+// scs.New starts a goroutine that nothing can end. A Manager on somebody's scs
+// manager must not start another one.
+func TestNewStartsNoGoroutineOfSCS(t *testing.T) {
+	db := sqliteFiles(t)(t)
+	started := func() int {
+		stacks := make([]byte, 4<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "created by github.com/alexedwards/scs/v2/memstore.")
+	}
+	if _, err := usersession.New(db, &usersession.Options{SCS: scs.New()}); err != nil { // what is made once
+		t.Fatal(err)
+	}
+	const managers = 20
+	var given [managers]*scs.SessionManager
+	for i := range given {
+		given[i] = scs.New()
+	}
+	before := started()
+	if before < managers {
+		t.Fatalf("%d goroutines of %d scs managers: the count does not see them", before, managers)
+	}
+	for _, s := range given {
+		if _, err := usersession.New(db, &usersession.Options{SCS: s}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := started() - before; n != 0 {
+		t.Errorf("%d Managers started %d", managers, n)
 	}
 }

@@ -124,7 +124,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 
 // isDefaultErrorFunc reports whether nobody has set the ErrorFunc of s.
 func isDefaultErrorFunc(s *scs.SessionManager) bool {
-	return s.ErrorFunc == nil || reflect.ValueOf(s.ErrorFunc).Pointer() == reflect.ValueOf(scs.New().ErrorFunc).Pointer()
+	return s.ErrorFunc == nil || reflect.ValueOf(s.ErrorFunc).Pointer() == reflect.ValueOf(scsDefaults().ErrorFunc).Pointer()
 }
 
 // checkSQLite refuses what would work until the second connection is opened.
