@@ -150,9 +150,11 @@ func newBench(tb testing.TB, c config) *bench {
 		CPUs: runtime.NumCPU(), Memory: memoryGiB(), Go: runtime.Version(), Load: load(),
 		Settings: "fsync=on synchronous_commit=on full_page_writes=on autovacuum=on shared_buffers=1GB; TCP on the loopback interface; Redis without persistence",
 	}
-	if len(os.Args) > 1 {
-		b.Machine.Command += " " + strings.Join(os.Args[1:], " ")
-	}
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name != "out" { // a path of this machine
+			b.Machine.Command += fmt.Sprintf(" -%s=%s", f.Name, f.Value)
+		}
+	})
 	b.Machine.Postgres, b.Machine.Redis = b.versions(context.Background())
 	return b
 }

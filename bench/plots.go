@@ -87,8 +87,9 @@ func (r *results) plotReads(file string) error {
 		at += gap
 	}
 	p.X.Tick.Marker = plot.ConstantTicks(ticks)
-	p.X.Tick.Length, p.X.Min, p.X.Max = 0, -1, at-0.2
-	p.Y.Min, p.Y.Max = 0, most*1.45
+	// Room for the legend, at the right.
+	p.X.Tick.Length, p.X.Min, p.X.Max = 0, -1, at+5
+	p.Y.Min, p.Y.Max = 0, most*1.1
 	return p.Save(22*vg.Centimeter, 12*vg.Centimeter, file)
 }
 

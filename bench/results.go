@@ -49,6 +49,9 @@ type Machine struct {
 	Seconds  int     `json:"seconds"`
 }
 
+// busy reports whether others used the machine: the figures are no measurement then.
+func (m Machine) busy() bool { return m.Load > float64(m.CPUs) }
+
 // results are what a run has measured.
 type results struct {
 	Machine Machine

@@ -21,8 +21,12 @@ func (r *results) markdown() string {
 
 func (r *results) machineText() string {
 	m := r.Machine
-	return fmt.Sprintf("Commit %s, seed %d, `%s`: %d CPUs, %d GiB, %s, PostgreSQL %s, Redis %s; %s. Load of others before the run: %.1f. It took %d s.\n",
+	text := fmt.Sprintf("Commit %s, seed %d, `%s`: %d CPUs, %d GiB, %s, PostgreSQL %s, Redis %s; %s. Load of others before the run: %.1f. It took %d s.\n",
 		m.Commit, m.Seed, m.Command, m.CPUs, m.Memory, m.Go, m.Postgres, m.Redis, m.Settings, m.Load, m.Seconds)
+	if m.busy() {
+		text += "\n**The machine had other work meanwhile. This run shows that everything runs, and counts round trips and allocations; its times and their ratios mean nothing.**\n"
+	}
+	return text
 }
 
 func (r *results) targetsTable() string {
@@ -58,7 +62,7 @@ func (r *results) scenarioTables(scenario string) string {
 		default:
 			trips := ""
 			if record.Trips != nil {
-				trips = fmt.Sprintf("%.3g", *record.Trips)
+				trips = fmt.Sprintf("%.4g", *record.Trips)
 			}
 			fmt.Fprintf(&measured, "| %s | %s | %d | %s | %s | %s | %s | %s | %.0f | %s | %s | %d |\n",
 				record.Backend, rowsText(record.Rows), record.Clients, record.Subject,

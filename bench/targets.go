@@ -117,6 +117,8 @@ func (t target) verdict(r *results) (value, verdict string) {
 	switch {
 	case math.IsNaN(v):
 		return "", "not measured"
+	case r.Machine.busy():
+		return number(v), "machine busy, means nothing"
 	case met:
 		return number(v), "met"
 	}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestReport compares the page on performance and RESULTS.md with the results:
+// after a run, or a change of a table, "go run ./bench -report" writes them.
+func TestReport(t *testing.T) {
+	r, err := readResults("results")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join("results", "RESULTS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != r.markdown() {
+		t.Error("results/RESULTS.md is not what the results say: go run ./bench -report")
+	}
+	page, err := os.ReadFile(filepath.Join("..", "docs", "performance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled, err := r.fill(string(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filled != string(page) {
+		t.Error("docs/performance.md is not what the results say: go run ./bench -report")
+	}
+	for _, section := range []string{"machine", "targets", "reads", "writes", "cpu", "sizes", "many", "janitor", "memory"} {
+		if !strings.Contains(string(page), "<!-- bench: "+section+" -->") {
+			t.Errorf("docs/performance.md does not show %q", section)
+		}
+	}
+	// The comparison can tell.
+	if changed, err := r.fill(strings.Replace(string(page), "<!-- end -->", "| typed by hand |\n<!-- end -->", 1)); err != nil || changed != string(page) {
+		t.Errorf("what is typed by hand stays: %v", err)
+	}
+}
+
+// TestPlots draws.
+func TestPlots(t *testing.T) {
+	r, err := readResults("results")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := r.writePlots(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"reads.png", "sizes.png"} {
+		if s, err := os.Stat(filepath.Join(dir, name)); err != nil || s.Size() < 1000 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(filepath.Join("..", "docs", "performance", name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
