@@ -64,7 +64,7 @@ var list = []mutant{
 		explore, pair("list", "renew"), nil},
 	{"unconditional write", "protocol.go",
 		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.id, UserID: was.userID})\n\t\treturn ErrSessionEnded\n\t}",
-		"if !found {\n\t\treturn m.store.Create(ctx, key, appendTrailer(body, now), m.storeExpiry(now))\n\t}",
+		"if !found {\n\t\treturn m.store.Create(ctx, key, appendTrailer(body, now), now.deadline)\n\t}",
 		explore, pair("revoke", "write"), nil},
 
 	// Lies and leaks.
@@ -263,7 +263,7 @@ func TestReplayReproduces(t *testing.T) {
 		t.Fatalf("no command to replay it:\n%s", d.output)
 	}
 	args := []string{"-run", "^TestReplay$", ".", "-replay", d.replay}
-	if out, err := goTest(filepath.Join(dir, m.dir), append([]string{m.overlay(t, dir)}, args...)...); err == nil || !bytes.Contains(out, []byte("I2 Revoked")) {
+	if out, err := goTest(filepath.Join(dir, m.dir), append([]string{m.overlay(t, dir)}, args...)...); err == nil || !bytes.Contains(out, []byte("I1 Listed")) {
 		t.Errorf("the mutant, replayed: %v\n%s", err, out)
 	}
 	if out, err := goTest(filepath.Join(dir, m.dir), args...); err != nil || !bytes.Contains(out, []byte("nothing is broken")) {
