@@ -15,7 +15,6 @@ import (
 	"github.com/lib/pq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/seed-296ca7ab/usersession/internal/backendtest/sqlspy"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 )
 
@@ -169,17 +168,6 @@ func (p *place) versions(ctx context.Context) (postgres, redis string) {
 		}
 	}
 	return postgres, redis
-}
-
-// statements opens a database and sees what is asked of it.
-func (p *place) statements(database string) (*sqlspy.Spy, *sqlx.DB) {
-	var spy sqlspy.Spy
-	db, err := spy.Open("postgres", p.dsn(database))
-	if err != nil {
-		p.tb.Fatal(err)
-	}
-	p.tb.Cleanup(func() { db.Close() })
-	return &spy, sqlx.NewDb(db, "postgres")
 }
 
 func must[T any](tb testing.TB) func(v T, err error) T {
