@@ -186,7 +186,8 @@ func (u *user) servedHistory(i int, lost []interval) []porcupine.Operation {
 			switch {
 			case own && o.status == 200:
 				add(o, renewed, o.token, o.to, false)
-			case own && o.unknown():
+			case own && (o.unknown() || o.status == 409 && u.overtaken(i, o)):
+				// Of the second it may have been done, and undone by what overtook it.
 				add(o, lose, o.token, 0, true)
 			}
 		case logout:
@@ -294,6 +295,15 @@ func (u *user) listedHistory(i int) []porcupine.Operation {
 		}
 	}
 	return history.lighten()
+}
+
+// overtaken reports whether something else may have ended or renewed session i
+// before a renewal was answered.
+func (u *user) overtaken(i int, renewal operation) bool {
+	return slices.ContainsFunc(u.operations, func(o operation) bool {
+		ends := o.kind == all || o.kind == others && o.session != i || o.session == i && (o.kind == logout || o.kind == revoke || o.kind == renew && o.call != renewal.call)
+		return ends && o.call < renewal.ret && (o.ret > renewal.call || o.unknown() || o.pending())
+	})
 }
 
 // retried reports whether a revocation of session i may have been one more try to
