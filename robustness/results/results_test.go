@@ -47,6 +47,9 @@ func TestRender(t *testing.T) {
 		{"half is measured", map[string]string{"cap races, exceeded: SQLite": "0"}, "| 0 | not measured | not measured |"},
 		{"met", map[string]string{"cap races, exceeded: SQLite": "0", "cap races, checks: SQLite": "1", "cap races, logins: SQLite": "1200", "cap races, logins: MariaDB": "300"}, "| 0 | 1,500 logins; 1 checks; 0 exceeded | yes |"},
 		{"missed", map[string]string{"cap races, exceeded: SQLite": "2", "cap races, checks: SQLite": "9", "cap races, logins: SQLite": "1"}, "| 0 | 1 logins; 9 checks; 2 exceeded | **no** |"},
+		{"the control's violations are not ours", map[string]string{
+			"explorer, pairs: schedules": "5", "explorer, pairs: schedules with a fault": "3", "explorer, pairs: violations": "0", "explorer, plain scs: violations": "7",
+		}, "| 5 schedules; 3 of them with a fault; 0 violations | yes |"},
 		{"a mutant survives", map[string]string{"mutants: all": "12", "mutants: killed": "11"}, "| all | 11 of 12 | **no** |"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
