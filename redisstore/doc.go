@@ -15,6 +15,7 @@
 // single commands that do nothing to a missing key, so no request in flight
 // brings a deleted session back. Expiries are sent as durations: the clocks of
 // the program and of Redis need not agree.
+// Scripts on the server were not faster (testdata/scripts.txt), so there are none.
 //
 // # Settings of the client
 //
