@@ -2,7 +2,10 @@ package results
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -161,6 +164,11 @@ func Render(dir string) (string, error) {
 		p("| %s | %s | %s | %s |", r.figure, r.target, text, v)
 	}
 	p("\nNo failure in n trials bounds the rate of failures at 3/n, with a confidence of 95%%.\n")
+	notes, err := os.ReadFile(filepath.Join(dir, "notes.md"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	b.Write(notes)
 	beside(p, all)
 	commands(p, all)
 	trackRecord(p, bugs)
