@@ -203,6 +203,7 @@ func (s *hangingStore) AtomicUpdates() bool { return usersession.UpdatesAtomical
 type Result struct {
 	Calls   int
 	Beyond  []string // calls that came back later than they may, or not at all
+	NotBack []string // of these, those that had not come back after half a minute
 	Left    []string // what is there afterwards that was not there before
 	Longest float64  // of all calls, in parts of what it may take
 }
@@ -210,7 +211,10 @@ type Result struct {
 // browser is a session to call with.
 type browser struct{ user, token, id string }
 
-var errNeverBegan = errors.New("the call never began")
+var (
+	errNeverBegan = errors.New("the call never began")
+	errNotBack    = errors.New("did not come back")
+)
 
 // Run opens a case, lets it hang, calls everything and heals it again.
 func Run(tb testing.TB, c Case) *Result {
@@ -276,13 +280,16 @@ func Run(tb testing.TB, c Case) *Result {
 			select {
 			case err = <-result:
 			case <-time.After(watchdog):
-				err = errors.New("did not come back")
+				err = errNotBack
 			}
 			took := time.Since(start)
 			mu.Lock()
 			defer mu.Unlock()
 			res.Calls++
 			res.Longest = max(res.Longest, float64(took)/float64(c.may))
+			if errors.Is(err, errNotBack) {
+				res.NotBack = append(res.NotBack, c.name)
+			}
 			if took > c.may+slack || errors.Is(err, errNeverBegan) {
 				res.Beyond = append(res.Beyond, fmt.Sprintf("%s: %v, may take %v: %v", c.name, took.Round(time.Millisecond), c.may, err))
 			}
