@@ -325,8 +325,8 @@ func (p *place) redisStore(prefix string) usersession.Store {
 	return must[*redisstore.Store](p.tb)(redisstore.New(p.redisClient(), &redisstore.Options{Prefix: prefix}))
 }
 
-func (p *place) plainPostgres(idle time.Duration) *app {
-	db := p.database("plain")
+func (p *place) plainPostgres(database string, idle time.Duration) *app {
+	db := p.database(database)
 	run(p.tb, db, plainTable)
 	s := newSCS(postgresstore.NewWithCleanupInterval(db.DB, 0))
 	s.IdleTimeout = idle

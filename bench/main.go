@@ -60,6 +60,7 @@ var parts = []struct {
 	{"many", (*bench).many},
 	{"janitor", (*bench).janitor},
 	{"memory", (*bench).memory},
+	{"writes", (*bench).postgresWrites},
 }
 
 // full is what the figures of docs/performance.md come from.

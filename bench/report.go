@@ -73,6 +73,8 @@ func (r *results) section(name string) (string, bool) {
 		return r.scenarioTables("revoke all"), true
 	case "janitor":
 		return r.scenarioTables("janitor"), true
+	case "postgres writes":
+		return r.scenarioTables("writes"), true
 	case "memory":
 		return r.scenarioTables("memory"), true
 	}

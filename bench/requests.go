@@ -23,7 +23,7 @@ type contender struct {
 var (
 	onPostgres = []contender{
 		{ours, func(p *place) *app { return newApp(usersessionLibrary{p.manager("ours", nil)}) }},
-		{plainPq, func(p *place) *app { return p.plainPostgres(0) }},
+		{plainPq, func(p *place) *app { return p.plainPostgres("plain", 0) }},
 		{plainPgx, (*place).plainPgx},
 		{byHand, (*place).byHand},
 	}
@@ -43,7 +43,7 @@ var (
 		{oursTouching, func(p *place) *app {
 			return newApp(usersessionLibrary{p.running(p.manager("touching", &usersession.Options{TouchInterval: time.Millisecond}))})
 		}},
-		{plainPq, func(p *place) *app { return p.plainPostgres(time.Hour) }},
+		{plainPq, func(p *place) *app { return p.plainPostgres("plain", time.Hour) }},
 	}
 	idleOnRedis = []contender{
 		onRedis[0],
