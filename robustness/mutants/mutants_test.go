@@ -3,6 +3,7 @@ package mutants
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/seed-296ca7ab/usersession/robustness/results"
 )
 
 // mutant replaces one piece of one file of the root module, and more where one
@@ -130,7 +133,7 @@ var list = []mutant{
 		"endableSQL = `(ended_at IS NULL AND @current OR purge_at <= @firstpass)`",
 		explore, "^TestNoClockDecides$", nil},
 	{"the cookie before the commit", "middleware.go",
-		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif b := m.loaded(r)", "if err != nil {\n\t\t\tm.writeCookie(ctx, w.before, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn err\n\t\t}\n\t\tif b := m.loaded(r)",
+		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif b := m.loaded(r)", "if err != nil {\n\t\t\tif w.before == nil {\n\t\t\t\tw.before = make(http.Header)\n\t\t\t}\n\t\t\tm.writeCookie(ctx, w.before, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn err\n\t\t}\n\t\tif b := m.loaded(r)",
 		explore, pair("list", "login"), nil},
 	{"a key is accepted as a token", "adapter.go",
 		"\t\tkey = keyOf(token)\n\t}\n\tdata, b, err := m.find", "\t\tkey = keyOf(token)\n\t\tif _, ok, _ := m.store.Find(ctx, token); ok {\n\t\t\tkey = token\n\t\t}\n\t}\n\tdata, b, err := m.find",
@@ -147,14 +150,18 @@ func root(t *testing.T) string {
 	return dir
 }
 
+var figures = flag.String("figures", "", "write how many there are, and were killed, to this file")
+
 // TestMutants runs every mutant and wants its tests to fail, and to build. It
 // prints what killed which.
 func TestMutants(t *testing.T) {
 	dir := root(t)
+	killed := 0
 	var table strings.Builder
 	for _, m := range list {
 		t.Run(m.name, func(t *testing.T) {
 			out := m.run1(t, dir)
+			killed++
 			fmt.Fprintf(&table, "%-62s | %s\n", m.name, out.killer)
 			if out.replay != "" {
 				t.Log(out.violation)
@@ -162,6 +169,16 @@ func TestMutants(t *testing.T) {
 		})
 	}
 	t.Logf("mutant | killed by\n%s", table.String())
+	if *figures == "" {
+		return
+	}
+	command := "go test ./mutants -run '^TestMutants$'"
+	if err := results.Write(*figures, func(results.Figure) bool { return false }, []results.Figure{
+		{Figure: "mutants: all", Value: results.Int(len(list)), Unit: "mutants", Command: command},
+		{Figure: "mutants: killed", Value: results.Int(killed), Unit: "mutants", Command: command},
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // death is how a mutant died.

@@ -26,7 +26,7 @@ func blindWrites(t testing.TB) change {
 // could come in between.
 func shiftedClock(t testing.TB) []change {
 	t.Helper()
-	out, err := exec.Command("go", "env", "GOROOT").Output()
+	out, err := goSays("env", "GOROOT")
 	if err != nil {
 		t.Fatalf("where is the library of Go: %v", err)
 	}
@@ -55,10 +55,18 @@ var clockShift = func() (shift int64) {
 	}
 }
 
+// goSays returns what the go command answers, whatever flags the tests were
+// given: those may ask for JSON.
+func goSays(args ...string) ([]byte, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "GOFLAGS=")
+	return cmd.Output()
+}
+
 // root returns the directory of the repository.
 func root(t testing.TB) string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/seed-296ca7ab/usersession").Output()
+	out, err := goSays("list", "-f", "{{.Dir}}", "github.com/seed-296ca7ab/usersession")
 	if err != nil {
 		t.Fatalf("where is the repository: %v", err)
 	}
