@@ -15,11 +15,11 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	ended_by         text        NOT NULL DEFAULT '',
 	reason           text        NOT NULL DEFAULT '',
 	purge_at         timestamptz
-){{if .Partitions}} PARTITION BY HASH (user_id){{end}};
+){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
 {{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
 	PRIMARY KEY (id),
 	UNIQUE (session_key)
-) FOR VALUES WITH (MODULUS {{.Modulus}}, REMAINDER {{.Remainder}});
+) FOR VALUES WITH (MODULUS {{.Modulus}}, REMAINDER {{.Remainder}}) WITH (fillfactor = 90);
 {{end}}CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
