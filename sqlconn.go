@@ -38,7 +38,13 @@ type conn struct {
 	unsplit  atomic.Bool // see [conn.check]
 	expanded sync.Map    // query with macros: string
 	prepared sync.Map    // expanded query: *sqlx.Stmt
+
+	uncancelled atomic.Int64 // calls of queryRow under way
 }
+
+// maxUncancelled bounds the calls of queryRow whose context the driver does not
+// get, and so the goroutines that a database can hold which never answers.
+const maxUncancelled = 64
 
 func newConn(db *sqlx.DB, d *dialect, prepare bool) *conn {
 	return &conn{db: db, d: d, prepare: prepare}
@@ -153,14 +159,24 @@ func (c *conn) query(ctx context.Context, x querier, dest any, q string, args ..
 // queryRow is query for at most one row, which is scanned into dest: reading it
 // costs every request less than filling a slice of structs. found is false if
 // there is none. After an error dest is not to be read.
+//
+// While few calls are under way the driver is not told when ctx ends: a context
+// that can be cancelled costs database/sql and lib/pq a goroutine each, which is
+// more than the statement itself, and this one waits for no lock. The call comes
+// back in any case.
 func (c *conn) queryRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
 	return bounded.Call(ctx, func() (found bool, err error) {
+		uncancelled := ctx
+		if c.uncancelled.Add(1) <= maxUncancelled {
+			uncancelled = context.WithoutCancel(ctx)
+		}
+		defer c.uncancelled.Add(-1)
 		err = c.run(ctx, nil, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
 			var err error
 			if stmt != nil {
-				err = stmt.Stmt.QueryRowContext(ctx, args...).Scan(dest...)
+				err = stmt.Stmt.QueryRowContext(uncancelled, args...).Scan(dest...)
 			} else {
-				err = x.QueryRowxContext(ctx, q, args...).Scan(dest...)
+				err = x.QueryRowxContext(uncancelled, q, args...).Scan(dest...)
 			}
 			if found = err == nil; errors.Is(err, sql.ErrNoRows) {
 				return nil
