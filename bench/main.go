@@ -55,12 +55,12 @@ var parts = []struct {
 	name string
 	run  func(*bench) error
 }{
+	{"writes", (*bench).postgresWrites}, // first: WAL is that of the whole server, autovacuum included
 	{"requests", (*bench).requests},
 	{"sizes", (*bench).bySize},
 	{"many", (*bench).many},
 	{"janitor", (*bench).janitor},
 	{"memory", (*bench).memory},
-	{"writes", (*bench).postgresWrites},
 }
 
 // full is what the figures of docs/performance.md come from.
