@@ -104,7 +104,7 @@ func expiryUse(t *testing.T, b backend) {
 	defer tick.Stop()
 	// A busy machine makes pauses that end a session as they should: then the
 	// test says nothing, and tries again.
-	for range 5 {
+	for range 15 {
 		laptop := e.browser()
 		laptop.login("alice")
 		start, last, paused := time.Now(), time.Now(), false
