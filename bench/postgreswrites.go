@@ -21,7 +21,7 @@ const hour = 60
 func (b *bench) postgresWrites() error {
 	touches := hour
 	if b.quiet {
-		touches = 2
+		touches = 4
 	}
 	sessions := 2 * b.sessions
 	for i, fill := range []int{100, 90, 70} {
