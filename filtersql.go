@@ -177,10 +177,15 @@ func (x *userIndex) page(ctx context.Context, q querier, s selection, state, aft
 	var rows []indexRow
 	text, args := s.rows("SELECT"+rowColumns, state, after)
 	text += "\nORDER BY id\nLIMIT " + strconv.Itoa(limit)
-	if q == nil && !(s.common && x.keeps(text)) {
-		q = unkept{x.db}
+	var err error
+	switch {
+	case q != nil:
+		err = x.query(ctx, q, &rows, text, args...)
+	case s.common && x.keeps(text):
+		err = x.read(ctx, &rows, text, args...)
+	default:
+		err = x.query(ctx, unkept{x.db}, &rows, text, args...)
 	}
-	err := x.query(ctx, q, &rows, text, args...)
 	return rows, inTime(ctx, err)
 }
 

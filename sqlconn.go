@@ -39,15 +39,20 @@ type conn struct {
 	expanded sync.Map    // query with macros: string
 	prepared sync.Map    // expanded query: *sqlx.Stmt
 
-	uncancelled atomic.Int64 // calls of queryRow under way
+	pq          *pqReader    // nil: the driver is not lib/pq
+	uncancelled atomic.Int64 // calls of readRow under way
 }
 
-// maxUncancelled bounds the calls of queryRow whose context the driver does not
+// maxUncancelled bounds the calls of readRow whose context the driver does not
 // get, and so the goroutines that a database can hold which never answers.
 const maxUncancelled = 64
 
 func newConn(db *sqlx.DB, d *dialect, prepare bool) *conn {
-	return &conn{db: db, d: d, prepare: prepare}
+	c := &conn{db: db, d: d, prepare: prepare}
+	if prepare && d.name == Postgres {
+		c.pq = newPqReader(db)
+	}
+	return c
 }
 
 func (c *conn) expand(q string) string {
@@ -156,21 +161,49 @@ func (c *conn) query(ctx context.Context, x querier, dest any, q string, args ..
 	})
 }
 
-// queryRow is query for at most one row, which is scanned into dest: reading it
-// costs every request less than filling a slice of structs. found is false if
-// there is none. After an error dest is not to be read.
-//
-// While few calls are under way the driver is not told when ctx ends: a context
-// that can be cancelled costs database/sql and lib/pq a goroutine each, which is
-// more than the statement itself, and this one waits for no lock. The call comes
-// back in any case.
-func (c *conn) queryRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
-	return bounded.Call(ctx, func() (found bool, err error) {
-		uncancelled := ctx
-		if c.uncancelled.Add(1) <= maxUncancelled {
-			uncancelled = context.WithoutCancel(ctx)
+// read is query on the pool for a statement that waits for no row: lib/pq is then
+// spoken to directly, if possible.
+func (c *conn) read(ctx context.Context, dest any, q string, args ...any) error {
+	if c.pq != nil {
+		to := reflect.ValueOf(dest).Elem()
+		rows := &selected{mapper: c.db.Mapper, slice: reflect.New(to.Type()).Elem()}
+		if done, err := c.readPq(ctx, q, args, rows); done {
+			if err == nil {
+				to.Set(rows.slice)
+			}
+			return err
 		}
-		defer c.uncancelled.Add(-1)
+	}
+	err := c.query(ctx, nil, dest, q, args...)
+	if err == nil {
+		c.pq.trust()
+	}
+	return err
+}
+
+// readRow is read for at most one row, which is scanned into dest: that costs
+// every request less than filling a slice of structs. found is false if there is
+// none. After an error dest is not to be read.
+//
+// In the usual way, while few calls are under way, the driver is not told when ctx
+// ends: a context that can be cancelled costs database/sql and some drivers a
+// goroutine each, which is more than the statement itself. The call comes back in
+// any case.
+func (c *conn) readRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
+	if c.pq != nil {
+		row := &scanned{dest: dest}
+		if done, err := c.readPq(ctx, q, args, row); done {
+			return row.found, err
+		}
+	}
+	found, err = bounded.Call(ctx, func() (found bool, err error) {
+		uncancelled := ctx
+		if !c.pq.isWary() {
+			if c.uncancelled.Add(1) <= maxUncancelled {
+				uncancelled = context.WithoutCancel(ctx)
+			}
+			defer c.uncancelled.Add(-1)
+		}
 		err = c.run(ctx, nil, q, func(ctx context.Context, stmt *sqlx.Stmt, x querier, q string) error {
 			var err error
 			if stmt != nil {
@@ -185,6 +218,19 @@ func (c *conn) queryRow(ctx context.Context, q string, args []any, dest ...any) 
 		})
 		return found, err
 	})
+	if err == nil {
+		c.pq.trust()
+	}
+	return found, err
+}
+
+func (c *conn) readPq(ctx context.Context, q string, args []any, to rowTaker) (done bool, err error) {
+	q = c.expand(q)
+	err = retry(ctx, func() (err error) {
+		done, err = c.pq.read(ctx, q, args, to)
+		return err
+	})
+	return done, c.explain(err)
 }
 
 // wait calls fn and does not outlast ctx. Inside a transaction it waits for fn:

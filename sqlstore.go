@@ -91,7 +91,7 @@ WHERE token = ? AND expiry > @dnow`
 // Find implements Store.
 func (s *SQLStore) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	var data []byte
-	found, err := s.c.queryRow(ctx, dataFindSQL, []any{key}, &data)
+	found, err := s.c.readRow(ctx, dataFindSQL, []any{key}, &data)
 	if err != nil {
 		return nil, false, err
 	}
@@ -233,7 +233,7 @@ func (s *SQLStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 		after := ""
 		for {
 			var page []string
-			if err := s.c.query(ctx, nil, &page, dataKeysSQL, after); err != nil {
+			if err := s.c.read(ctx, &page, dataKeysSQL, after); err != nil {
 				yield("", err)
 				return
 			}
@@ -280,11 +280,16 @@ LEFT JOIN @index ON session_key = token
 WHERE token = ? AND expiry > @dnow`
 
 func (x *userIndex) findLive(ctx context.Context, key string) ([]byte, liveRow, bool, error) {
-	var data []byte
-	var r liveRow
-	found, err := x.queryRow(ctx, findLiveSQL, []any{key}, append([]any{&data}, r.dest()...)...)
+	f := &struct { // one allocation for what every request needs
+		data []byte
+		row  liveRow
+		args [1]any
+		dest [4]any
+	}{args: [1]any{key}}
+	f.dest = [4]any{&f.data, &f.row.id, &f.row.userID, &f.row.state}
+	found, err := x.readRow(ctx, findLiveSQL, f.args[:], f.dest[:]...)
 	if err != nil {
 		return nil, liveRow{}, false, err
 	}
-	return data, r, found, nil
+	return f.data, f.row, found, nil
 }

@@ -109,8 +109,6 @@ func (r liveRow) accepts(b *binding) (ok, due bool) {
 
 const liveColumns = `COALESCE(id, ''), user_id, CASE WHEN @live THEN CASE WHEN @due THEN 2 ELSE 1 END ELSE 0 END`
 
-func (r *liveRow) dest() []any { return []any{&r.id, &r.userID, &r.state} }
-
 const liveByKeySQL = `
 SELECT ` + liveColumns + `
 FROM @index
@@ -119,7 +117,7 @@ WHERE session_key = ? AND user_id = ?`
 // liveByKey returns the row of the session of b; the zero row if there is none.
 func (x *userIndex) liveByKey(ctx context.Context, b *binding) (liveRow, error) {
 	var r liveRow
-	if _, err := x.queryRow(ctx, liveByKeySQL, []any{b.key, x.d.userArg(b.userID)}, r.dest()...); err != nil {
+	if _, err := x.readRow(ctx, liveByKeySQL, []any{b.key, x.d.userArg(b.userID)}, &r.id, &r.userID, &r.state); err != nil {
 		return liveRow{}, err
 	}
 	return r, nil
@@ -136,7 +134,7 @@ ORDER BY last_seen_at DESC, id`
 
 func (x *userIndex) listByUser(ctx context.Context, userID string) ([]indexRow, error) {
 	var rows []indexRow
-	err := x.query(ctx, nil, &rows, listByUserSQL, x.d.userArg(userID))
+	err := x.read(ctx, &rows, listByUserSQL, x.d.userArg(userID))
 	return rows, err
 }
 
@@ -150,7 +148,7 @@ LIMIT ?`
 // listEnded reads the index (user_id, ended_at) from its end.
 func (x *userIndex) listEnded(ctx context.Context, userID string, limit int) ([]indexRow, error) {
 	var rows []indexRow
-	err := x.query(ctx, nil, &rows, listEndedSQL, x.d.userArg(userID), limit)
+	err := x.read(ctx, &rows, listEndedSQL, x.d.userArg(userID), limit)
 	return rows, err
 }
 
@@ -184,7 +182,7 @@ func (x *userIndex) byKey(ctx context.Context, key string) (indexRow, error) {
 
 func (x *userIndex) one(ctx context.Context, q string, args ...any) (indexRow, error) {
 	var rows []indexRow
-	if err := x.query(ctx, nil, &rows, q, args...); err != nil {
+	if err := x.read(ctx, &rows, q, args...); err != nil {
 		return indexRow{}, err
 	}
 	if len(rows) == 0 {

@@ -1,0 +1,396 @@
+package usersession
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// pqReader runs reads on a connection of lib/pq itself, with statements kept there.
+//
+// lib/pq waits for a server that does not answer as long as the connection lasts,
+// whatever its context says. Whoever is to come back earlier leaves a goroutine
+// behind, which costs every statement the hand-over to it ([bounded.Call]), or
+// closes the connection under the wait, which costs only those that wait too
+// long; but database/sql does not say which connection a statement is on, unless
+// one speaks to the driver. Closing it from another goroutine is what lib/pq's
+// own Listener does.
+//
+// Nor has a statement a timer of its own, which would wake another thread each
+// time: while statements are under way, one of all looks at them now and then.
+//
+// Reads only: the server goes on with what it was sent, and a write would be done
+// long after it was reported as failed.
+type pqReader struct {
+	db       *sqlx.DB
+	conns    sync.Map // driver.Conn: *pqConn
+	kept     atomic.Int64
+	taking   atomic.Int64 // calls that are about to take a connection
+	watching atomic.Bool
+	growing  atomic.Bool
+	// wary is set while the server may be hanging, which a statement says that
+	// takes longer than a tick, and at first. Statements are then run in the usual
+	// way, until one is answered: those that wait for a lock on the table are
+	// cancelled there, instead of left to the server, which would run out of
+	// connections.
+	wary atomic.Bool
+	off  atomic.Bool // the connections are not lib/pq's own after all
+}
+
+// pqConn is what is kept of a connection. Only who has put a call there uses it.
+type pqConn struct {
+	call  atomic.Pointer[pqCall] // under way
+	stmts map[string]driver.Stmt
+	used  bool // since the last sweep
+}
+
+// pqTick is how often statements under way are looked at. One whose context has
+// ended has until the next time to come back by itself: a client that hangs up is
+// not worth a connection.
+const pqTick = 50 * time.Millisecond
+
+const pqPackage = "github.com/lib/pq"
+
+// isPq reports whether a driver, or a connection of one, is lib/pq's own and not
+// that of a package around it.
+func isPq(v any) bool {
+	t := reflect.TypeOf(v)
+	return t != nil && t.Kind() == reflect.Pointer && t.Elem().PkgPath() == pqPackage
+}
+
+// newPqReader returns nil for the pool of another driver.
+func newPqReader(db *sqlx.DB) *pqReader {
+	if !isPq(db.Driver()) {
+		return nil
+	}
+	d := &pqReader{db: db}
+	d.wary.Store(true)
+	return d
+}
+
+// read runs a statement and gives its rows to "to". done is false if that has to
+// be done in the usual way: nothing is known of the server, or no connection is
+// idle, because lib/pq heeds no context while it connects either.
+func (d *pqReader) read(ctx context.Context, q string, args []any, to rowTaker) (done bool, err error) {
+	if d.isWary() || d.off.Load() {
+		return false, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return true, err
+	}
+	for range 2 { // a connection that was idle may be dead
+		cn := d.idle(ctx)
+		if cn == nil {
+			return false, nil
+		}
+		call := pqCall{d: d, ctx: ctx, q: q, args: args, to: to}
+		bad := cn.Raw(call.run)
+		cn.Close()
+		if call.kept {
+			d.sweep()
+		}
+		switch {
+		case call.late:
+			return true, fmt.Errorf("no answer: %w", ctx.Err())
+		case call.err == nil && bad != nil: // not begun
+		case errors.Is(call.err, driver.ErrBadConn), call.stale: // once more
+		default:
+			return true, call.err
+		}
+	}
+	return false, nil
+}
+
+// idle takes a connection if one is idle, and sees to it that one will be.
+//
+// A pool made of a connection string asks no context before it connects. So the
+// last idle connection is left alone, unless the pool may not connect: by the time
+// it is asked for it may be somebody else's.
+func (d *pqReader) idle(ctx context.Context) *sql.Conn {
+	n := int(d.taking.Add(1))
+	defer d.taking.Add(-1)
+	s := d.db.Stats()
+	if full := s.MaxOpenConnections > 0 && s.OpenConnections >= s.MaxOpenConnections; !full && s.Idle <= n {
+		d.grow(n+1, s)
+		return nil
+	}
+	if s.Idle == 0 {
+		return nil
+	}
+	cn, err := d.db.Conn(&onlyIdle{Context: ctx})
+	if err != nil {
+		return nil
+	}
+	return cn
+}
+
+// grow has the pool open connections until n are idle, beside the requests and at
+// most once a second; once a minute if it does not keep as many.
+func (d *pqReader) grow(n int, before sql.DBStats) {
+	if d.growing.Load() || !d.growing.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		var conns []*sql.Conn
+		for range n {
+			cn, err := d.db.Conn(ctx)
+			if err != nil {
+				break
+			}
+			conns = append(conns, cn)
+		}
+		for _, cn := range conns {
+			cn.Close()
+		}
+		again := time.Second
+		if d.db.Stats().MaxIdleClosed > before.MaxIdleClosed {
+			again = time.Minute
+		}
+		time.AfterFunc(again, func() { d.growing.Store(false) })
+	}()
+}
+
+// pqCall is one attempt.
+type pqCall struct {
+	d     *pqReader
+	ctx   context.Context
+	q     string
+	args  []any
+	to    rowTaker
+	conn  driver.Conn
+	kept  bool  // the connection was not known
+	stale bool  // the statement has to be prepared again
+	err   error // what became of it
+
+	mu    sync.Mutex
+	looks int  // of tick
+	ended bool // its context had, at the last tick
+	late  bool // its connection has been closed
+	back  bool // it is over
+}
+
+// run is for sql.Conn.Raw. Its error says that the connection is not to be used
+// again.
+func (c *pqCall) run(dc any) error {
+	if !isPq(dc) {
+		c.d.off.Store(true)
+		return driver.ErrSkip
+	}
+	c.conn = dc.(driver.Conn)
+	var on *pqConn
+	on, c.kept = c.d.begin(c)
+	defer on.call.Store(nil)
+	c.d.watch()
+	c.err = c.read(on.stmts)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.back = true
+	if c.late || c.err != nil && sqlState(c.err) == "" {
+		c.d.forget(c.conn)
+		return driver.ErrBadConn // who knows what is left in it
+	}
+	return nil
+}
+
+func (c *pqCall) read(stmts map[string]driver.Stmt) error {
+	stmt, ok := stmts[c.q]
+	if !ok {
+		var err error
+		if stmt, err = c.conn.Prepare(c.q); err != nil {
+			return err
+		}
+		stmts[c.q] = stmt
+	}
+	err := c.rows(stmt)
+	if err != nil {
+		switch sqlState(err) {
+		case "26000", "0A000": // somebody deallocated it, or has altered the table
+			c.stale = true
+			delete(stmts, c.q)
+		}
+	}
+	return err
+}
+
+// watch sees to it that somebody looks at the calls under way.
+func (d *pqReader) watch() {
+	if !d.watching.Load() && d.watching.CompareAndSwap(false, true) {
+		time.AfterFunc(pqTick, d.tick)
+	}
+}
+
+func (d *pqReader) tick() {
+	if d.look() {
+		time.AfterFunc(pqTick, d.tick)
+		return
+	}
+	d.watching.Store(false)
+	if d.look() { // one that began before it could know
+		d.watch()
+	}
+}
+
+// look interrupts the calls that are late and reports whether any are under way.
+func (d *pqReader) look() (busy bool) {
+	d.conns.Range(func(_, known any) bool {
+		if c := known.(*pqConn).call.Load(); c != nil && c != swept {
+			busy = true
+			c.look()
+		}
+		return true
+	})
+	return busy
+}
+
+func (c *pqCall) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.looks++; c.looks > 1 {
+		c.d.wary.Store(true)
+	}
+	switch {
+	case c.back, c.late, c.ctx.Err() == nil:
+	case c.ended:
+		c.late = true
+		go c.conn.Close() // its read comes back then
+	default:
+		c.ended = true
+	}
+}
+
+func (c *pqCall) rows(stmt driver.Stmt) (err error) {
+	args := make([]driver.NamedValue, len(c.args))
+	for i, a := range c.args {
+		v, err := driver.DefaultParameterConverter.ConvertValue(a)
+		if err != nil {
+			return err
+		}
+		args[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	// Not c.ctx: it costs lib/pq a goroutine.
+	rows, err := stmt.(driver.StmtQueryContext).QueryContext(context.Background(), args)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// To the end of the answer, where there may be an error too.
+		if cerr := rows.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	names := rows.Columns()
+	if err := c.to.columns(names); err != nil {
+		return err
+	}
+	values := make([]driver.Value, len(names))
+	for {
+		if err := rows.Next(values); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := c.to.row(values); err != nil {
+			return err
+		}
+	}
+}
+
+// begin notes that a call is under way and returns what is kept of its
+// connection, and whether that is new.
+func (d *pqReader) begin(call *pqCall) (c *pqConn, kept bool) {
+	if known, ok := d.conns.Load(call.conn); ok {
+		c := known.(*pqConn)
+		if c.call.CompareAndSwap(nil, call) {
+			c.used = true
+			return c, false
+		}
+	}
+	c = &pqConn{stmts: make(map[string]driver.Stmt), used: true}
+	c.call.Store(call)
+	if _, ok := d.conns.Swap(call.conn, c); !ok {
+		d.kept.Add(1)
+	}
+	return c, true
+}
+
+// swept stands for the call of a connection that is about to be forgotten.
+var swept = new(pqCall)
+
+// sweep forgets connections that were not used since the last time, if more are
+// kept than can be open: nobody tells when the pool closes one. If it is open
+// after all, its statements are prepared again.
+func (d *pqReader) sweep() {
+	if d.kept.Load() <= int64(2*d.db.Stats().OpenConnections+8) {
+		return
+	}
+	d.conns.Range(func(dc, known any) bool {
+		c := known.(*pqConn)
+		if !c.call.CompareAndSwap(nil, swept) {
+			return true
+		}
+		if c.used {
+			c.used = false
+			c.call.Store(nil)
+		} else if d.conns.CompareAndDelete(dc, known) {
+			d.kept.Add(-1)
+		}
+		return true
+	})
+}
+
+func (d *pqReader) forget(dc driver.Conn) {
+	if _, ok := d.conns.LoadAndDelete(dc); ok {
+		d.kept.Add(-1)
+	}
+}
+
+func (d *pqReader) isWary() bool { return d != nil && d.wary.Load() }
+
+// trust says that the server has answered.
+func (d *pqReader) trust() {
+	if d.isWary() {
+		d.wary.Store(false)
+	}
+}
+
+// onlyIdle is a context in which sql.DB.Conn gives an idle connection or none:
+// asked a second time whether it has ended, by who waits for a connection or makes
+// one, it has.
+type onlyIdle struct {
+	context.Context
+	asked bool
+}
+
+var ended = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+func (c *onlyIdle) Done() <-chan struct{} {
+	if c.asked {
+		return ended
+	}
+	c.asked = true
+	return nil
+}
+
+func (c *onlyIdle) Err() error {
+	if c.asked {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+func (c *onlyIdle) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
