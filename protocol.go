@@ -25,8 +25,9 @@ func (m *Manager) verified() bool { return m.fused != nil || m.verify }
 // A nil binding means that there is no such session. peek leaves the session
 // untouched: it is somebody else who looks.
 func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *binding, error) {
-	ctx, cancel := withLazyTimeout(ctx, m.opts.ReadTimeout)
-	defer cancel()
+	timeout := withLazyTimeout(ctx, m.opts.ReadTimeout)
+	defer timeout.release()
+	ctx = timeout
 	var data []byte
 	var row liveRow
 	if m.fused != nil {
@@ -140,7 +141,7 @@ func (m *Manager) create(ctx context.Context, key string, body []byte, b *bindin
 		return ErrSessionEnded
 	}
 	err := m.store.Create(ctx, key, appendTrailer(body, b), m.storeExpiry(b, time.Now()))
-	if err == nil {
+	if err == nil && !(b.authenticated() && m.verified()) { // else its row tells
 		m.touches.note(key)
 	}
 	return err

@@ -23,18 +23,18 @@ type waitedTimeout struct {
 	cancel context.CancelFunc
 }
 
-// withLazyTimeout returns a context that ends after d, or with its parent. The
-// function frees what it holds; unlike that of context.WithTimeout it need not
-// end the context if nobody has waited for it.
-func withLazyTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// withLazyTimeout returns a context that ends after d, or with its parent. Whoever
+// asks for it calls release at last.
+func withLazyTimeout(parent context.Context, d time.Duration) *lazyTimeout {
 	deadline := time.Now().Add(d)
 	if p, ok := parent.Deadline(); ok && p.Before(deadline) {
 		deadline = p
 	}
-	c := &lazyTimeout{Context: parent, deadline: deadline}
-	return c, c.release
+	return &lazyTimeout{Context: parent, deadline: deadline}
 }
 
+// release frees what the context holds. Unlike the cancel function of
+// context.WithTimeout it need not end it if nobody has waited for it.
 func (c *lazyTimeout) release() {
 	if w := c.waited.Load(); w != nil {
 		w.cancel()
