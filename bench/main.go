@@ -57,6 +57,7 @@ var parts = []struct {
 }{
 	{"writes", (*bench).postgresWrites}, // first: WAL is that of the whole server, autovacuum included
 	{"requests", (*bench).requests},
+	{"bounding", (*bench).bounding},
 	{"sizes", (*bench).bySize},
 	{"many", (*bench).many},
 	{"janitor", (*bench).janitor},

@@ -57,6 +57,20 @@ func (b *bench) many() error {
 				}
 				return wanted(len(tokens), n, nil)
 			}}}})
+			if c.trips != nil {
+				continue
+			}
+			raw := &crowd{n: n, db: b.database(fmt.Sprint(c.name, "raw", n)), prefix: fmt.Sprintf("%sraw%d:", c.name, n), table: "user_sessions"}
+			c.place.manager(fmt.Sprint(c.name, "raw", n), nil)
+			if err := raw.fill(b.tb.Context(), client, users); err != nil {
+				return err
+			}
+			update := c.place.prepare(raw.db, rawRevokeSQL)
+			rotation.add(scenario{name: scenarioName, backend: "Redis", rows: n, maxOps: 8, subjects: []subject{{rawRevoke, func(_, _ int) error {
+				var keys []string
+				err := update.Select(&keys, raw.nextUser())
+				return wanted(len(keys), n, err)
+			}}}})
 		}
 		if c.trips == nil {
 			if err := rotation.measure(1); err != nil {
@@ -75,6 +89,13 @@ func (b *bench) many() error {
 
 const (
 	byHandRedis = "scs + goredisstore + index by hand"
+	rawRevoke   = "raw UPDATE of the rows, prepared; no data deleted"
+
+	rawRevokeSQL = `
+UPDATE user_sessions
+SET ended_at = now(), purge_at = now() + interval '1 minute', reason = 'revoked', ended_by = 'admin'
+WHERE user_id = $1 AND ended_at IS NULL
+RETURNING session_key`
 )
 
 func wanted(got, want int, err error) error {

@@ -65,6 +65,8 @@ func (r *results) section(name string) (string, bool) {
 		return r.requestTable("read", "read, idle timeout"), true
 	case "writes":
 		return r.requestTable("read and write", "login"), true
+	case "bounding":
+		return r.scenarioTables("bounding"), true
 	case "cpu":
 		return r.cpuTable(), true
 	case "sizes":

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/bounded"
 )
 
 // A contender is an application that takes part in some scenarios of requests.
@@ -132,6 +133,39 @@ func (b *bench) requests() error {
 		}
 	}
 	return nil
+}
+
+// bounding measures what it costs to come back from a statement in time, whatever
+// the server does: lib/pq does not by itself.
+func (b *bench) bounding() error {
+	db := b.database("raw")
+	tokens, find := b.rawTokens(db), b.prepare(db, rawFindSQL)
+	read := func(ctx context.Context, i int) ([]byte, error) {
+		var data []byte
+		err := find.QueryRowContext(ctx, tokens[i%len(tokens)]).Scan(&data)
+		return data, err
+	}
+	within := func(fn func(ctx context.Context, i int) error) func(_, i int) error {
+		return func(_, i int) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			return fn(ctx, i)
+		}
+	}
+	return b.measure(scenario{name: "bounding", backend: "Postgres", clients: b.clientsOf([]int{1, 8}), subjects: []subject{
+		{rawSelect, func(_, i int) error {
+			_, err := read(context.Background(), i)
+			return err
+		}},
+		{rawSelect + ", with a context that ends", within(func(ctx context.Context, i int) error {
+			_, err := read(ctx, i)
+			return err
+		})},
+		{rawSelect + ", in a goroutine that can be left", within(func(ctx context.Context, i int) error {
+			_, err := bounded.Call(ctx, func() ([]byte, error) { return read(context.Background(), i) })
+			return err
+		})},
+	}})
 }
 
 // countTrips notes the round trips of one operation.

@@ -44,7 +44,11 @@ var targets = []target{
 	{"read, Postgres, lib/pq: faster than " + plainPq, "at least 2.5x", speedup("read", "Postgres", plainPq, 1, 2.5)},
 	{"read, Postgres, lib/pq: p50 of the raw prepared SELECT", "at most 1.6x", cost("read", "Postgres", rawSelect, 1, p50, 1.6)},
 	{"read and write, Postgres: faster than " + plainPq, "at least 2x", speedup("read and write", "Postgres", plainPq, 1, 2)},
-	{"read, Redis, 8 clients: faster than " + plainRedis, "at least 1.8x", speedup("read", "Redis", plainRedis, 8, 1.8)},
+	{"read, Redis, 8 clients: faster than " + plainRedis + ", by p50", "at least 1.8x", speedup("read", "Redis", plainRedis, 8, 1.8)},
+	{"read, Redis, 8 clients: throughput of " + plainRedis, "at least 1.8x", func(r *results) (float64, bool) {
+		v := ratio(r.find("read", "Redis", ours, 8, 0).PerSecond, r.find("read", "Redis", plainRedis, 8, 0).PerSecond)
+		return v, v >= 1.8
+	}},
 	{"read, Redis, 8 clients: throughput of raw GET", "at least 0.6", func(r *results) (float64, bool) {
 		v := ratio(r.find("read", "Redis", ours, 8, 0).PerSecond, r.find("read", "Redis", rawGet, 8, 0).PerSecond)
 		return v, v >= 0.6
