@@ -397,12 +397,8 @@ func (m *Manager) commitLogin(ctx context.Context, s *staged, nb *binding, body 
 			return ErrSessionEnded
 		}
 	}
-	if err := m.create(ctx, nb.key, body, nb); err != nil {
-		m.discard(ctx, nb.key)
-		return err
-	}
 	by := ending{ReasonReplaced, s.by.actor}
-	ok, ended, err := m.index.confirm(ctx, nb, s.from, by)
+	ok, ended, err := m.createConfirmed(ctx, nb, body, s.from, by)
 	// The row of the former session has ended, so its data go, whatever became
 	// of the login. If they cannot, the row says so, and it is reported.
 	m.deleteEnded(ctx, ended, by)
@@ -417,6 +413,22 @@ func (m *Manager) commitLogin(ctx context.Context, s *staged, nb *binding, body 
 		m.discard(ctx, s.from.key)
 	}
 	return nil
+}
+
+// createConfirmed stores the data of a login and confirms its row: in one statement
+// where data and row are in one database that can, and nothing is replaced.
+func (m *Manager) createConfirmed(ctx context.Context, b *binding, body []byte, from *binding, by ending) (ok bool, ended []endedRow, err error) {
+	if m.fused != nil && m.index.d.name == Postgres && !from.authenticated() {
+		if !b.deadline.After(time.Now()) {
+			return false, nil, ErrSessionEnded
+		}
+		ok, err = m.index.confirmWithData(ctx, b, appendTrailer(body, b))
+		return ok, nil, err
+	}
+	if err := m.create(ctx, b.key, body, b); err != nil {
+		return false, nil, err
+	}
+	return m.index.confirm(ctx, b, from, by)
 }
 
 // abort ends the row of a login that will not be committed. If even that fails,

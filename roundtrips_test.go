@@ -118,50 +118,51 @@ var roundTrips = []struct {
 	prepare                 func(t *testing.T, c *client) // e.g. a login
 	run                     func(t *testing.T, c *client, id string)
 	fused, atomic, verified trips
+	atOnce                  int // of fused, that PostgreSQL saves
 }{
 	{"anonymous", nil, inRequest(func(context.Context, *client) error { return nil }),
-		trips{0, ""}, trips{0, ""}, trips{0, ""}},
+		trips{0, ""}, trips{0, ""}, trips{0, ""}, 0},
 	{"read", loggedIn, inRequest(func(context.Context, *client) error { return nil }),
-		trips{1, ""}, trips{0, "Find"}, trips{1, "Find"}},
+		trips{1, ""}, trips{0, "Find"}, trips{1, "Find"}, 0},
 	{"change data", loggedIn, inRequest(func(ctx context.Context, c *client) error {
 		c.m.Put(ctx, "cart", 1)
 		return nil
-	}), trips{2, ""}, trips{0, "Find Update"}, trips{1, "Find Update"}},
-	{"login", nil, inRequest(login), trips{3, ""}, trips{2, "Create"}, trips{2, "Create"}},
+	}), trips{2, ""}, trips{0, "Find Update"}, trips{1, "Find Update"}, 0},
+	{"login", nil, inRequest(login), trips{3, ""}, trips{2, "Create"}, trips{2, "Create"}, 1},
 	{"login of a visitor", func(t *testing.T, c *client) {
 		c.do(t, func(ctx context.Context) { c.m.Put(ctx, "cart", 1) })
-	}, inRequest(login), trips{5, ""}, trips{2, "Find Create Delete"}, trips{2, "Find Create Delete"}},
+	}, inRequest(login), trips{5, ""}, trips{2, "Find Create Delete"}, trips{2, "Find Create Delete"}, 1},
 	{"login over a session", loggedIn, inRequest(login),
-		trips{5, ""}, trips{2, "Find Create Delete"}, trips{3, "Find Create Delete"}},
+		trips{5, ""}, trips{2, "Find Create Delete"}, trips{3, "Find Create Delete"}, 0},
 	{"renewal", loggedIn, inRequest(func(ctx context.Context, c *client) error { return c.m.RenewToken(ctx) }),
-		trips{5, ""}, trips{2, "Find Create Delete"}, trips{3, "Find Create Delete"}},
+		trips{5, ""}, trips{2, "Find Create Delete"}, trips{3, "Find Create Delete"}, 0},
 	// One more than a renewal: it tells at once that the session has ended.
 	{"reauthentication", loggedIn, inRequest(func(ctx context.Context, c *client) error { return c.m.Reauthenticate(ctx) }),
-		trips{6, ""}, trips{3, "Find Create Delete"}, trips{4, "Find Create Delete"}},
+		trips{6, ""}, trips{3, "Find Create Delete"}, trips{4, "Find Create Delete"}, 0},
 	{"logout", loggedIn, inRequest(func(ctx context.Context, c *client) error { return c.m.Logout(ctx) }),
-		trips{3, ""}, trips{1, "Find Delete"}, trips{2, "Find Delete"}},
+		trips{3, ""}, trips{1, "Find Delete"}, trips{2, "Find Delete"}, 0},
 	{"revoke one", loggedIn, func(t *testing.T, c *client, id string) {
 		if err := c.m.RevokeSession(t.Context(), c.user, id); err != nil {
 			t.Error(err)
 		}
-	}, trips{2, ""}, trips{1, "Delete"}, trips{1, "Delete"}},
+	}, trips{2, ""}, trips{1, "Delete"}, trips{1, "Delete"}, 0},
 	{"revoke all", loggedIn, func(t *testing.T, c *client, id string) {
 		if n, err := c.m.RevokeAllSessions(t.Context(), c.user); n == 0 || err != nil {
 			t.Error(n, err)
 		}
-	}, trips{2, ""}, trips{1, "Delete"}, trips{1, "Delete"}},
+	}, trips{2, ""}, trips{1, "Delete"}, trips{1, "Delete"}, 0},
 	{"revoke others", func(t *testing.T, c *client) {
 		(&client{m: c.m}).login(t, c.user)
 		c.login(t, c.user)
 	}, inRequest(func(ctx context.Context, c *client) error {
 		_, err := c.m.RevokeOtherSessions(ctx)
 		return err
-	}), trips{6, ""}, trips{4, "Find Delete"}, trips{5, "Find Delete"}},
+	}), trips{6, ""}, trips{4, "Find Delete"}, trips{5, "Find Delete"}, 0},
 	{"list", loggedIn, func(t *testing.T, c *client, id string) {
 		if list, err := c.m.ListSessions(t.Context(), c.user); len(list) == 0 || err != nil {
 			t.Error(list, err)
 		}
-	}, trips{1, ""}, trips{1, ""}, trips{1, ""}},
+	}, trips{1, ""}, trips{1, ""}, trips{1, ""}, 0},
 }
 
 func login(ctx context.Context, c *client) error { return c.m.Login(ctx, c.user) }
@@ -221,7 +222,11 @@ func TestRoundTrips(t *testing.T) {
 								calls = spy.Take()
 								got = trips{len(calls), counted.take()}
 							}
-							if want := s.want(c.fused, c.atomic, c.verified); got != want {
+							want := s.want(c.fused, c.atomic, c.verified)
+							if s.store == nil && d.name == "PostgreSQL" {
+								want.sql -= c.atOnce
+							}
+							if got != want {
 								t.Errorf("%d SQL and %q, want %d and %q: %+v", got.sql, got.store, want.sql, want.store, calls)
 							}
 							// To lib/pq a statement that is not prepared is two trips.
