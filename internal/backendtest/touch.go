@@ -150,7 +150,7 @@ func touchRowGone(t *testing.T, b backend) {
 func touchLocked(t *testing.T, b backend) {
 	e, _ := b.startRunning(t, 40*time.Millisecond)
 	if e.db.DriverName() == "sqlite" {
-		return // has one lock for all
+		t.Skip("SQLite has one lock for all rows")
 	}
 	laptop, phone := e.browser(), e.browser()
 	locked, free := laptop.login("alice"), phone.login("bob")
