@@ -31,10 +31,10 @@ func (r *results) machineText() string {
 
 func (r *results) targetsTable() string {
 	var out strings.Builder
-	out.WriteString("| scenario | target | measured | |\n|---|---|---|---|\n")
+	out.WriteString("| scenario | target | measured | the bare statement in our place | |\n|---|---|---|---|---|\n")
 	for _, t := range targets {
-		v, verdict := t.verdict(r)
-		fmt.Fprintf(&out, "| %s | %s | %s | %s |\n", t.what, t.want, v, verdict)
+		v, limit, verdict := t.verdict(r)
+		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s |\n", t.what, t.want, v, limit, verdict)
 	}
 	return out.String()
 }
