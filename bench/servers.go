@@ -34,7 +34,7 @@ type place struct {
 func startServers(tb testing.TB) *place {
 	_, dsn := testserver.OwnPostgres(tb,
 		"fsync=on", "synchronous_commit=on", "full_page_writes=on",
-		"max_connections=1000", "shared_buffers=1GB", "maintenance_work_mem=1GB", "max_wal_size=4GB",
+		"max_connections=2000", "shared_buffers=1GB", "maintenance_work_mem=1GB", "max_wal_size=4GB",
 		"wal_level=minimal", "max_wal_senders=0", "autovacuum=on")
 	server := testserver.OwnRedis(tb)
 	return &place{tb: tb, postgres: dsn, redis: server.Addr}
