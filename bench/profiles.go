@@ -10,11 +10,12 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"time"
 )
 
 // profiles writes what costs most in this library's requests: CPU and
-// allocations, as text that go tool pprof makes.
+// allocations, as text that go tool pprof makes; and the plan of a revocation.
 func (b *bench) profiles(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -31,7 +32,24 @@ func (b *bench) profiles(dir string) error {
 		}
 		log.Print(name)
 	}
-	return nil
+	return b.explainRevoke(filepath.Join(dir, "revoke-1000.explain.txt"))
+}
+
+// explainRevoke writes what PostgreSQL does to end a thousand rows.
+func (b *bench) explainRevoke(file string) error {
+	b.manager("explained", nil)
+	c := &crowd{n: 1000, db: b.database("explained"), prefix: "explained:", table: "user_sessions"}
+	if err := c.fill(b.tb.Context(), b.redisClient(), 8); err != nil {
+		return err
+	}
+	var plan []string
+	for range 4 { // the last of them, when everything is in memory
+		plan = nil
+		if err := c.db.Select(&plan, "EXPLAIN (ANALYZE, BUFFERS, WAL)"+rawRevokeSQL, c.nextUser()); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(file, []byte(strings.TrimSpace(rawRevokeSQL)+"\n\n"+strings.Join(plan, "\n")+"\n"), 0o644)
 }
 
 var unfit = regexp.MustCompile(`[^a-z]+`)
