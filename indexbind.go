@@ -92,24 +92,26 @@ SET expires_at = @after(?), last_seen_at = @now
 WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @now`
 
 // confirmWithDataSQL is confirmSQL that stores the data at once. A driver that lost
-// the answer may ask again, so the data may be there; whoever ends the session
-// meanwhile waits for the row, and deletes them.
+// the answer may ask again: the data are there then, and may have changed since.
 const confirmWithDataSQL = `
 WITH confirmed AS (` + confirmSQL + `
-RETURNING session_key)
+RETURNING session_key),
+stored AS (
 INSERT INTO @data (token, data, expiry)
 SELECT session_key, CAST(? AS bytea), @dafter(?)
-FROM confirmed
-ON CONFLICT (token) DO UPDATE
-SET data = excluded.data, expiry = excluded.expiry`
+FROM confirmed` + dataReplaceExpiredSQL + `)
+SELECT count(*)
+FROM confirmed`
 
 // confirmWithData is confirm for a login that replaces nothing, with its data in
 // the same database. It reports false, and stores nothing, if the login is not
-// live any more.
+// live any more. Whoever ends the session meanwhile waits for the row, and
+// deletes the data then.
 func (x *userIndex) confirmWithData(ctx context.Context, b *binding, data []byte) (bool, error) {
 	lifetime := time.Until(b.deadline).Microseconds()
-	n, err := x.exec(ctx, nil, confirmWithDataSQL, lifetime, b.id, b.key, x.d.userArg(b.userID), data, lifetime)
-	return n == 1, err
+	var n []int
+	err := x.query(ctx, nil, &n, confirmWithDataSQL, lifetime, b.id, b.key, x.d.userArg(b.userID), data, lifetime)
+	return err == nil && len(n) == 1 && n[0] == 1, err
 }
 
 // confirmReplacingSQL gives the new session its real deadline and ends the one

@@ -53,7 +53,7 @@ func (m *Manager) Run(ctx context.Context) error {
 // and Prune returns the error with what it did until then.
 //
 // It works in small batches and rests between them, so that requests hardly wait
-// for it.
+// for it; so does the SQL store.
 //
 // An index in partitions is pruned one partition after the other, in batches of
 // its own each. It begins with any of them, so that replicas do not queue and

@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -36,7 +35,9 @@ type pqReader struct {
 	kept     atomic.Int64
 	taking   atomic.Int64 // calls that are about to take a connection
 	watching atomic.Bool
-	growing  atomic.Bool
+	start    time.Time
+	heard    atomic.Int64 // when the server last answered, since start
+	growAt   atomic.Int64 // when the pool may be made to grow, since start
 	// wary is set while the server may be hanging, which a statement says that
 	// takes longer than a tick, and at first. Statements are then run in the usual
 	// way, until one is answered: those that wait for a lock on the table are
@@ -44,7 +45,25 @@ type pqReader struct {
 	// connections.
 	wary atomic.Bool
 	off  atomic.Bool // the connections are not lib/pq's own after all
+
+	mu      sync.Mutex
+	hold    time.Duration // how long it stays wary after it closed a connection
+	waryTil time.Duration // since start
 }
+
+// A connection that is closed leaves its statement to the server: one that waits
+// for a lock, of a table that few reads need, would fill it up with others like
+// it while the rest are answered. So whoever has closed one stays wary, twice as
+// long each time.
+const (
+	firstHold = 10 * time.Second
+	mostHold  = 10 * time.Minute
+)
+
+// recent is how long ago the server may have answered for a read to be run here:
+// the pool may have to close a connection before it gives one, and waits for the
+// server when it does.
+const recent = time.Second
 
 // pqConn is what is kept of a connection. Only who has put a call there uses it.
 type pqConn struct {
@@ -72,7 +91,7 @@ func newPqReader(db *sqlx.DB) *pqReader {
 	if !isPq(db.Driver()) {
 		return nil
 	}
-	d := &pqReader{db: db}
+	d := &pqReader{db: db, start: time.Now()}
 	d.wary.Store(true)
 	return d
 }
@@ -81,7 +100,7 @@ func newPqReader(db *sqlx.DB) *pqReader {
 // be done in the usual way: nothing is known of the server, or no connection is
 // idle, because lib/pq heeds no context while it connects either.
 func (d *pqReader) read(ctx context.Context, q string, args []any, to rowTaker) (done bool, err error) {
-	if d.isWary() || d.off.Load() {
+	if d.isWary() || d.off.Load() || time.Since(d.start)-time.Duration(d.heard.Load()) > recent {
 		return false, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -104,6 +123,7 @@ func (d *pqReader) read(ctx context.Context, q string, args []any, to rowTaker) 
 		case call.err == nil && bad != nil: // not begun
 		case errors.Is(call.err, driver.ErrBadConn), call.stale: // once more
 		default:
+			d.hear()
 			return true, call.err
 		}
 	}
@@ -133,14 +153,20 @@ func (d *pqReader) idle(ctx context.Context) *sql.Conn {
 	return cn
 }
 
-// grow has the pool open connections until n are idle, beside the requests and at
-// most once a second; once a minute if it does not keep as many.
-func (d *pqReader) grow(n int, before sql.DBStats) {
-	if d.growing.Load() || !d.growing.CompareAndSwap(false, true) {
+// grow has the pool open connections until n are idle, if there is room: beside
+// the requests, and at most once a second. While one is opened it holds those that are idle, for growHold at most.
+func (d *pqReader) grow(n int, s sql.DBStats) {
+	if s.MaxOpenConnections > 0 && s.InUse+n > s.MaxOpenConnections {
+		return
+	}
+	now := time.Since(d.start)
+	at := d.growAt.Load()
+	// A minute, if it does not come back, or does not keep them.
+	if now < time.Duration(at) || !d.growAt.CompareAndSwap(at, int64(now+time.Minute)) {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), growHold)
 		defer cancel()
 		var conns []*sql.Conn
 		for range n {
@@ -148,80 +174,19 @@ func (d *pqReader) grow(n int, before sql.DBStats) {
 			if err != nil {
 				break
 			}
+			time.AfterFunc(growHold, func() { cn.Close() }) // connecting may hang
 			conns = append(conns, cn)
 		}
 		for _, cn := range conns {
 			cn.Close()
 		}
-		again := time.Second
-		if d.db.Stats().MaxIdleClosed > before.MaxIdleClosed {
-			again = time.Minute
+		if d.db.Stats().MaxIdleClosed == s.MaxIdleClosed {
+			d.growAt.Store(int64(time.Since(d.start) + time.Second))
 		}
-		time.AfterFunc(again, func() { d.growing.Store(false) })
 	}()
 }
 
-// pqCall is one attempt.
-type pqCall struct {
-	d     *pqReader
-	ctx   context.Context
-	q     string
-	args  []any
-	to    rowTaker
-	conn  driver.Conn
-	kept  bool  // the connection was not known
-	stale bool  // the statement has to be prepared again
-	err   error // what became of it
-
-	mu    sync.Mutex
-	looks int  // of tick
-	ended bool // its context had, at the last tick
-	late  bool // its connection has been closed
-	back  bool // it is over
-}
-
-// run is for sql.Conn.Raw. Its error says that the connection is not to be used
-// again.
-func (c *pqCall) run(dc any) error {
-	if !isPq(dc) {
-		c.d.off.Store(true)
-		return driver.ErrSkip
-	}
-	c.conn = dc.(driver.Conn)
-	var on *pqConn
-	on, c.kept = c.d.begin(c)
-	defer on.call.Store(nil)
-	c.d.watch()
-	c.err = c.read(on.stmts)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.back = true
-	if c.late || c.err != nil && sqlState(c.err) == "" {
-		c.d.forget(c.conn)
-		return driver.ErrBadConn // who knows what is left in it
-	}
-	return nil
-}
-
-func (c *pqCall) read(stmts map[string]driver.Stmt) error {
-	stmt, ok := stmts[c.q]
-	if !ok {
-		var err error
-		if stmt, err = c.conn.Prepare(c.q); err != nil {
-			return err
-		}
-		stmts[c.q] = stmt
-	}
-	err := c.rows(stmt)
-	if err != nil {
-		switch sqlState(err) {
-		case "26000", "0A000": // somebody deallocated it, or has altered the table
-			c.stale = true
-			delete(stmts, c.q)
-		}
-	}
-	return err
-}
+const growHold = 100 * time.Millisecond
 
 // watch sees to it that somebody looks at the calls under way.
 func (d *pqReader) watch() {
@@ -251,59 +216,6 @@ func (d *pqReader) look() (busy bool) {
 		return true
 	})
 	return busy
-}
-
-func (c *pqCall) look() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.looks++; c.looks > 1 {
-		c.d.wary.Store(true)
-	}
-	switch {
-	case c.back, c.late, c.ctx.Err() == nil:
-	case c.ended:
-		c.late = true
-		go c.conn.Close() // its read comes back then
-	default:
-		c.ended = true
-	}
-}
-
-func (c *pqCall) rows(stmt driver.Stmt) (err error) {
-	args := make([]driver.NamedValue, len(c.args))
-	for i, a := range c.args {
-		v, err := driver.DefaultParameterConverter.ConvertValue(a)
-		if err != nil {
-			return err
-		}
-		args[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
-	}
-	// Not c.ctx: it costs lib/pq a goroutine.
-	rows, err := stmt.(driver.StmtQueryContext).QueryContext(context.Background(), args)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		// To the end of the answer, where there may be an error too.
-		if cerr := rows.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	names := rows.Columns()
-	if err := c.to.columns(names); err != nil {
-		return err
-	}
-	values := make([]driver.Value, len(names))
-	for {
-		if err := rows.Next(values); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := c.to.row(values); err != nil {
-			return err
-		}
-	}
 }
 
 // begin notes that a call is under way and returns what is kept of its
@@ -357,11 +269,40 @@ func (d *pqReader) forget(dc driver.Conn) {
 
 func (d *pqReader) isWary() bool { return d != nil && d.wary.Load() }
 
-// trust says that the server has answered.
+// trust says that the server has answered a read in the usual way.
 func (d *pqReader) trust() {
-	if d.isWary() {
+	if d == nil {
+		return
+	}
+	d.hear()
+	if !d.wary.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.start) >= d.waryTil {
 		d.wary.Store(false)
 	}
+}
+
+// hear notes that the server has answered.
+func (d *pqReader) hear() { d.heard.Store(int64(time.Since(d.start))) }
+
+// distrust notes that a connection is closed.
+func (d *pqReader) distrust() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.wary.Store(true)
+	now := time.Since(d.start)
+	switch {
+	case now < d.waryTil:
+		return // of several at once
+	case d.hold == 0, now-d.waryTil > mostHold:
+		d.hold = firstHold
+	default:
+		d.hold = min(2*d.hold, mostHold)
+	}
+	d.waryTil = now + d.hold
 }
 
 // onlyIdle is a context in which sql.DB.Conn gives an idle connection or none:

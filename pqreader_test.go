@@ -185,37 +185,44 @@ func TestPqTableGone(t *testing.T) {
 }
 
 // Reads that wait for a table that is locked come back in time, and do not leave
-// ever more connections waiting on the server.
+// ever more connections waiting on the server, even if other reads are answered.
 func TestPqLockedTable(t *testing.T) {
-	p := newPooled(t)
-	p.served()
-	admin := connect(t, "postgres", dsnOf(t, p.db))
-	lock, err := admin.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Rollback()
-	if _, err := lock.ExecContext(t.Context(), "LOCK TABLE user_sessions IN ACCESS EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		p.fill() // as other queries of the program do
-		var wg sync.WaitGroup
-		for range poolOf {
-			wg.Go(func() {
-				if w := p.request("/"); w.Code != http.StatusServiceUnavailable {
-					t.Errorf("status %d", w.Code)
+	for _, table := range []string{"user_sessions", "sessions"} {
+		t.Run(table, func(t *testing.T) {
+			p := newPooled(t)
+			p.served()
+			admin := connect(t, "postgres", dsnOf(t, p.db))
+			lock, err := admin.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lock.Rollback()
+			if _, err := lock.ExecContext(t.Context(), "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				p.fill() // as other queries of the program do
+				if _, err := p.m.ListSessions(t.Context(), "alice"); (err == nil) != (table == "sessions") {
+					t.Errorf("list: %v", err)
 				}
-			})
-		}
-		wg.Wait()
+				var wg sync.WaitGroup
+				for range poolOf {
+					wg.Go(func() {
+						if w := p.request("/"); w.Code != http.StatusServiceUnavailable {
+							t.Errorf("status %d", w.Code)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			// Those that were under way when it began. Cancelling takes a moment.
+			p.until(admin, "at most as many as were open", func(n int) bool { return n <= poolOf })
+			if err := lock.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+			p.served()
+		})
 	}
-	// Those that were under way when it began. Cancelling takes a moment.
-	p.until(admin, "at most as many as were open", func(n int) bool { return n <= poolOf })
-	if err := lock.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	p.served()
 }
 
 // Whoever gives up is not kept waiting, also without a deadline.
@@ -254,4 +261,49 @@ func dsnOf(t *testing.T, db *sqlx.DB) string {
 	dsn := testserver.PostgresServer(t)
 	before, after, _ := strings.Cut(dsn, "?")
 	return before[:strings.LastIndex(before, "/")+1] + name + "?" + after
+}
+
+// A pool of whatever size serves, and one that may keeps a connection to spare.
+func TestPqPools(t *testing.T) {
+	for _, c := range []struct {
+		name               string
+		mostOpen, mostIdle int // as database/sql understands them
+		want               int // open at least, at last
+	}{
+		{"the default", 0, 2, 2},
+		{"no limits", 0, 10, 2},
+		{"one connection", 1, 1, 1},
+		{"two connections", 2, 2, 2},
+		{"one idle connection", 0, 1, 1},
+		{"no idle connections", 0, -1, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPooled(t)
+			p.db.SetMaxIdleConns(-1) // closes those there are
+			p.db.SetMaxOpenConns(c.mostOpen)
+			p.db.SetMaxIdleConns(c.mostIdle)
+			read := func() {
+				t.Helper()
+				if w := p.request("/"); w.Code != http.StatusOK {
+					t.Fatalf("status %d: %s", w.Code, w.Body)
+				}
+			}
+			read()
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for end := time.Now().Add(10 * time.Second); p.db.Stats().OpenConnections < c.want; <-tick.C {
+				read()
+				if time.Now().After(end) {
+					t.Fatalf("%d connections are open, want %d", p.db.Stats().OpenConnections, c.want)
+				}
+			}
+			for range 20 {
+				read()
+			}
+			// One that was taken meanwhile may have been opened too.
+			if n := p.db.Stats().OpenConnections; n > 3 {
+				t.Errorf("%d connections are open, want %d", n, c.want)
+			}
+		})
+	}
 }

@@ -44,7 +44,7 @@ type conn struct {
 }
 
 // maxUncancelled bounds the calls of readRow whose context the driver does not
-// get, and so the goroutines that a database can hold which never answers.
+// get, so that it does not tell the server to give up.
 const maxUncancelled = 64
 
 func newConn(db *sqlx.DB, d *dialect, prepare bool) *conn {

@@ -256,18 +256,20 @@ const dataPruneSQL = `
 DELETE FROM @data
 WHERE token IN (
 	SELECT token
-	FROM (SELECT token FROM @data WHERE expiry <= @dnow ORDER BY expiry LIMIT 500) AS expired
+	FROM (SELECT token FROM @data WHERE expiry <= @dnow ORDER BY expiry LIMIT 100) AS expired
 ) AND expiry <= @dnow`
 
 // Prune implements Pruner.
 func (s *SQLStore) Prune(ctx context.Context) (int, error) {
 	total := 0
 	for {
+		began := time.Now()
 		n, err := s.c.exec(ctx, nil, dataPruneSQL)
 		total += int(n)
-		if err != nil || n < pageSize {
+		if err != nil || n < pruneSize {
 			return total, err
 		}
+		pause(ctx, time.Since(began))
 	}
 }
 
