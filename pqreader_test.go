@@ -118,6 +118,26 @@ func (p *pooled) served() {
 	}
 }
 
+// lock locks a table until the test ends or unlock is called, and returns another
+// pool for the same database.
+func (p *pooled) lock(table string) (admin *sqlx.DB, unlock func()) {
+	p.Helper()
+	admin = connect(p.T, "postgres", dsnOf(p.T, p.db))
+	tx, err := admin.BeginTx(p.Context(), nil)
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() { tx.Rollback() })
+	if _, err := tx.ExecContext(p.Context(), "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+		p.Fatal(err)
+	}
+	return admin, func() {
+		if err := tx.Rollback(); err != nil {
+			p.Fatal(err)
+		}
+	}
+}
+
 // until waits until as many connections wait for a lock on the server as they should.
 func (p *pooled) until(admin *sqlx.DB, what string, ok func(waiting int) bool) {
 	p.Helper()
@@ -191,15 +211,7 @@ func TestPqLockedTable(t *testing.T) {
 		t.Run(table, func(t *testing.T) {
 			p := newPooled(t)
 			p.served()
-			admin := connect(t, "postgres", dsnOf(t, p.db))
-			lock, err := admin.BeginTx(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer lock.Rollback()
-			if _, err := lock.ExecContext(t.Context(), "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE"); err != nil {
-				t.Fatal(err)
-			}
+			admin, unlock := p.lock(table)
 			for range 5 {
 				p.fill() // as other queries of the program do
 				if _, err := p.m.ListSessions(t.Context(), "alice"); (err == nil) != (table == "sessions") {
@@ -217,9 +229,7 @@ func TestPqLockedTable(t *testing.T) {
 			}
 			// Those that were under way when it began. Cancelling takes a moment.
 			p.until(admin, "at most as many as were open", func(n int) bool { return n <= poolOf })
-			if err := lock.Rollback(); err != nil {
-				t.Fatal(err)
-			}
+			unlock()
 			p.served()
 		})
 	}
@@ -229,15 +239,7 @@ func TestPqLockedTable(t *testing.T) {
 func TestPqCancelled(t *testing.T) {
 	p := newPooled(t)
 	p.served()
-	admin := connect(t, "postgres", dsnOf(t, p.db))
-	lock, err := admin.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Rollback()
-	if _, err := lock.ExecContext(t.Context(), "LOCK TABLE user_sessions IN ACCESS EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
+	admin, _ := p.lock("user_sessions")
 	ctx, cancel := context.WithCancel(t.Context())
 	back := make(chan error, 1)
 	go func() {
