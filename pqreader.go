@@ -40,9 +40,9 @@ type pqReader struct {
 	growAt   atomic.Int64 // when the pool may be made to grow, since start
 	// wary is set while the server may be hanging, which a statement says that
 	// takes longer than a tick, and at first. Statements are then run in the usual
-	// way, until one is answered, and for hold if one was closed: those that wait for a lock on the table are
-	// cancelled there, instead of left to the server, which would run out of
-	// connections.
+	// way, until one is answered, and for hold if a connection was closed: those
+	// that wait for a lock on the table are cancelled there, instead of left to
+	// the server, which would run out of connections.
 	wary atomic.Bool
 	off  atomic.Bool // the connections are not lib/pq's own after all
 
