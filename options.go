@@ -161,7 +161,9 @@ type Options struct {
 	// NoPreparedStatements keeps no prepared statements, for connection
 	// poolers that cannot hold them, as PgBouncer in transaction mode. lib/pq
 	// then needs binary_parameters=yes in its connection string, and pgx
-	// default_query_exec_mode=exec; the first error says so.
+	// default_query_exec_mode=exec; the first error says so. Set it before the
+	// first request goes through such a pooler, which may run one statement for
+	// another.
 	NoPreparedStatements bool
 
 	// ReadReplica is a database that follows db, from which ListSessions,

@@ -85,7 +85,7 @@ func (c *conn) stmt(ctx context.Context, q string) (*sqlx.Stmt, error) {
 // check refuses a connection that would send a statement and then, in another
 // round trip, its arguments, where statements are not to be kept: a pooler may
 // have put the statement of somebody else between them, which would be executed
-// with our arguments. Only lib/pq does that, without binary_parameters.
+// with our arguments.
 func (c *conn) check(ctx context.Context) error {
 	if c.prepare || c.d.name != Postgres || c.unsplit.Load() {
 		return nil
@@ -95,28 +95,10 @@ func (c *conn) check(ctx context.Context) error {
 		return err
 	}
 	defer cn.Close()
-	err = cn.Raw(func(dc any) error {
-		t := reflect.TypeOf(dc)
-		values, ok := dc.(driver.NamedValueChecker)
-		if !ok || t.Kind() != reflect.Pointer || t.Elem().PkgPath() != "github.com/lib/pq" {
-			return nil
-		}
-		v := driver.NamedValue{Value: binaryProbe{}}
-		if values.CheckNamedValue(&v); v.Value != any(binaryProbe{}) {
-			return nil
-		}
-		return errSplit
-	})
+	err = cn.Raw(refuseSplit)
 	c.unsplit.Store(err == nil)
 	return err
 }
-
-var errSplit = errors.New("usersession: Options.NoPreparedStatements: lib/pq sends a statement and its arguments apart, and a pooler may get another client's in between: add binary_parameters=yes to the connection string")
-
-// binaryProbe is a value that lib/pq encodes in binary if it may.
-type binaryProbe struct{}
-
-func (binaryProbe) BinaryValue() ([]byte, error) { return nil, nil }
 
 // exec runs a query on x, or as a kept statement on the pool if x is nil, and
 // returns how many rows it changed.

@@ -41,9 +41,10 @@ func throughPgBouncer(driver, parameters string) opener {
 			}
 			t.Cleanup(func() {
 				ctx := context.WithoutCancel(t.Context())
-				for _, q := range []string{
-					"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '%[1]s'", "DROP OWNED BY %[1]s CASCADE", "DROP ROLE %[1]s",
-				} {
+				// Its connections to the server are left to server_idle_timeout: PgBouncer
+				// 1.18 dies of one that ends while it cancels something there ("server in
+				// bad state").
+				for _, q := range []string{"DROP OWNED BY %[1]s CASCADE", "DROP ROLE %[1]s"} {
 					if _, err := admin.ExecContext(ctx, fmt.Sprintf(q, user)); err != nil {
 						t.Errorf("%s: %v", q, err)
 					}
@@ -96,7 +97,7 @@ func TestPgBouncerWithoutTheOptions(t *testing.T) {
 		{"pgx keeps statements", "pgx", "default_query_exec_mode=exec", false, "set Options.NoPreparedStatements"},
 		{"lib pq sends arguments apart", "postgres", "", true, "add binary_parameters=yes"},
 		{"pgx keeps statements by itself", "pgx", "", true, "default_query_exec_mode=exec"},
-		{"pgx sends arguments apart", "pgx", "default_query_exec_mode=describe_exec", true, "default_query_exec_mode=exec"},
+		{"pgx sends arguments apart", "pgx", "default_query_exec_mode=describe_exec", true, "add default_query_exec_mode=exec"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := usePooled(t, throughPgBouncer(c.driver, c.parameters)(t)(t), c.unprepared)

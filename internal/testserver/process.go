@@ -31,6 +31,7 @@ var processes struct {
 type process struct {
 	dir     string
 	account *account // nil: runs as the user the tests run as
+	port    string   // set once it runs
 	child   *child   // the server; nil until it runs
 	end     syscall.Signal
 }
@@ -135,12 +136,30 @@ func (p *process) serveOn(port string, s service) error {
 			}
 			if strings.Contains(string(log), s.ready) {
 				processes.Lock()
-				p.child, p.end = c, s.end
+				p.child, p.end, p.port = c, s.end, port
 				processes.Unlock()
 				return nil
 			}
 		}
 	}
+}
+
+// alive returns an error, with the end of its log, if the server of this process
+// at an address is no longer running.
+func alive(address string) error {
+	processes.Lock()
+	defer processes.Unlock()
+	for _, p := range processes.list {
+		if p.child == nil || !strings.Contains(address, ":"+p.port) {
+			continue
+		}
+		select {
+		case <-p.child.exited:
+			return p.failure("the server", errors.Join(errors.New("ended while tests needed it"), p.child.err))
+		default:
+		}
+	}
+	return nil
 }
 
 // log is the path of what the latest program wrote.

@@ -111,6 +111,9 @@ func (s *server) address(tb testing.TB) string {
 		s.fail(tb, err)
 		return "" // Reached only with a TB whose Fatalf and Skipf return.
 	}
+	if err := alive(address); err != nil {
+		tb.Fatalf("%s: %v", s.name, err)
+	}
 	return address
 }
 

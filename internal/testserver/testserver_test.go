@@ -431,3 +431,15 @@ func TestFreshDatabaseIsDropped(t *testing.T) {
 		})
 	}
 }
+
+// A shared server that has ended says so, with its log, to the next test.
+func TestAlive(t *testing.T) {
+	server := OwnRedis(t)
+	if err := alive(server.Addr); err != nil {
+		t.Errorf("it runs: %v", err)
+	}
+	server.Kill()
+	if err := alive(server.Addr); err == nil || !strings.Contains(err.Error(), "killed") || !strings.Contains(err.Error(), "Ready to accept connections") {
+		t.Errorf("error %v, want how it ended, and its log", err)
+	}
+}

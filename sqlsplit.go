@@ -1,0 +1,74 @@
+package usersession
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"reflect"
+)
+
+// refuseSplit returns an error for a connection of a driver that sends a
+// statement and its arguments apart: lib/pq without binary_parameters, and
+// version 5 of pgx in the mode "describe exec". The error names the parameter of
+// the connection string that makes them go together.
+func refuseSplit(driverConn any) error {
+	t := reflect.TypeOf(driverConn)
+	if t.Kind() != reflect.Pointer {
+		return nil
+	}
+	switch t.Elem().PkgPath() {
+	case "github.com/lib/pq":
+		values, ok := driverConn.(driver.NamedValueChecker)
+		if !ok {
+			return nil
+		}
+		v := driver.NamedValue{Value: binaryProbe{}}
+		if values.CheckNamedValue(&v); v.Value == any(binaryProbe{}) {
+			return splitError("lib/pq", "binary_parameters=yes")
+		}
+	case "github.com/jackc/pgx/v5/stdlib":
+		if pgxMode(driverConn) == "describe exec" {
+			return splitError("pgx", "default_query_exec_mode=exec")
+		}
+	}
+	return nil
+}
+
+func splitError(driver, parameter string) error {
+	return fmt.Errorf("usersession: Options.NoPreparedStatements: %s sends a statement and its arguments apart, and a pooler may get another client's in between: add %s to the connection string", driver, parameter)
+}
+
+// binaryProbe is a value that lib/pq encodes in binary if it may.
+type binaryProbe struct{}
+
+func (binaryProbe) BinaryValue() ([]byte, error) { return nil, nil }
+
+// pgxMode returns how a connection of pgx runs statements when it is not told
+// for each, or "". It looks by reflection, because this module does not depend
+// on pgx: driverConn.Conn().Config().DefaultQueryExecMode.
+func pgxMode(driverConn any) string {
+	// The names are constants: with others the linker could leave out no method of
+	// any type in the program.
+	v, ok := result(reflect.ValueOf(driverConn).MethodByName("Conn"))
+	if !ok {
+		return ""
+	}
+	if v, ok = result(v.MethodByName("Config")); !ok {
+		return ""
+	}
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return ""
+	}
+	mode := v.Elem().FieldByName("DefaultQueryExecMode")
+	if !mode.IsValid() || !mode.CanInterface() {
+		return ""
+	}
+	return fmt.Sprint(mode.Interface())
+}
+
+// result calls a method that takes nothing and returns one value.
+func result(method reflect.Value) (v reflect.Value, ok bool) {
+	if !method.IsValid() || method.Type().NumIn() != 0 || method.Type().NumOut() != 1 {
+		return v, false
+	}
+	return method.Call(nil)[0], true
+}
