@@ -25,7 +25,7 @@ func (m *Manager) verified() bool { return m.fused != nil || m.verify }
 // A nil binding means that there is no such session. peek leaves the session
 // untouched: it is somebody else who looks.
 func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *binding, error) {
-	timeout := withLazyTimeout(ctx, m.opts.ReadTimeout)
+	timeout := m.timeouts.with(ctx, m.opts.ReadTimeout)
 	defer timeout.release()
 	ctx = timeout
 	var data []byte

@@ -31,6 +31,8 @@ type Manager struct {
 	touches *touchLog
 	queue   *touchQueue
 
+	timeouts timeouts
+
 	detachedByHand handLog
 
 	scsKey       any // the context key of the scs manager
