@@ -8,8 +8,9 @@ import (
 
 // refuseSplit returns an error for a connection of a driver that sends a
 // statement and its arguments apart: lib/pq without binary_parameters, and
-// version 5 of pgx in the mode "describe exec". The error names the parameter of
-// the connection string that makes them go together.
+// version 5 of pgx in the mode "describe exec", or in "cache statement", which
+// before its version 5.5 numbers what it keeps, as other clients do. The error
+// names the parameter of the connection string that makes them go together.
 func refuseSplit(driverConn any) error {
 	t := reflect.TypeOf(driverConn)
 	if t.Kind() != reflect.Pointer {
@@ -26,7 +27,8 @@ func refuseSplit(driverConn any) error {
 			return splitError("lib/pq", "binary_parameters=yes")
 		}
 	case "github.com/jackc/pgx/v5/stdlib":
-		if pgxMode(driverConn) == "describe exec" {
+		switch pgxMode(driverConn) {
+		case "cache statement", "describe exec":
 			return splitError("pgx", "default_query_exec_mode=exec")
 		}
 	}

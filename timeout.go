@@ -76,23 +76,31 @@ func (ts *timeouts) look() {
 		busy = busy || l.first != nil
 		l.mu.Unlock()
 	}
+	// First, because what follows asks the contexts of the application.
+	if busy {
+		time.AfterFunc(timeoutTick, ts.look)
+	} else {
+		ts.ticking.Store(false)
+		if ts.any() { // one that was added before it could know
+			ts.start()
+		}
+	}
 	for _, c := range late {
 		c.follow()
 	}
-	if busy {
-		time.AfterFunc(timeoutTick, ts.look)
-		return
-	}
-	ts.ticking.Store(false)
-	for i := range ts.lists { // one that was added before it could know
+}
+
+func (ts *timeouts) any() bool {
+	for i := range ts.lists {
 		l := &ts.lists[i]
 		l.mu.Lock()
-		busy = busy || l.first != nil
+		first := l.first
 		l.mu.Unlock()
+		if first != nil {
+			return true
+		}
 	}
-	if busy {
-		ts.start()
-	}
+	return false
 }
 
 // remove takes out a context that is in the list. The caller holds the lock.
@@ -127,11 +135,10 @@ type lazyTimeout struct {
 	cancel context.CancelFunc // ends its own timer
 }
 
-// release frees what the context holds, and ends it if somebody has asked for
-// Done.
+// release ends the context, as the cancel function of context.WithTimeout does.
 func (c *lazyTimeout) release() {
 	c.mu.Lock()
-	if c.done != nil && c.err == nil {
+	if c.err == nil {
 		c.end(context.Canceled)
 	}
 	list, cancel := c.list, c.cancel

@@ -96,7 +96,7 @@ func TestPgBouncerWithoutTheOptions(t *testing.T) {
 		{"lib pq keeps statements", "postgres", "binary_parameters=yes", false, "set Options.NoPreparedStatements"},
 		{"pgx keeps statements", "pgx", "default_query_exec_mode=exec", false, "set Options.NoPreparedStatements"},
 		{"lib pq sends arguments apart", "postgres", "", true, "add binary_parameters=yes"},
-		{"pgx keeps statements by itself", "pgx", "", true, "default_query_exec_mode=exec"},
+		{"pgx keeps statements by itself", "pgx", "", true, "add default_query_exec_mode=exec"},
 		{"pgx sends arguments apart", "pgx", "default_query_exec_mode=describe_exec", true, "add default_query_exec_mode=exec"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -150,7 +150,7 @@ func alive(address string) error {
 	processes.Lock()
 	defer processes.Unlock()
 	for _, p := range processes.list {
-		if p.child == nil || !strings.Contains(address, ":"+p.port) {
+		if p.child == nil || !strings.Contains(strings.ReplaceAll(address, ")", "")+"/", ":"+p.port+"/") {
 			continue
 		}
 		select {
