@@ -154,7 +154,8 @@ func (d *pqReader) idle(ctx context.Context) *sql.Conn {
 }
 
 // grow has the pool open connections until n are idle, if there is room: beside
-// the requests, and at most once a second. While one is opened it holds those that are idle, for growHold at most.
+// the requests, and at most once a second. While one is opened it holds those that
+// are idle, for growHold at most.
 func (d *pqReader) grow(n int, s sql.DBStats) {
 	if s.MaxOpenConnections > 0 && s.InUse+n > s.MaxOpenConnections {
 		return

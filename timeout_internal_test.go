@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +108,56 @@ func TestTimeoutAskedLate(t *testing.T) {
 		case <-ctx.Done():
 		default:
 			t.Error("Done is open after its end")
+		}
+	})
+}
+
+// A context that was released before anybody asked for Done.
+func TestTimeoutReleased(t *testing.T) {
+	var all timeouts
+	ctx := all.with(t.Context(), time.Hour)
+	ctx.release()
+	if err := ctx.Err(); err != context.Canceled {
+		t.Errorf("Err %v, want that it was released", err)
+	}
+	select {
+	case <-ctx.Done():
+	default:
+		t.Error("Done is open after release")
+	}
+	idle(t, &all)
+}
+
+// followed is a parent that counts who follows it.
+type followed struct {
+	context.Context
+	done chan struct{}
+	by   atomic.Int32
+}
+
+func (f *followed) Done() <-chan struct{} { return f.done }
+
+func (f *followed) AfterFunc(func()) (stop func() bool) {
+	f.by.Add(1)
+	return func() bool { f.by.Add(-1); return true }
+}
+
+// The timer that a context has in the end goes with it.
+func TestTimeoutLeavesItsParent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all timeouts
+		parent := &followed{Context: t.Context(), done: make(chan struct{})}
+		ctx := all.with(parent, time.Hour)
+		ctx.Done()
+		<-time.After(2 * timeoutTick)
+		synctest.Wait()
+		if n := parent.by.Load(); n != 1 {
+			t.Errorf("%d follow the parent of one that has waited, want 1", n)
+		}
+		ctx.release()
+		synctest.Wait()
+		if n := parent.by.Load(); n != 0 {
+			t.Errorf("%d follow the parent after release, want none", n)
 		}
 	})
 }
