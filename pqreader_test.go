@@ -21,20 +21,26 @@ import (
 // session.
 type pooled struct {
 	*testing.T
-	db      *sqlx.DB
-	m       *usersession.Manager
-	cookie  *http.Cookie
-	timeout time.Duration // of a read
+	db     *sqlx.DB
+	m      *usersession.Manager
+	cookie *http.Cookie
 }
 
 const poolOf = 6
 
-func newPooled(t *testing.T) *pooled {
+// The timeout of a read in a test that waits for it, and in one that does not: a
+// busy machine must not be taken for a server that does not answer.
+const (
+	waitedFor = time.Second
+	patient   = 10 * time.Second
+)
+
+func newPooled(t *testing.T, timeout time.Duration) *pooled {
 	t.Helper()
 	dsn := testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("postgres", dsn) })
-	p := &pooled{T: t, db: connect(t, "postgres", dsn), timeout: 300 * time.Millisecond}
+	p := &pooled{T: t, db: connect(t, "postgres", dsn)}
 	p.db.SetMaxIdleConns(poolOf)
-	p.m = migrated(t, p.db, &usersession.Options{ReadTimeout: p.timeout})
+	p.m = migrated(t, p.db, &usersession.Options{ReadTimeout: timeout})
 	p.fill()
 	w := p.request("/login")
 	if w.Code != http.StatusOK {
@@ -183,7 +189,7 @@ func TestPqKeptStatements(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPooled(t)
+			p := newPooled(t, patient)
 			p.served()
 			c.do(p)
 			p.served()
@@ -192,7 +198,7 @@ func TestPqKeptStatements(t *testing.T) {
 }
 
 func TestPqTableGone(t *testing.T) {
-	p := newPooled(t)
+	p := newPooled(t, patient)
 	p.served()
 	if _, err := p.db.ExecContext(t.Context(), "DROP TABLE user_sessions"); err != nil {
 		t.Fatal(err)
@@ -209,7 +215,7 @@ func TestPqTableGone(t *testing.T) {
 func TestPqLockedTable(t *testing.T) {
 	for _, table := range []string{"user_sessions", "sessions"} {
 		t.Run(table, func(t *testing.T) {
-			p := newPooled(t)
+			p := newPooled(t, waitedFor)
 			p.served()
 			admin, unlock := p.lock(table)
 			for range 5 {
@@ -237,7 +243,7 @@ func TestPqLockedTable(t *testing.T) {
 
 // Whoever gives up is not kept waiting, also without a deadline.
 func TestPqCancelled(t *testing.T) {
-	p := newPooled(t)
+	p := newPooled(t, patient)
 	p.served()
 	admin, _ := p.lock("user_sessions")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -280,7 +286,7 @@ func TestPqPools(t *testing.T) {
 		{"no idle connections", 0, -1, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPooled(t)
+			p := newPooled(t, patient)
 			p.db.SetMaxIdleConns(-1) // closes those there are
 			p.db.SetMaxOpenConns(c.mostOpen)
 			p.db.SetMaxIdleConns(c.mostIdle)
