@@ -11,12 +11,17 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: ## all tests of all modules; databases that are not there are skipped
+test: ## the tests of all modules, in minutes; databases that are not there are skipped
 	go test work
 
+# Some packages take longer than the default of ten minutes on a busy machine.
+.PHONY: full
+full: ## the same on every backend, with every fault: the full depth
+	USERSESSION_TEST_DEPTH=full go test -timeout 30m work
+
 .PHONY: race
-race: ## the same with the race detector, in random order
-	go test -race -shuffle=on work
+race: ## the full depth with the race detector, in random order
+	USERSESSION_TEST_DEPTH=full go test -race -shuffle=on -timeout 30m work
 
 .PHONY: lint
 lint: ## gofmt, go vet and staticcheck
@@ -25,6 +30,12 @@ lint: ## gofmt, go vet and staticcheck
 	@set -e; for module in $(modules); do \
 		echo "staticcheck ./... in $$module"; (cd "$$module" && GOWORK=off $(staticcheck) ./...); \
 	done
+
+.PHONY: tidy
+tidy: ## what go.mod, go.sum and go.work.sum have to say, all of it
+	@set -e; for module in $(modules); do (cd "$$module" && GOWORK=off go mod tidy); done
+	go mod download
+	go list -m all >/dev/null
 
 .PHONY: examples
 examples: ## build the examples

@@ -1,14 +1,14 @@
-// Package usersession lists and revokes any user's sessions, on any store;
-// revoked stays revoked.
+// Package usersession lists and revokes any user's sessions, on any store.
+// Revoked stays revoked.
 //
-// A net/http program keeps its sessions wherever it likes: its SQL database,
-// Redis, memory, any store written for github.com/alexedwards/scs. One small
-// table in its default SQL database says whose they are, so that "your devices",
+// A net/http program keeps its sessions in its SQL database, in Redis, in memory,
+// or in any store written for github.com/alexedwards/scs. One small table in
+// its default SQL database knows the user of each session. So "your devices",
 // "log out everywhere" and an admin's "end this user's sessions now" are one
 // call each:
 //
 //	sessions, err := usersession.New(db, nil) // index and session data in db
-//	err = sessions.Migrate(ctx)
+//	err = sessions.Migrate(ctx) // safe at each start: it makes only what is missing
 //	go sessions.Run(ctx) // the janitor
 //	http.ListenAndServe(addr, sessions.LoadAndSave(mux))
 //
@@ -21,15 +21,13 @@
 //
 // The token is the secret in the cookie. The key is its SHA-256, under which
 // the [Store] holds the session's data. The ID is the public name of a session,
-// safe in URLs and logs. A [UserSession] is a row of the index. List and revoke
-// are for a user's sessions from outside; log out is for one's own session in
-// its own request.
+// safe in URLs and logs. A [UserSession] is a row of the index. Revoking ends
+// any session from outside. Logout ends the request's own.
 //
 // # What is promised
 //
 // Once Logout or a Revoke method has returned nil, no request that starts later
 // is served by that session, on any replica, and no request in flight brings it
-// back. A Store that can declare its updates atomic ([AtomicUpdater]) keeps that
-// by itself; the sessions of every other Store are checked against the index on
-// each request.
+// back. The sessions of a Store whose updates are not atomic ([AtomicUpdater]) are
+// checked against the index on each request.
 package usersession

@@ -1,46 +1,54 @@
 package usersession
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strings"
 
-// The errors a caller may want to tell apart. Each is returned wrapped or bare;
-// test with errors.Is. Errors of the SQL driver and of the Store stay reachable
-// with errors.As. No error text holds a token, a key or a user ID.
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+)
+
+// The errors a caller may want to tell apart. Each is returned wrapped or bare,
+// so test with errors.Is. Errors of the SQL driver and of the Store stay
+// reachable with errors.As. No error text holds a token, a key or a user ID.
 var (
-	// ErrSessionNotFound is returned by Session, WithSession and RevokeSession
+	// ErrSessionNotFound is returned by Session, InSession and RevokeSession
 	// when the user has no live session with that ID. A session of somebody
 	// else and a session that never existed give the same answer.
 	ErrSessionNotFound = errors.New("usersession: session not found")
 
-	// ErrNoSession is returned by methods that act on the request's own
-	// session when there is none: by Current, Reauthenticate and
-	// RevokeOtherSessions when nobody is logged in, and by Login when the
-	// context does not come from LoadAndSave or Load of this Manager.
-	ErrNoSession = errors.New("usersession: no session in context")
+	// ErrNoSession is returned by methods that act on the request's own session
+	// when there is none. Current, Reauthenticate and RevokeOtherSessions
+	// return it when nobody is logged in. Login returns it when the context
+	// does not come from LoadAndSave or Load of this Manager.
+	ErrNoSession = errors.New("usersession: no session in context: the handler is not inside LoadAndSave")
 
 	// ErrNoUserID is returned when a user ID is empty.
 	ErrNoUserID = errors.New("usersession: user ID is empty")
 
-	// ErrBadUserID is returned when a user ID cannot be one: longer than 255
-	// bytes, holding a NUL, not valid UTF-8, or not a number or UUID where
-	// Options.UserIDType asks for one.
+	// ErrBadUserID is returned when a user ID is longer than 255 bytes, holds a
+	// NUL or is not valid UTF-8. It is also returned when the ID is not a
+	// number or UUID where Options.UserIDType asks for one.
 	ErrBadUserID = errors.New("usersession: user ID is not valid")
 
 	// ErrUnknownUser is returned by Login when Options.UsersTable is set and
 	// has no such user.
-	ErrUnknownUser = errors.New("usersession: no such user in UsersTable")
+	ErrUnknownUser = sqldb.ErrUnknownUser
 
 	// ErrTooManySessions is returned by Login when the user has
-	// Options.MaxSessions live sessions and Options.OnLimit is Reject.
+	// Options.MaxSessions live sessions and Options.OnLimit is LimitReject.
 	ErrTooManySessions = errors.New("usersession: too many sessions")
 
-	// ErrSessionEnded is returned when the session of the request was ended
-	// meanwhile: by whatever would change it, and by the commit of its data,
-	// which LoadAndSave answers with 401.
+	// ErrSessionEnded is returned when the session of the request has ended
+	// meanwhile. It is returned by Current and by methods that would change the
+	// session. The commit of its data returns it, too, which LoadAndSave
+	// answers with 401.
 	ErrSessionEnded = errors.New("usersession: session has ended")
 
 	// ErrResponseStarted is returned by Login, Reauthenticate and RenewToken
-	// when the response has begun, so that no cookie can be sent. The
-	// browser's session is what it was.
+	// when the response has begun, so that no cookie can be sent. The browser
+	// keeps its session as it was.
 	ErrResponseStarted = errors.New("usersession: response already started")
 
 	// ErrRevocationPending is returned by Logout and by every Revoke method
@@ -48,21 +56,68 @@ var (
 	// deleted from the Store. The same call again retries the deletion, and so
 	// does the janitor (Run). Until then a Store that is not verified on every
 	// request may still serve them.
+	//
+	// It is also returned if the data are in another Store than Options.Store, for
+	// example in another Redis prefix. The janitor of a program that has that Store
+	// then deletes them.
 	ErrRevocationPending = errors.New("usersession: revocation is pending: the store could not delete the session data")
+
+	// ErrNotCommitted is returned by Revocation.Finish before the commit of the
+	// transaction, and after its rollback. No session has ended.
+	ErrNotCommitted = errors.New("usersession: the transaction has not committed: no session has ended")
 
 	// ErrKeyExists is returned by Store.Create for a key that exists.
 	ErrKeyExists = errors.New("usersession: key exists")
 
 	// ErrEmptyFilter is returned by RevokeMatching and RevokeMatchingTx for a
-	// Filter that selects nothing in particular. Filter{Everyone: true} says
-	// that everyone is meant.
+	// Filter that selects nothing in particular. To mean everyone, set
+	// Filter.Everyone.
 	ErrEmptyFilter = errors.New("usersession: empty filter; set Everyone to revoke every session")
 
 	// ErrNotMigrated is returned when the tables are missing or lack a column.
-	ErrNotMigrated = errors.New("usersession: the tables are missing or incomplete: run Manager.Migrate")
+	ErrNotMigrated = sqldb.ErrNotMigrated
 
 	// ErrOtherSession is returned by Login, Reauthenticate and RenewToken
-	// inside WithSession: only a request of its own browser can be given a
-	// new token.
+	// inside InSession. Only a request of the session's own browser can be
+	// given a new token.
 	ErrOtherSession = errors.New("usersession: not allowed on another session")
 )
+
+// checkUserID returns the one canonical form of a user ID.
+func checkUserID(x *index.Index, id string) (string, error) {
+	if id == "" {
+		return "", ErrNoUserID
+	}
+	id, wrong := x.UserID(id)
+	if wrong != "" {
+		return "", fmt.Errorf("%w: %s", ErrBadUserID, wrong)
+	}
+	return id, nil
+}
+
+// wrap names the method in errors that come from below, once.
+func wrap(method string, err error) error {
+	switch err {
+	case nil, ErrSessionNotFound, ErrSessionEnded, ErrNoSession, ErrNoUserID, ErrEmptyFilter, ErrNotCommitted:
+		return err
+	}
+	return &opError{method, err}
+}
+
+// opError says which method failed.
+type opError struct {
+	method string
+	err    error
+}
+
+func (e *opError) Error() string {
+	return "usersession: " + e.method + ": " + strings.TrimPrefix(e.err.Error(), "usersession: ")
+}
+
+func (e *opError) Unwrap() error { return e.err }
+
+// errElsewhere is why a revocation is pending though the Store has done its part.
+var errElsewhere = errors.New("usersession: Options.Store: the session data are in another Store, of another program on this index")
+
+// errLost is why a commit gives nothing new a life: nobody would get its token.
+var errLost = errors.New("usersession: the request ended before its session was committed")

@@ -7,13 +7,12 @@ import (
 	"net/http/httptest"
 
 	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq"
 	"github.com/seed-296ca7ab/usersession"
-	_ "modernc.org/sqlite"
 )
 
 // A login, a list, and the end of every session of a user.
 func Example() {
+	// With import _ "modernc.org/sqlite", or another driver.
 	db := sqlx.MustConnect("sqlite", "file:example?mode=memory")
 	db.SetMaxOpenConns(1) // each connection to a memory database is another database
 	defer db.Close()

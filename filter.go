@@ -6,17 +6,21 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
 )
 
-// Filter selects sessions across users. All fields that are set must match.
+// Filter selects sessions across users. All fields that are set must match. The
+// zero Filter selects every live session.
 type Filter struct {
-	// UserIDs selects the sessions of these users. Nil: it does not matter
-	// whose they are. A list that is empty but not nil is an error.
+	// UserIDs selects the sessions of these users. If nil, sessions of all
+	// users match. An empty, non-nil list is an error.
 	UserIDs []string
 	// CreatedBefore and CreatedAfter compare the time of the login. The bounds
 	// themselves do not match.
 	CreatedBefore, CreatedAfter time.Time
-	// SeenBefore and SeenAfter compare the time of the last request.
+	// SeenBefore and SeenAfter compare the time of the last request. The bounds
+	// themselves do not match.
 	SeenBefore, SeenAfter time.Time
 	// IP selects sessions whose login came from this network. A session
 	// without an address never matches.
@@ -28,17 +32,11 @@ type Filter struct {
 	Meta map[string]string
 	// ExceptCurrent leaves out the session of the context, if it has one.
 	ExceptCurrent bool
-	// After leaves out IDs up to this one, in the order of Sessions: the last ID
-	// of a page gives the next page. It selects nobody by itself.
-	After string
-	// Limit ends Sessions and CountSessions after so many. 0: no limit. It
-	// cannot be used to revoke.
-	Limit int
 	// Ended selects ended sessions, for as long as their rows are kept,
 	// instead of live ones. It cannot be used to revoke.
 	Ended bool
 	// Everyone says that the sessions of every user are meant. RevokeMatching
-	// needs it where no field selects anything.
+	// needs it if no other field selects anything.
 	Everyone bool
 }
 
@@ -56,42 +54,81 @@ func (f Filter) check() error {
 		return errors.New("usersession: Filter.UserIDs: the list is empty")
 	case f.IP != (netip.Prefix{}) && !f.IP.IsValid():
 		return errors.New("usersession: Filter.IP: is not a valid prefix")
-	case f.Limit < 0:
-		return fmt.Errorf("usersession: Filter.Limit: must not be negative, is %d", f.Limit)
-	case !storable(f.After):
-		return errors.New("usersession: Filter.After: is not an ID")
 	}
 	return nil
 }
 
-// state is the condition that says which rows Sessions reads.
-func (f Filter) state() string {
+// Page says which of the sessions that a Filter selects are read, in the order
+// of their IDs. The zero Page is all of them.
+type Page struct {
+	// After leaves out the IDs up to this one. The last ID of a page gives the
+	// next page.
+	After string
+	// Limit is how many sessions a page has at most. If 0, there is no limit.
+	Limit int
+}
+
+// check refuses what cannot be meant.
+func (p Page) check() error {
+	switch {
+	case p.Limit < 0:
+		return fmt.Errorf("usersession: Page.Limit: must not be negative, is %d", p.Limit)
+	case !index.Storable(p.After):
+		return errors.New("usersession: Page.After: is not an ID")
+	}
+	return nil
+}
+
+// state says which rows ListMatching reads.
+func (f Filter) state() index.State {
 	if f.Ended {
-		return "ended_at IS NOT NULL"
+		return index.Ended
 	}
-	return "@live"
+	return index.Live
 }
 
-// times are the bounds of the filter, with what they bound.
-func (f Filter) times() [4]timeBound {
-	return [4]timeBound{
-		{"created_at", "<", f.CreatedBefore}, {"created_at", ">", f.CreatedAfter},
-		{"last_seen_at", "<", f.SeenBefore}, {"last_seen_at", ">", f.SeenAfter},
+// where returns f as a selection. currentID is the session that ExceptCurrent
+// leaves out.
+func (f Filter) where(x *index.Index, currentID string) (*index.Selection, error) {
+	if err := f.check(); err != nil {
+		return nil, err
 	}
-}
-
-type timeBound struct {
-	column, op string
-	at         time.Time
+	s := x.Select()
+	if len(f.UserIDs) > 0 {
+		users := make([]string, len(f.UserIDs))
+		for i, u := range f.UserIDs {
+			id, err := checkUserID(x, u)
+			if err != nil {
+				return nil, err
+			}
+			users[i] = id
+		}
+		s.Users(users)
+	}
+	s.Created(f.CreatedBefore, f.CreatedAfter)
+	s.Seen(f.SeenBefore, f.SeenAfter)
+	if f.IP.IsValid() {
+		s.IP(f.IP)
+	}
+	if f.UserAgent != "" {
+		s.UserAgent(f.UserAgent)
+	}
+	if len(f.Meta) > 0 {
+		s.Meta(f.Meta)
+	}
+	if f.ExceptCurrent && currentID != "" {
+		s.Except(currentID)
+	}
+	return s, nil
 }
 
 // matches has the last word on networks, case and metadata, so that they mean
-// the same on every database: SQL may select too much, see selection.
+// the same on every database: SQL may select too much, see [index.Selection].
 func (f Filter) matches(s UserSession) bool {
-	if f.IP.IsValid() && !(s.IP.IsValid() && unmapped(f.IP).Contains(s.IP)) {
+	if f.IP.IsValid() && !(s.IP.IsValid() && index.Unmapped(f.IP).Contains(s.IP)) {
 		return false
 	}
-	if f.UserAgent != "" && !strings.Contains(lowerASCII(s.UserAgent), lowerASCII(f.UserAgent)) {
+	if f.UserAgent != "" && !strings.Contains(index.LowerASCII(s.UserAgent), index.LowerASCII(f.UserAgent)) {
 		return false
 	}
 	for k, v := range f.Meta {
@@ -100,23 +137,4 @@ func (f Filter) matches(s UserSession) bool {
 		}
 	}
 	return true
-}
-
-// unmapped returns an IPv4 prefix in the form in which addresses are kept.
-func unmapped(p netip.Prefix) netip.Prefix {
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p
-}
-
-// lowerASCII is strings.ToLower for the letters A to Z only: what every database
-// can do alike.
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
-	}, s)
 }

@@ -6,18 +6,4 @@ require (
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/jmoiron/sqlx v1.4.0
 	github.com/mileusna/useragent v1.3.5
-	modernc.org/sqlite v1.62.0
-)
-
-require (
-	github.com/dustin/go-humanize v1.1.0 // indirect
-	github.com/google/uuid v1.6.0 // indirect
-	github.com/lib/pq v1.12.3
-	github.com/mattn/go-isatty v0.0.24 // indirect
-	github.com/ncruces/go-strftime v1.1.0 // indirect
-	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
-	golang.org/x/sys v0.49.0 // indirect
-	modernc.org/libc v1.80.1 // indirect
-	modernc.org/mathutil v1.7.1 // indirect
-	modernc.org/memory v1.12.1 // indirect
 )

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
 // PruneResult says what one pass of the janitor did, in sessions.
@@ -12,18 +15,19 @@ type PruneResult struct {
 	Expired     int // ended, because their lifetime was over
 	UserDeleted int // ended, because their user is gone from Options.UsersTable
 	Redeleted   int // their data deleted again, or at last, from the Store
-	Pruned      int // their rows deleted: past deadline and Options.Retention
+	Pruned      int // their rows deleted, past deadline and Options.Retention
 	StorePruned int // their data deleted by the Store, because they had expired
 }
 
-// Run is the janitor: it prunes every Options.PruneInterval until ctx ends, and
-// then returns nil. One replica is enough for that, and any number is safe. What
-// a pass could not do is logged, and the next one tries again.
+// Run is the janitor. It prunes every Options.PruneInterval until ctx ends, and
+// then returns nil. One replica is enough for that, and any number is safe. The
+// error of a pass is logged, and the next pass tries again.
 //
-// In a process in which it runs, requests do not wait for touches: those that are
-// due are written together, within a second or an eighth of
-// Options.TouchInterval, and the rest before Run returns. If the process dies,
-// they are lost, and idle sessions end by so much earlier.
+// In a process that calls Run, requests do not wait for touches. Touches that
+// are due are written together, within a second or an eighth of
+// Options.TouchInterval. The rest are written before Run returns. If the
+// process dies, touches that are not yet written are lost, and idle sessions
+// end by so much earlier.
 func (m *Manager) Run(ctx context.Context) error {
 	written := make(chan struct{})
 	go func() {
@@ -45,15 +49,19 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// Prune is one pass of the janitor: it ends sessions past their deadline and
-// those without a user; deletes the data of ended sessions a second time, a
-// minute after the first, which covers a Store that was down and a failover that
-// forgot; and deletes rows past deadline and Options.Retention. Data go first
-// and rows second: if the Store cannot delete, the rows stay for the next pass,
-// and Prune returns the error with what it did until then.
+// Prune is one pass of the janitor.
 //
-// It works in small batches and rests between them, so that requests hardly wait
-// for it; so does the SQL store.
+//   - It ends sessions past their deadline, and those without a user.
+//   - It deletes the data of ended sessions a second time, a minute after the
+//     first. This covers a Store that was down and a failover that forgot.
+//   - It deletes rows past deadline and Options.Retention.
+//   - It calls Prune of a Store that is a [Pruner].
+//
+// Data go first and rows second. If the Store cannot delete, the rows stay for
+// the next pass. Prune then returns the error with the result so far.
+//
+// Prune works in small batches and rests between them, so that requests hardly
+// wait for it. The SQL store does the same.
 //
 // An index in partitions is pruned one partition after the other, in batches of
 // its own each. It begins with any of them, so that replicas do not queue and
@@ -63,15 +71,15 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 	steps := []struct {
 		name  string
 		count *int
-		run   func(context.Context, *userIndex, *int) (more bool, err error)
+		run   func(context.Context, *index.Index, *int) (more bool, err error)
 	}{
-		{"expire", &res.Expired, func(ctx context.Context, x *userIndex, n *int) (bool, error) {
-			return m.endBatch(ctx, x, expiredSQL, ending{reason: ReasonExpired}, n)
+		{"expire", &res.Expired, func(ctx context.Context, x *index.Index, n *int) (bool, error) {
+			return m.endBatch(ctx, x.EndExpired, index.Ending{Reason: ReasonExpired}, n)
 		}},
-		{"end sessions without a user", &res.UserDeleted, func(ctx context.Context, x *userIndex, n *int) (bool, error) {
-			return m.endBatch(ctx, x, userlessSQL, ending{reason: ReasonUserDeleted}, n)
+		{"end sessions without a user", &res.UserDeleted, func(ctx context.Context, x *index.Index, n *int) (bool, error) {
+			return m.endBatch(ctx, x.EndUserless, index.Ending{Reason: ReasonUserDeleted}, n)
 		}},
-		{"purge", &res.Redeleted, func(ctx context.Context, x *userIndex, n *int) (bool, error) {
+		{"purge", &res.Redeleted, func(ctx context.Context, x *index.Index, n *int) (bool, error) {
 			return m.purgeBatch(ctx, x, n, &res.Pruned)
 		}},
 	}
@@ -83,9 +91,9 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 		}
 		return nil
 	}
-	var parts []*userIndex
+	var parts []*index.Index
 	errs := []error{step("find the partitions", func(ctx context.Context) (err error) {
-		parts, err = m.index.parts(ctx)
+		parts, err = m.index.Parts(ctx)
 		return err
 	})}
 	for _, s := range steps {
@@ -98,166 +106,84 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 					return err
 				})
 				if more && err == nil {
-					pause(ctx, time.Since(began))
+					sqldb.Pause(ctx, time.Since(began))
 				}
 			}
 		}
 		errs = append(errs, err) // what ails one batch ails the next
 	}
-	if m.index.d.name == MariaDB {
-		errs = append(errs, step("delete the locks of users", m.index.pruneLocks))
-	}
+	errs = append(errs, step("delete the locks of users", m.index.PruneLocks))
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
-		res.StorePruned, err = pruneStore(ctx, m.store)
+		res.StorePruned, err = pruneStore(ctx, m.data.store)
 		return err
 	}))
 	return res, errors.Join(errs...)
 }
 
-// pruneSize is how many rows a batch of the janitor has, which is the LIMIT of its
-// queries. Requests wait for the disk behind a batch: one of 500 rows costs their
-// p99 more than five of 100, and a pause after each costs the janitor only time.
-const pruneSize = 100
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-const (
-	expiredSQL = `
-SELECT` + endedColumns + `
-FROM @index
-WHERE ended_at IS NULL AND expires_at <= @now
-ORDER BY expires_at
-LIMIT 100`
-	userlessSQL = `
-SELECT` + endedColumns + `
-FROM @index
-WHERE user_id IS NULL AND ended_at IS NULL
-LIMIT 100`
-)
-
-const (
-	freeLocksSQL = `
-SELECT user_hash
-FROM @lock
-LIMIT 500
-FOR UPDATE SKIP LOCKED`
-	deleteLocksSQL = `
-DELETE FROM @lock
-WHERE user_hash IN @list`
-)
-
-// pruneLocks deletes the locks that nobody holds: the next login of the user makes
-// a new one.
-func (x *userIndex) pruneLocks(ctx context.Context) error {
-	for {
-		var free []string
-		err := x.tx(ctx, func(tx querier) error {
-			free = nil
-			if err := x.query(ctx, tx, &free, freeLocksSQL); err != nil || len(free) == 0 {
-				return err
+// Reconcile ends the live sessions whose data the Store has lost, with
+// ReasonDataLost, and returns how many. Call it after the Store was emptied, has
+// restarted without its data, or was restored from a backup. A request, and a login
+// that MaxSessions is about to refuse, do the same for the sessions they meet.
+//
+// It reads the index in pages and asks the Store once for each session. It leaves
+// out sessions with data in another Store, and logins that are not committed. It
+// stops at the first error, and returns it with the count so far. A failure of the
+// Store ends nothing.
+func (m *Manager) Reconcile(ctx context.Context) (int, error) {
+	sel, err := Filter{}.where(m.index, "")
+	total, after := 0, ""
+	for more := true; more && err == nil; {
+		var rows []index.Row
+		page := func() error {
+			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
+			defer cancel()
+			rows, err = m.index.Page(pctx, sel, index.Live, after, index.PageSize)
+			return err
+		}
+		one := func(row index.Row) error {
+			octx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
+			defer cancel()
+			n, err := m.endIfLost(octx, row)
+			total += n
+			return err
+		}
+		err = page()
+		for _, row := range rows {
+			if after = row.ID; err == nil && m.data.has(row.Place) {
+				err = one(row)
 			}
-			_, err := x.many(ctx, tx, nil, deleteLocksSQL, free, nil, nil)
-			return err
-		})
-		if err != nil || len(free) < pageSize {
-			return err
 		}
+		more = len(rows) == index.PageSize
 	}
+	return total, wrap("Reconcile", err)
 }
 
-// endBatch ends the rows a query selects. Replicas that do the same pass by each
-// other's rows.
-func (m *Manager) endBatch(ctx context.Context, x *userIndex, q string, by ending, n *int) (more bool, err error) {
-	if x.d.name != SQLite {
-		q += "\nFOR UPDATE SKIP LOCKED"
-	}
-	var rows []endedRow
-	err = x.tx(ctx, func(tx querier) error {
-		rows = nil
-		if err := x.query(ctx, tx, &rows, q); err != nil {
-			return err
-		}
-		var err error
-		rows, err = x.endIDs(ctx, tx, idsOf(rows), by, "")
-		return err
-	})
+// endBatch deletes the data of sessions that end has ended.
+func (m *Manager) endBatch(ctx context.Context, end func(context.Context, index.Ending) ([]index.EndedRow, error), by index.Ending, n *int) (more bool, err error) {
+	rows, err := end(ctx, by)
 	if err != nil {
 		return false, err
 	}
 	*n += len(rows)
 	_, err = m.deleteEnded(ctx, rows, by)
-	return len(rows) == pruneSize, err
+	return len(rows) == index.PruneSize, err
 }
-
-// purgeRow is a row whose time has come.
-type purgeRow struct {
-	endedRow
-	Final   int `db:"final"`
-	Pending int `db:"pending"`
-}
-
-const purgeDueSQL = `
-SELECT` + endedColumns + `,
-	CASE WHEN @keepuntil <= @now THEN 1 ELSE 0 END AS final,
-	CASE WHEN purge_at = ended_at THEN 1 ELSE 0 END AS pending
-FROM @index
-WHERE purge_at <= @now AND ended_at IS NOT NULL
-ORDER BY purge_at
-LIMIT 100`
-
-const purgeLaterSQL = `
-UPDATE @index
-SET purge_at = @keepuntil
-WHERE id IN @list AND ended_at IS NOT NULL AND @keepuntil > @now`
-
-const purgeSQL = `
-DELETE FROM @index
-WHERE id IN @list AND ended_at IS NOT NULL AND @keepuntil <= @now`
 
 // purgeBatch deletes the data of ended sessions again, and then the rows that
 // need not be kept.
-func (m *Manager) purgeBatch(ctx context.Context, x *userIndex, redeleted, pruned *int) (more bool, err error) {
-	var due []purgeRow
-	if err := x.read(ctx, &due, purgeDueSQL); err != nil || len(due) == 0 {
+func (m *Manager) purgeBatch(ctx context.Context, x *index.Index, redeleted, pruned *int) (more bool, err error) {
+	due, err := x.Due(ctx)
+	if err != nil || len(due.Rows) == 0 {
 		return false, err
 	}
-	var rows []endedRow
-	var final, later []string
-	pending := 0
-	for _, r := range due {
-		rows = append(rows, r.endedRow)
-		pending += r.Pending
-		if r.Final == 1 {
-			final = append(final, r.ID)
-		} else {
-			later = append(later, r.ID)
-		}
-	}
-	if err := m.store.Delete(ctx, keysOf(rows)...); err != nil {
+	if err := m.data.store.Delete(ctx, index.Keys(due.Rows)...); err != nil {
 		return false, err
 	}
-	*redeleted += len(rows)
-	if pending > 0 {
-		m.emit(ctx, Event{Kind: EventRevocationDone, Count: pending})
+	*redeleted += len(due.Rows)
+	if due.Pending > 0 {
+		m.emit(ctx, Event{Kind: EventRevocationDone, Count: due.Pending})
 	}
-	if len(later) > 0 {
-		if _, err := x.many(ctx, nil, nil, purgeLaterSQL, later, nil, nil); err != nil {
-			return false, err
-		}
-	}
-	if len(final) > 0 {
-		n, err := x.many(ctx, nil, nil, purgeSQL, final, nil, nil)
-		*pruned += int(n)
-		if err != nil {
-			return false, err
-		}
-	}
-	return len(due) == pruneSize, nil
+	n, err := x.Purge(ctx, due)
+	*pruned += n
+	return err == nil && len(due.Rows) == index.PruneSize, err
 }

@@ -1,56 +1,53 @@
 package usersession
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io"
-	"maps"
-	"net"
+	"fmt"
+	"log/slog"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"reflect"
+	"slices"
 	"time"
 
-	"github.com/alexedwards/scs/v2"
+	"github.com/seed-296ca7ab/usersession/internal/token"
 )
 
-// LoadAndSave is the middleware: it loads the session of the request's cookie
-// into the request's context and commits it before the first byte of the
-// response, whichever of Write, WriteHeader, Flush, Hijack and ReadFrom comes
-// first. Informational responses (1xx) do not count.
+// LoadAndSave is the middleware. It loads the session of the request's cookie
+// into the request's context. It commits the session before the first byte of
+// the response, whichever of Write, WriteHeader, Flush, Hijack and ReadFrom
+// comes first. Informational responses (1xx) do not count.
 //
 // A request without a cookie, or with one that cannot be a token, is anonymous
-// and costs no I/O; so does a request that does not change its session not write
-// it. If the session cannot be loaded or committed, the client gets 503 (see
-// scs's ErrorFunc) and nothing of the handler's body; if it was ended
+// and costs no I/O. A request that does not change its session writes nothing. If
+// the session cannot be loaded or committed, the client gets 503 (see scs's
+// ErrorFunc) and nothing of the handler's body. If the session has ended
 // meanwhile, Options.OnUnauthenticated answers, 401 by default. A handler that
 // panics commits nothing.
+//
+// A response has at most one cookie of the session's name. If a handler sets one
+// as well, by WriteSessionCookie for instance, the one that LoadAndSave sets takes
+// its place.
 func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !m.intact() {
-			m.opts.Logger.ErrorContext(r.Context(), "usersession: Store, Codec, IdleTimeout or HashTokenInStore of the scs manager was changed after New")
-			http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		if field := m.changedField(); field != "" {
+			m.miswired(w, r, field+" of the scs manager was changed after New")
 			return
 		}
 		if m.request(r.Context()) != nil {
 			next.ServeHTTP(w, r) // wrapped twice
 			return
 		}
-		var before http.Header
-		if len(w.Header()) > 0 { // else there is nothing to remember
-			before = w.Header().Clone()
+		if r.Context().Value(m.scsKey) != nil {
+			// Whoever loaded it would commit it, too, and send its cookie after ours.
+			m.miswired(w, r, "the session was loaded by the embedded scs manager, outside LoadAndSave")
+			return
 		}
+		tokens, came := m.cookies(r)
+		x := &exchange{m: m, came: came}
+		x.writer.Init(r.Context(), w, x)
 		addVary(w.Header())
-		token, malformed := m.cookie(r)
-		// One allocation for what every request needs.
-		both := &struct {
-			state  request
-			writer responseWriter
-		}{}
-		state, sw := &both.state, &both.writer
-		state.cleared, state.http = malformed, r
-		ctx, err := m.load(r.Context(), token, state)
+		x.state.loggedOut, x.state.http = came && len(tokens) == 0, r
+		ctx, err := m.loadFirst(x, r, tokens)
 		if err != nil {
 			if r.Context().Err() == nil { // else the client has gone
 				m.emit(r.Context(), Event{Kind: EventStoreFailed, Err: err})
@@ -58,12 +55,16 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			m.failed(w, r, err)
 			return
 		}
+		if x.state.isUnreadable() {
+			// scs passes over Clear of a session without values.
+			m.SessionManager.Put(ctx, reservedKey, unreadable{})
+		}
 		sr := r.WithContext(ctx)
-		sw.ResponseWriter, sw.m, sw.r, sw.state, sw.token, sw.before = w, m, sr, state, token, before
+		x.r = sr
 		panicked := true
 		defer func() {
 			if panicked {
-				sw.abandon()
+				x.writer.Abandon()
 			}
 			if sr.MultipartForm != nil {
 				// net/http does this for its own request, which is not the
@@ -71,36 +72,106 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 				sr.MultipartForm.RemoveAll()
 			}
 		}()
-		next.ServeHTTP(sw, sr)
+		next.ServeHTTP(&x.writer, sr)
 		panicked = false
-		sw.commit()
+		x.over = true
+		if x.writer.Commit() {
+			x.reportDropped()
+		}
 	})
 }
 
-// cookie returns the token of the request: of several cookies of that name the
-// first that can be one. malformed says that there were only others.
-func (m *Manager) cookie(r *http.Request) (token string, malformed bool) {
+// reportDropped reports what the handler has changed behind the commit, unless it has
+// committed once more by itself.
+func (x *exchange) reportDropped() {
+	ctx, saves := x.r.Context(), 0
+	x.state.do(func() { saves = x.state.saves })
+	if !x.began || saves != x.saves {
+		return
+	}
+	if now := x.m.changed(ctx); now == nil || reflect.DeepEqual(now, x.data) {
+		return
+	}
+	e := Event{Kind: EventDropped, Err: fmt.Errorf("session data were changed after the response had begun, and are not saved (route %q)", x.r.Pattern)}
+	if b := x.state.loaded(); b != nil {
+		e.SessionID, e.UserID = b.ID, b.UserID
+	}
+	x.m.emit(ctx, e)
+}
+
+// changedField names a field of the scs manager that was changed and must not be;
+// "" if there is none.
+func (m *Manager) changedField() string {
+	s := m.SessionManager
+	c, ok := s.Codec.(codec)
+	switch {
+	case s.Store != m.adapter:
+		return "Store"
+	case !ok || c.inner == nil:
+		return "Codec"
+	case s.Lifetime != m.opts.Lifetime:
+		return "Lifetime"
+	case s.IdleTimeout != 0:
+		return "IdleTimeout"
+	case s.HashTokenInStore:
+		return "HashTokenInStore"
+	case s.ErrorFunc == nil:
+		return "ErrorFunc"
+	case s.Cookie != m.sealed:
+		is, was := reflect.ValueOf(s.Cookie), reflect.ValueOf(m.sealed)
+		for i := range is.NumField() {
+			if !is.Field(i).Equal(was.Field(i)) {
+				return "Cookie." + is.Type().Field(i).Name
+			}
+		}
+	}
+	return ""
+}
+
+// miswired answers a request that cannot be served before the program is
+// mended.
+func (m *Manager) miswired(w http.ResponseWriter, r *http.Request, why string) {
+	m.opts.Logger.ErrorContext(m.hide(r.Context()), "usersession: "+why)
+	http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+}
+
+// maxCookies is how many cookies of the session's name are looked up. A browser has
+// several after a change of Path or Domain.
+const maxCookies = 3
+
+// cookies returns the tokens of the request: the first of those cookies of that name
+// that can be one. came says that there were cookies of that name.
+func (m *Manager) cookies(r *http.Request) (tokens []string, came bool) {
 	for _, c := range r.CookiesNamed(m.Cookie.Name) {
-		if validToken(c.Value) {
-			return c.Value, false
-		}
-		malformed = true
-	}
-	return "", malformed
-}
-
-func addVary(h http.Header) {
-	for _, v := range h.Values("Vary") {
-		if v == "Cookie" {
-			return
+		came = true
+		if token.Valid(c.Value) && len(tokens) < maxCookies && !slices.Contains(tokens, c.Value) {
+			tokens = append(tokens, c.Value)
 		}
 	}
-	h.Add("Vary", "Cookie")
+	return tokens, came
 }
 
-// RequireUser refuses requests of which nobody is logged in, with
-// Options.OnUnauthenticated or 401. What is behind it is not to be cached,
-// unless the handler says otherwise (ASVS 5.0, 14.3.2). It belongs inside
+// loadFirst loads the session of the first token that has one: a dead cookie must not
+// hide a live one. The other tokens are ended with the session.
+func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (context.Context, error) {
+	for i, tok := range tokens {
+		x.state.do(func() { x.state.session = nil }) // of the token before
+		ctx, err := m.load(r.Context(), tok, &x.state)
+		if err != nil {
+			return nil, err
+		}
+		if x.state.loaded() != nil || x.state.isUnreadable() || i == len(tokens)-1 {
+			x.token = tok
+			x.state.others = slices.Delete(tokens, i, i+1)
+			return ctx, nil
+		}
+	}
+	return m.load(r.Context(), "", &x.state)
+}
+
+// RequireUser refuses requests without a logged-in user, with
+// Options.OnUnauthenticated or 401. It sets Cache-Control to no-store, unless
+// the handler says otherwise (ASVS 5.0, 14.3.2). RequireUser belongs inside
 // LoadAndSave.
 func (m *Manager) RequireUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,306 +185,19 @@ func (m *Manager) RequireUser(next http.Handler) http.Handler {
 }
 
 // RequireFresh refuses what RequireUser refuses, and requests whose user has not
-// proved who they are within maxAge, by Login or Reauthenticate: put it before
-// changing a password or a payment (ASVS 5.0, 7.5.3).
+// proved who they are within maxAge, by Login or Reauthenticate. Put it before
+// a change of password or a payment (ASVS 5.0, 7.5.3). Options.OnStaleLogin
+// answers the latter.
 func (m *Manager) RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if b := m.binding(r.Context()); time.Since(b.authenticatedAt) > maxAge {
-				m.unauthenticated(w, r)
+			if b := m.binding(r.Context()); time.Since(b.AuthenticatedAt) > maxAge {
+				m.opts.Logger.LogAttrs(m.hide(r.Context()), slog.LevelInfo, "usersession: refused a stale login",
+					slog.String("route", r.Pattern), slog.String("session", b.ID), slog.Duration("max_age", maxAge))
+				m.staleLogin(w, r, maxAge)
 				return
 			}
 			next.ServeHTTP(w, r)
 		}))
 	}
 }
-
-func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {
-	if m.opts.OnUnauthenticated != nil {
-		m.opts.OnUnauthenticated.ServeHTTP(w, r)
-		return
-	}
-	http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
-}
-
-// serveError is the ErrorFunc of a manager that has no other: a side is down,
-// and what it says is for the log.
-func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
-	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
-}
-
-// responseWriter commits the session before the first byte.
-type responseWriter struct {
-	http.ResponseWriter
-	m      *Manager
-	r      *http.Request
-	state  *request
-	token  string      // of the cookie
-	before http.Header // of the response, before this middleware; nil if there were none
-
-	once    sync.Once
-	err     error // why the commit failed; the response is not the handler's then
-	refused atomic.Bool
-	ignored http.Header // what the handler sets after that
-}
-
-// errRefused is what a handler gets that writes on after its commit failed.
-var errRefused = errors.New("usersession: the response was replaced, because the session could not be committed")
-
-// commit commits once and reports whether the handler's response may go out.
-func (w *responseWriter) commit() bool {
-	w.once.Do(func() {
-		w.state.do(func() { w.state.started = true })
-		w.err = errRefused // stands if a Store panics, and somebody recovers
-		defer func() {
-			if w.err != nil {
-				s, _ := w.state.unstage()
-				w.m.abort(w.r.Context(), s)
-				w.refuse()
-			}
-		}()
-		w.err = w.m.commitResponse(w)
-	})
-	return w.err == nil
-}
-
-// Header returns the headers of the response; of one that was refused, headers
-// that nobody gets, trailers included.
-func (w *responseWriter) Header() http.Header {
-	if w.refused.Load() {
-		return w.ignored
-	}
-	return w.ResponseWriter.Header()
-}
-
-// abandon gives up what a handler that panicked has begun.
-func (w *responseWriter) abandon() {
-	w.once.Do(func() {
-		w.err = errRefused
-		s, _ := w.state.unstage()
-		w.m.abort(w.r.Context(), s)
-	})
-}
-
-// refuse answers instead of the handler.
-func (w *responseWriter) refuse() {
-	h := w.ResponseWriter.Header()
-	w.ignored = h.Clone()
-	w.refused.Store(true)
-	clear(h)
-	maps.Copy(h, w.before)
-	addVary(h)
-	h.Set("Cache-Control", "no-store")
-	loggedOut := false
-	w.state.do(func() { loggedOut = w.state.cleared })
-	if loggedOut {
-		w.m.writeCookie(w.r.Context(), h, "", time.Time{}, nil)
-	}
-	if errors.Is(w.err, ErrSessionEnded) {
-		w.m.forget(w.r.Context(), w.state) // nobody is logged in any more
-		answer(w.ResponseWriter, http.StatusUnauthorized, func(rw http.ResponseWriter) { w.m.unauthenticated(rw, w.r) })
-		return
-	}
-	w.m.emit(w.r.Context(), Event{Kind: EventStoreFailed, Err: w.err})
-	w.m.failed(w.ResponseWriter, w.r, w.err)
-}
-
-// failed lets the ErrorFunc answer.
-func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
-	answer(w, http.StatusServiceUnavailable, func(rw http.ResponseWriter) { m.SessionManager.ErrorFunc(rw, r, err) })
-}
-
-// answer sends what write writes, or status if that is nothing: an ErrorFunc
-// that only logs must not make a success of a failure.
-func answer(w http.ResponseWriter, status int, write func(http.ResponseWriter)) {
-	t := &tracker{ResponseWriter: w}
-	if write(t); !t.wrote {
-		w.WriteHeader(status)
-	}
-}
-
-// tracker notes whether a response has begun.
-type tracker struct {
-	http.ResponseWriter
-	wrote bool
-}
-
-func (t *tracker) WriteHeader(code int) {
-	t.wrote = t.wrote || code >= 200
-	t.ResponseWriter.WriteHeader(code)
-}
-
-func (t *tracker) Write(b []byte) (int, error) {
-	t.wrote = true
-	return t.ResponseWriter.Write(b)
-}
-
-func (t *tracker) Unwrap() http.ResponseWriter { return t.ResponseWriter }
-
-// commitResponse commits the session and sets the cookie, if there is anything
-// to commit or to set.
-func (m *Manager) commitResponse(w *responseWriter) error {
-	ctx, r := w.r.Context(), w.state
-	switch m.SessionManager.Status(ctx) {
-	case scs.Modified:
-		if m.nothingToKeep(ctx, r) {
-			break
-		}
-		token, expiry, err := m.SessionManager.Commit(ctx)
-		if errors.Is(err, errCleared) {
-			if token, expiry, err = m.commitRest(ctx, r); err == nil && token == "" {
-				break
-			}
-		}
-		if err != nil {
-			return err
-		}
-		if b := m.loaded(r); token != w.token || b != nil && b.persist != persistDefault || m.SessionManager.Exists(ctx, rememberKey) {
-			m.writeCookie(ctx, w.ResponseWriter.Header(), token, expiry, b)
-		}
-		return nil
-	case scs.Destroyed:
-		r.do(func() { r.cleared = true })
-	}
-	if err := m.giveUpStaged(ctx, r); err != nil {
-		return err
-	}
-	var clear bool
-	r.do(func() { clear = r.cleared })
-	if clear {
-		m.writeCookie(ctx, w.ResponseWriter.Header(), "", time.Time{}, nil)
-	}
-	return nil
-}
-
-// giveUpStaged ends a login that Destroy or Clear of scs has taken back: there is
-// nothing to commit.
-func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
-	s, from := r.unstage()
-	if s == nil {
-		return nil
-	}
-	m.abort(ctx, s)
-	if from == nil {
-		return nil
-	}
-	ctx, cancel := m.finishing(ctx)
-	defer cancel()
-	return m.endOwn(ctx, from, ending{ReasonLogout, s.by.actor})
-}
-
-// nothingToKeep reports whether a commit would make a session with nothing in
-// it: that of a visitor whose login was refused, say.
-func (m *Manager) nothingToKeep(ctx context.Context, r *request) bool {
-	// Not the Keys of m: the identity is something.
-	if len(m.SessionManager.Keys(ctx)) > 0 {
-		return false
-	}
-	nothing := false
-	r.do(func() { nothing = r.loaded == nil && (r.staged == nil || r.staged.from == nil) })
-	return nothing
-}
-
-// commitRest makes a new anonymous session of what was put after Clear; no
-// session and no token if that is nothing.
-func (m *Manager) commitRest(ctx context.Context, r *request) (string, time.Time, error) {
-	rest := make(map[string]any)
-	for _, k := range m.Keys(ctx) {
-		rest[k] = m.SessionManager.Get(ctx, k)
-	}
-	m.forget(ctx, r)
-	if len(rest) == 0 {
-		return "", time.Time{}, nil
-	}
-	for k, v := range rest {
-		m.SessionManager.Put(ctx, k, v)
-	}
-	return m.SessionManager.Commit(ctx)
-}
-
-func (m *Manager) loaded(r *request) (b *binding) {
-	r.do(func() { b = r.loaded })
-	return b
-}
-
-// writeCookie sets the cookie, or clears it if token is empty. It is scs's, but
-// that a single session may say whether its cookie persists.
-func (m *Manager) writeCookie(ctx context.Context, h http.Header, token string, expiry time.Time, b *binding) {
-	s := m.SessionManager
-	c := &http.Cookie{
-		Name: s.Cookie.Name, Value: token, Path: s.Cookie.Path, Domain: s.Cookie.Domain,
-		Secure: s.Cookie.Secure, HttpOnly: s.Cookie.HttpOnly, SameSite: s.Cookie.SameSite, Partitioned: s.Cookie.Partitioned,
-	}
-	persist := s.Cookie.Persist || s.GetBool(ctx, rememberKey)
-	if b != nil && b.persist != persistDefault {
-		persist = b.persist == persistAlways
-	}
-	switch {
-	case token == "":
-		c.Expires, c.MaxAge = time.Unix(1, 0), -1
-	case persist:
-		c.Expires = time.Unix(expiry.Unix()+1, 0) // rounded up, as scs does
-		c.MaxAge = int(time.Until(expiry).Seconds() + 1)
-	}
-	h.Add("Set-Cookie", c.String())
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
-	}
-}
-
-func (w *responseWriter) WriteHeader(code int) {
-	if code >= 100 && code < 200 && code != http.StatusSwitchingProtocols {
-		w.ResponseWriter.WriteHeader(code)
-		return
-	}
-	if w.commit() {
-		w.ResponseWriter.WriteHeader(code)
-	}
-}
-
-func (w *responseWriter) Write(b []byte) (int, error) {
-	if !w.commit() {
-		return 0, errRefused
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// ReadFrom lets io.Copy reach the connection's own, which may use sendfile.
-func (w *responseWriter) ReadFrom(src io.Reader) (int64, error) {
-	if !w.commit() {
-		return 0, errRefused
-	}
-	return io.Copy(w.ResponseWriter, src)
-}
-
-// FlushError is what http.ResponseController calls.
-func (w *responseWriter) FlushError() error {
-	if !w.commit() {
-		return errRefused
-	}
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-// Flush implements http.Flusher for handlers that assert it.
-func (w *responseWriter) Flush() { w.FlushError() }
-
-// Hijack commits first: afterwards there is no response to put a cookie on. What
-// was to be set is in Header for the handler that writes its own.
-func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if !w.commit() {
-		return nil, nil, errRefused
-	}
-	return http.NewResponseController(w.ResponseWriter).Hijack()
-}
-
-// CloseNotify implements the deprecated http.CloseNotifier, which gin takes every
-// response for.
-func (w *responseWriter) CloseNotify() <-chan bool {
-	gone := make(chan bool, 1)
-	context.AfterFunc(w.r.Context(), func() { gone <- true })
-	return gone
-}
-
-// Unwrap lets http.ResponseController reach the connection's deadlines.
-func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

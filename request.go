@@ -3,9 +3,14 @@ package usersession
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/decide"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
 // request is what a Manager knows of one request besides scs's session data.
@@ -14,59 +19,135 @@ import (
 type request struct {
 	changing sync.Mutex // held by one Login, Logout or renewal at a time; before mu
 
-	mu       sync.Mutex
-	session  any      // scs's session data, once they are loaded
-	loaded   *binding // the session the data belongs to; nil: none yet
-	staged   *staged  // what the commit is to finish
-	renewing renewing // a Login or renewal is between its new token and staging it
-	keep     bool     // scs is deleting a key that is gone already
-	detached *binding // the loaded session whose key was deleted through scs
-	dead     string   // the key of the session that Clear ended; its token is no new one's
-	gone     bool     // the loaded session was found to have ended, by somebody else
-	started  bool     // the response has begun
-	cleared  bool     // Logout: the cookie is to go, whatever the commit does
-	other    bool     // somebody else's session: WithSession
+	other bool          // somebody else's session: InSession
+	http  *http.Request // of which Login takes the client's address; nil: there is none
 
-	http *http.Request // of which Login takes the client's address; nil: there is none
+	mu        sync.Mutex
+	session   any              // scs's session data, once they are loaded
+	standing  decide.Session   // what has become of own
+	others    []string         // tokens of further cookies of the session's name
+	own       *trailer.Binding // the session that the data belong to; nil: none yet
+	staged    *staged          // what the commit is to finish; nil: nothing
+	unstaged  bool             // a Login or renewal is between its new token and staging it
+	started   bool             // the response has begun
+	saves     int              // how often scs has asked to save the data
+	loggedOut bool             // the cookie is to go, whatever the commit does
 }
-
-// renewing says how far the change of a token has come.
-type renewing int
-
-const (
-	notRenewing renewing = iota
-	deletingOld          // scs is about to delete the old key, which must stay until the commit
-	renewed              // scs has a new token, of which nobody knows yet
-)
 
 // staged is a login or a renewal between its call and the commit.
 type staged struct {
-	login         bool     // else a renewal
-	authenticated bool     // Reauthenticate: the authentication time is reset
-	detached      bool     // from was deleted through scs, in this request
-	binding       *binding // of the new key
-	key           string   // the new key, as the index has it
-	from          *binding // the session of this browser until now; nil: none
-	by            ending   // who replaces it
-	meta          string   // of Reauthenticate; "": as it is
+	login         bool             // else a renewal
+	authenticated bool             // Reauthenticate: the authentication time is reset
+	detached      bool             // from was deleted through scs, in this request
+	binding       *trailer.Binding // of the new key
+	key           string           // the new key, as the index has it
+	from          *trailer.Binding // the session of this browser until now; nil: none
+	actor         string           // who logs in
+	meta          string           // of Reauthenticate; "": as it is
 }
 
-type requestKey struct{ m *Manager }
+// present returns the session whose data are in the Store; nil if there is none. The
+// caller has locked r.
+func (r *request) present() *trailer.Binding {
+	if r.standing == decide.Present {
+		return r.own
+	}
+	return nil
+}
 
-// request returns the state of the context's request; nil if it does not come
-// from LoadAndSave, Load or WithSession of m, or has another session than the
-// request: inside Iterate.
-func (m *Manager) request(ctx context.Context) *request {
-	r, _ := ctx.Value(requestKey{m}).(*request)
-	if r == nil {
+// loaded is present for callers that have not locked r.
+func (r *request) loaded() (b *trailer.Binding) {
+	r.do(func() { b = r.present() })
+	return b
+}
+
+// origin returns the session that this browser came with, also if its key was deleted
+// through scs or somebody else has ended it; nil if there is none. The caller has
+// locked r.
+func (r *request) origin() *trailer.Binding {
+	if r.standing == decide.Cleared {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.session != nil && r.session != ctx.Value(m.scsKey) {
+	return r.own
+}
+
+// isUnreadable reports whether the codec cannot read the data of the session, of which
+// only the trailer is known then. The caller has not locked r.
+func (r *request) isUnreadable() (yes bool) {
+	r.do(func() { yes = r.standing == decide.Unreadable })
+	return yes
+}
+
+// has makes b the session of the request.
+func (r *request) has(b *trailer.Binding) { r.standing, r.own = decide.Present, b }
+
+// detach notes that the session's key was deleted through scs. It was there before, or
+// somebody else has ended the session.
+func (r *request) detach(there bool) {
+	if r.standing = decide.Detached; !there {
+		r.standing = decide.Lost
+	}
+}
+
+// lost returns an error if the client has gone, or has been told that it took too
+// long.
+func (r *request) lost() error {
+	if r.http == nil || r.http.Context().Err() == nil {
 		return nil
 	}
-	return r
+	return fmt.Errorf("%w: %w", errLost, context.Cause(r.http.Context()))
+}
+
+// forget makes the request one without a session.
+func (r *request) forget() {
+	r.standing, r.own, r.staged, r.unstaged = decide.NoSession, nil, nil, false
+}
+
+// key says which key it is.
+func (r *request) key(key string) decide.Key {
+	switch {
+	case r.staged != nil && key == r.staged.key:
+		return decide.NewKey
+	case r.own != nil && key == r.own.Key:
+		return decide.OwnKey
+	}
+	return decide.OtherKey
+}
+
+func (r *request) stage() decide.Staged {
+	switch {
+	case r.staged == nil:
+		return decide.NothingStaged
+	case r.staged.login:
+		return decide.LoginStaged
+	}
+	return decide.RenewalStaged
+}
+
+// onDelete says what to do with a key that scs deletes. The caller has locked r.
+func (r *request) onDelete(key string, asker decide.Asker) decide.Delete {
+	return decide.Deletion{
+		Asker: asker, Session: r.standing, User: r.own.Authenticated(),
+		Staged: r.stage(), Unstaged: r.unstaged, Key: r.key(key),
+	}.Decide()
+}
+
+// onCommit says what to do with data that scs commits under a key and that say they
+// are those of b. The caller has locked r.
+func (r *request) onCommit(key string, b *trailer.Binding) decide.Save {
+	q := decide.Commit{Session: r.standing, User: r.own.Authenticated(), Staged: r.stage(), Key: r.key(key)}
+	if s := r.staged; s != nil {
+		q.StagedUser = s.binding.Authenticated() || s.from.Authenticated()
+	}
+	switch {
+	case !b.Authenticated():
+		q.Identity = decide.Nobodys
+	case q.User && b.ID == r.own.ID:
+		q.Identity = decide.Own
+	default:
+		q.Identity = decide.Anothers
+	}
+	return q.Decide()
 }
 
 // do runs fn with the request locked.
@@ -76,19 +157,63 @@ func (r *request) do(fn func()) {
 	fn()
 }
 
-// A handle stands for a key where scs wants a token: in Iterate and
-// WithSession. It holds a secret of this process, so that no client can send
-// one, and Find honours it only where the context says so.
-const handlePrefix = "~"
+// former returns what was staged in this request, and the session it began with.
+func (r *request) former() (former *staged, from *trailer.Binding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.staged != nil {
+		return r.staged, r.staged.from
+	}
+	return nil, r.origin()
+}
 
-func newHandleSecret() string { return handlePrefix + rand.Text() + handlePrefix }
+// move returns the renewal of the session of b, for as far as the request knows it.
+// The caller has locked r.
+func (r *request) move(b *trailer.Binding) *staged {
+	s := &staged{from: r.present()}
+	if r.standing == decide.Unreadable {
+		s.from = r.own
+	}
+	if s.from == nil && b.Authenticated() { // RenewToken of scs came first
+		s.from, s.detached = r.origin(), true
+	}
+	return s
+}
 
-type handleKey struct{ m *Manager }
+// unstage takes back what was staged; nil if that is nothing. The caller has locked
+// r.
+func (r *request) unstage() *staged {
+	s := r.staged
+	r.staged = nil
+	return s
+}
 
-func (m *Manager) handle(key string) string { return m.handleSecret + key }
+// identity tells the contexts and handles of one Manager from another's. A key of a
+// context that holds a pointer costs no allocation to look up.
+type identity struct{ secret string }
 
-func (m *Manager) keyOfHandle(token string) (string, bool) {
-	return strings.CutPrefix(token, m.handleSecret)
+func newIdentity() *identity { return &identity{"~" + rand.Text() + "~"} }
+
+// The keys of the contexts of a Manager.
+type (
+	requestKey struct{ of *identity } // of a *request
+	handleKey  struct{ of *identity } // of the handle that Find honours
+	askerKey   struct{ of *identity } // of the decide.Asker that has scs delete a key
+)
+
+// handle returns what stands for a key where scs wants a token: in Iterate and
+// InSession. It holds a secret of this process, so that no client can send one,
+// and Find honours it only where the context says so.
+func (id *identity) handle(key string) string { return id.secret + key }
+
+// allows reports whether a context is one for this handle.
+func (id *identity) allows(ctx context.Context, handle string) bool {
+	h, _ := ctx.Value(handleKey{id}).(*string)
+	return h != nil && *h == handle
+}
+
+func (id *identity) keyOfHandle(token string) (key string, ok bool) {
+	return strings.CutPrefix(token, id.secret)
 }
 
 // hiding is a context that hides the session of m, so that another one can be
@@ -96,14 +221,11 @@ func (m *Manager) keyOfHandle(token string) (string, bool) {
 type hiding struct {
 	context.Context
 	scsKey any
-	m      *Manager
+	of     *identity
 }
 
-// hide returns ctx without the session of m.
-func (m *Manager) hide(ctx context.Context) context.Context { return hiding{ctx, m.scsKey, m} }
-
 func (h hiding) Value(key any) any {
-	if key == h.scsKey || key == (requestKey{h.m}) {
+	if key == h.scsKey || key == (requestKey{h.of}) {
 		return nil
 	}
 	return h.Context.Value(key)
@@ -120,4 +242,47 @@ func (p keyProbe) Value(key any) any {
 		*p.key = key
 	}
 	return nil
+}
+
+// loginGrace is how long a login lives that is never committed.
+const loginGrace = 5 * time.Minute
+
+// handLog remembers which sessions, loaded and changed by hand without a
+// request of ours, were detached by whom: scs's own session data tell one
+// caller from another. What is not committed within the grace of a login is
+// forgotten, and the janitor ends it.
+type handLog struct {
+	mu sync.Mutex
+	at map[handDetach]time.Time
+}
+
+// handDetach is one caller and the key it deleted.
+type handDetach struct {
+	session any
+	key     string
+}
+
+func (l *handLog) note(d handDetach) {
+	if d.session == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.at == nil {
+		l.at = make(map[handDetach]time.Time)
+	}
+	for s, at := range l.at {
+		if time.Since(at) > loginGrace {
+			delete(l.at, s)
+		}
+	}
+	l.at[d] = time.Now()
+}
+
+func (l *handLog) take(d handDetach) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.at[d]
+	delete(l.at, d)
+	return ok
 }

@@ -2,10 +2,8 @@ package usersession_test
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -61,32 +59,6 @@ func TestUserSessionJSON(t *testing.T) {
 	}
 }
 
-func TestUserSessionJSONOfARealSession(t *testing.T) {
-	m := mwNew(t, nil)
-	h := mwRoutes(m, map[string]http.HandlerFunc{"/x": func(w http.ResponseWriter, r *http.Request) {
-		m.Login(r.Context(), "42", usersession.WithMeta(map[string]string{"a": "b"}), usersession.WithIP(netip.MustParseAddr("::ffff:192.0.2.1")))
-	}})
-	token := mwToken(mwGet(h, "/x", ""))
-	list, err := m.ListSessions(t.Context(), "42")
-	if err != nil || len(list) != 1 {
-		t.Fatal(list, err)
-	}
-	got, err := json.Marshal(list)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(got), token) || regexp.MustCompile(`[A-Za-z0-9_-]{43}`).Match(got) {
-		t.Errorf("there is a token or a key in %s", got)
-	}
-	var back []usersession.UserSession
-	if err := json.Unmarshal(got, &back); err != nil || !reflect.DeepEqual(back, list) {
-		t.Errorf("a round trip gives\n%+v, %v, want\n%+v", back, err, list)
-	}
-	if list[0].IP.String() != "192.0.2.1" {
-		t.Errorf("the address is %v", list[0].IP)
-	}
-}
-
 func TestUserSessionJSONErrors(t *testing.T) {
 	for _, text := range []string{`{"ip":"nowhere"}`, `{"created_at":"yesterday"}`, `[]`, `{"meta":{"a":1}}`} {
 		s := jsonSession()
@@ -105,8 +77,20 @@ func TestDevice(t *testing.T) {
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36":                         "Chrome on Windows",
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0":           "Edge on Windows",
 		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15":                   "Safari on macOS",
-		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Mobile/15E148 Safari/604.1": "Safari on iOS",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Mobile/15E148 Safari/604.1": "Safari on iPhone",
 		"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36":                         "Chrome on Android",
+		"Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1":          "Safari on iPad",
+		"Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/126.0 Mobile/15E148 Safari/604.1":           "Chrome on iPad",
+		"Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko":                                                                   "Internet Explorer on Windows",
+		"Mozilla/5.0 (compatible; MSIE 10.0; Windows NT 6.2; Trident/6.0)":                                                                        "Internet Explorer on Windows",
+		"Opera/9.80 (J2ME/MIDP; Opera Mini/7.1.32052/29.3709; U; en) Presto/2.8.119 Version/11.10":                                                "Opera Mini",
+		"okhttp/4.12.0":                              "okhttp",
+		"Your account is locked, call 555 0100":      "Unknown device",
+		"Call 555 0100 now":                          "Unknown device",
+		"https://evil.example/":                      "Unknown device",
+		"<script>alert(1)</script>":                  "Unknown device",
+		strings.Repeat("x", 512):                     "Unknown device",
+		"Ünïcödé/1.0":                                "Unknown device",
 		strings.Repeat("(", 512):                     "",
 		strings.Repeat(";/", 256):                    "",
 		"\xff\xfe":                                   "",

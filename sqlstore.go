@@ -2,30 +2,35 @@ package usersession
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/schema"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
-// DefaultDataTable is the table of a SQLStore: that of scs's own SQL stores.
-const DefaultDataTable = "sessions"
-
-// SQLStore is a Store in a table of PostgreSQL, SQLite or MariaDB. The table has
-// the columns of scs's own stores: token, data, expiry. It is safe for
-// concurrent use; its updates are atomic.
+// SQLStore is a Store in a table of PostgreSQL, SQLite or MariaDB. The table
+// has the columns token, data and expiry of scs's own stores. SQLStore is safe
+// for concurrent use, and its updates are atomic.
 type SQLStore struct {
-	c *conn
+	db     *sqldb.DB
+	table  string // quoted, and with its schema
+	tables schema.Tables
 }
 
 var (
 	_ Store         = (*SQLStore)(nil)
 	_ AtomicUpdater = (*SQLStore)(nil)
 	_ KeyLister     = (*SQLStore)(nil)
-	_ KeyChecker    = (*SQLStore)(nil)
 	_ Pruner        = (*SQLStore)(nil)
+	_ Placer        = (*SQLStore)(nil)
 )
 
 // SQLStoreOptions configure a SQLStore. The zero value of every field is its
@@ -34,16 +39,18 @@ type SQLStoreOptions struct {
 	// Schema and Table name the table. Default: "sessions" in the schema of
 	// the connection.
 	Schema, Table string
-	// Dialect and NoPreparedStatements are as in Options.
+	// Dialect and NoPreparedStatements are as in IndexOptions.
 	Dialect              Dialect
 	NoPreparedStatements bool
 }
 
 // NewSQLStore returns a Store in db, which may be another database than that of
-// the index. Where Options.Store is nil, New makes one itself. Nil opts: all
-// defaults. [SQLStore.Migrate] makes the table; so does Manager.Migrate.
+// the index. If Options.Store is nil, New makes one itself. If opts is nil,
+// every option has its default. NewSQLStore reports every error in opts at
+// once, and does no I/O. [SQLStore.Migrate] makes the table, and so does
+// Manager.Migrate.
 func NewSQLStore(db *sqlx.DB, opts *SQLStoreOptions) (*SQLStore, error) {
-	if db == nil {
+	if db == nil || db.DB == nil {
 		return nil, errors.New("usersession: NewSQLStore: db is nil")
 	}
 	var o SQLStoreOptions
@@ -55,32 +62,64 @@ func NewSQLStore(db *sqlx.DB, opts *SQLStoreOptions) (*SQLStore, error) {
 	}
 	var errs []error
 	for field, name := range map[string]string{"Schema": o.Schema, "Table": o.Table} {
-		if name != "" && !identifier.MatchString(name) {
+		if name != "" && !sqldb.Identifier.MatchString(name) {
 			errs = append(errs, fmt.Errorf("usersession: SQLStoreOptions.%s: %q is not a name of at most 48 letters, digits and underscores", field, name))
 		}
 	}
 	if o.Dialect == "" {
 		var err error
-		if o.Dialect, err = dialectOf(db.DriverName()); err != nil {
+		if o.Dialect, err = dialectOf(db, "SQLStoreOptions.Dialect"); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	switch o.Dialect {
-	case "", Postgres, SQLite, MariaDB:
+	case "", DialectPostgres, DialectSQLite, DialectMariaDB:
 	default:
 		errs = append(errs, fmt.Errorf("usersession: SQLStoreOptions.Dialect: is %q, which is none of postgres, sqlite, mariadb", o.Dialect))
 	}
-	if o.Schema != "" && o.Dialect == SQLite {
+	if o.Schema != "" && o.Dialect == DialectSQLite {
 		errs = append(errs, errors.New("usersession: SQLStoreOptions.Schema: SQLite has no schemas"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	d := newDialect(o.Dialect, o.Schema, "", o.Table, 0, Text)
-	return &SQLStore{c: newConn(db, d, !o.NoPreparedStatements)}, nil
+	d := sqldb.Dialect(o.Dialect)
+	table := d.Quote(o.Schema, o.Table)
+	return &SQLStore{
+		db:     sqldb.New(db, d, index.DataWords(d, table), !o.NoPreparedStatements),
+		table:  table,
+		tables: schema.Tables{Dialect: d, Schema: o.Schema, Data: o.Table},
+	}, nil
 }
 
-// AtomicUpdates implements AtomicUpdater: one conditional UPDATE each.
+// NewSQLStoreFromDB is NewSQLStore for a program that does not use sqlx, as
+// [NewFromDB] is New.
+func NewSQLStoreFromDB(db *sql.DB, opts *SQLStoreOptions) (*SQLStore, error) {
+	return NewSQLStore(sqlx.NewDb(db, ""), opts)
+}
+
+// dialectOf tells the dialect of a database. field is the option that says it
+// otherwise.
+func dialectOf(db *sqlx.DB, field string) (Dialect, error) {
+	d, ok := sqldb.DialectOf(db)
+	if !ok {
+		return "", fmt.Errorf("usersession: %s: the driver %T does not tell the SQL dialect; set it to postgres, sqlite or mariadb", field, db.Driver())
+	}
+	return Dialect(d), nil
+}
+
+const dataColumnsSQL = `
+SELECT token, data, expiry
+FROM @data
+WHERE 1 = 0`
+
+// Place names the table.
+func (s *SQLStore) Place() string {
+	return strings.TrimSpace("sql " + s.tables.Schema + " " + s.tables.Data)
+}
+
+// AtomicUpdates implements AtomicUpdater. Update and Touch are one conditional
+// UPDATE each.
 func (s *SQLStore) AtomicUpdates() bool { return true }
 
 const dataFindSQL = `
@@ -91,7 +130,7 @@ WHERE token = ? AND expiry > @dnow`
 // Find implements Store.
 func (s *SQLStore) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	var data []byte
-	found, err := s.c.readRow(ctx, dataFindSQL, []any{key}, &data)
+	found, err := s.db.ReadRow(ctx, dataFindSQL, []any{key}, &data)
 	if err != nil {
 		return nil, false, err
 	}
@@ -102,11 +141,6 @@ const (
 	dataInsertSQL = `
 INSERT INTO @data (token, data, expiry)
 VALUES (?, ?, @dafter(?))`
-	// What has expired is not there; only the janitor has not been by yet.
-	dataReplaceExpiredSQL = `
-ON CONFLICT (token) DO UPDATE
-SET data = excluded.data, expiry = excluded.expiry
-WHERE @data.expiry <= @dnow`
 	dataDeleteExpiredSQL = `
 DELETE FROM @data
 WHERE token = ? AND expiry <= @dnow`
@@ -118,23 +152,23 @@ func (s *SQLStore) Create(ctx context.Context, key string, data []byte, expiry t
 		data = []byte{}
 	}
 	left := time.Until(expiry).Microseconds()
-	if s.c.d.name != MariaDB {
-		n, err := s.c.exec(ctx, nil, dataInsertSQL+dataReplaceExpiredSQL, key, data, left)
+	if s.db.Dialect() != sqldb.MariaDB {
+		n, err := s.db.Exec(ctx, dataInsertSQL+index.DataReplaceExpiredSQL, key, data, left)
 		if err == nil && n == 0 {
 			return ErrKeyExists
 		}
 		return err
 	}
-	_, err := s.c.exec(ctx, nil, dataInsertSQL, key, data, left)
-	if !isDuplicate(err) {
+	_, err := s.db.Exec(ctx, dataInsertSQL, key, data, left)
+	if !sqldb.IsDuplicate(err) {
 		return err
 	}
-	if n, err := s.c.exec(ctx, nil, dataDeleteExpiredSQL, key); err != nil {
+	if n, err := s.db.Exec(ctx, dataDeleteExpiredSQL, key); err != nil {
 		return err
 	} else if n == 0 {
 		return ErrKeyExists
 	}
-	if _, err = s.c.exec(ctx, nil, dataInsertSQL, key, data, left); isDuplicate(err) {
+	if _, err = s.db.Exec(ctx, dataInsertSQL, key, data, left); sqldb.IsDuplicate(err) {
 		return ErrKeyExists
 	}
 	return err
@@ -150,7 +184,7 @@ func (s *SQLStore) Update(ctx context.Context, key string, data []byte) (bool, e
 	if data == nil {
 		data = []byte{}
 	}
-	n, err := s.c.exec(ctx, nil, dataUpdateSQL, data, key)
+	n, err := s.db.Exec(ctx, dataUpdateSQL, data, key)
 	return s.changed(ctx, key, n, err)
 }
 
@@ -161,14 +195,14 @@ WHERE token = ? AND expiry > @dnow`
 
 // Touch implements Store.
 func (s *SQLStore) Touch(ctx context.Context, key string, expiry time.Time) (bool, error) {
-	n, err := s.c.exec(ctx, nil, dataTouchSQL, time.Until(expiry).Microseconds(), key)
+	n, err := s.db.Exec(ctx, dataTouchSQL, time.Until(expiry).Microseconds(), key)
 	return s.changed(ctx, key, n, err)
 }
 
 // changed tells an UPDATE that found nothing from one that found what it would
 // write: MariaDB counts changed rows, not found ones.
 func (s *SQLStore) changed(ctx context.Context, key string, n int64, err error) (bool, error) {
-	if err != nil || n > 0 || s.c.d.name != MariaDB {
+	if err != nil || n > 0 || s.db.Dialect() != sqldb.MariaDB {
 		return n > 0, err
 	}
 	_, found, err := s.Find(ctx, key)
@@ -187,37 +221,17 @@ WHERE token IN @list`
 // Delete implements Store.
 func (s *SQLStore) Delete(ctx context.Context, keys ...string) error {
 	if len(keys) == 1 {
-		_, err := s.c.exec(ctx, nil, dataDeleteOneSQL, keys[0])
+		_, err := s.db.Exec(ctx, dataDeleteOneSQL, keys[0])
 		return err
 	}
 	for len(keys) > 0 {
-		n := min(len(keys), pageSize)
-		if _, err := s.c.many(ctx, nil, nil, dataDeleteSQL, keys[:n], nil, nil); err != nil {
+		n := min(len(keys), index.PageSize)
+		if _, err := s.db.Unkept().Exec(ctx, dataDeleteSQL, sqldb.ListOf(keys[:n])); err != nil {
 			return err
 		}
 		keys = keys[n:]
 	}
 	return ctx.Err()
-}
-
-const dataExistingSQL = `
-SELECT token
-FROM @data
-WHERE token IN @list AND expiry > @dnow`
-
-// Existing implements KeyChecker.
-func (s *SQLStore) Existing(ctx context.Context, keys ...string) ([]string, error) {
-	var existing []string
-	for len(keys) > 0 {
-		n := min(len(keys), pageSize)
-		var found []string
-		if _, err := s.c.many(ctx, nil, &found, dataExistingSQL, keys[:n], nil, nil); err != nil {
-			return nil, err
-		}
-		existing = append(existing, found...)
-		keys = keys[n:]
-	}
-	return existing, nil
 }
 
 const dataKeysSQL = `
@@ -233,7 +247,7 @@ func (s *SQLStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 		after := ""
 		for {
 			var page []string
-			if err := s.c.read(ctx, &page, dataKeysSQL, after); err != nil {
+			if err := s.db.Read(ctx, &page, dataKeysSQL, after); err != nil {
 				yield("", err)
 				return
 			}
@@ -243,7 +257,7 @@ func (s *SQLStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 				}
 				after = key
 			}
-			if len(page) < pageSize {
+			if len(page) < index.PageSize {
 				return
 			}
 		}
@@ -264,34 +278,11 @@ func (s *SQLStore) Prune(ctx context.Context) (int, error) {
 	total := 0
 	for {
 		began := time.Now()
-		n, err := s.c.exec(ctx, nil, dataPruneSQL)
+		n, err := s.db.Exec(ctx, dataPruneSQL)
 		total += int(n)
-		if err != nil || n < pruneSize {
+		if err != nil || n < index.PruneSize {
 			return total, err
 		}
-		pause(ctx, time.Since(began))
+		sqldb.Pause(ctx, time.Since(began))
 	}
-}
-
-// findLive reads the data of a key and its row of the index in one statement.
-// The index and the data must be in the same database.
-const findLiveSQL = `
-SELECT data, ` + liveColumns + `
-FROM @data
-LEFT JOIN @index ON session_key = token
-WHERE token = ? AND expiry > @dnow`
-
-func (x *userIndex) findLive(ctx context.Context, key string) ([]byte, liveRow, bool, error) {
-	f := &struct { // one allocation for what every request needs
-		data []byte
-		row  liveRow
-		args [1]any
-		dest [4]any
-	}{args: [1]any{key}}
-	f.dest = [4]any{&f.data, &f.row.id, &f.row.userID, &f.row.state}
-	found, err := x.readRow(ctx, findLiveSQL, f.args[:], f.dest[:]...)
-	if err != nil {
-		return nil, liveRow{}, false, err
-	}
-	return f.data, f.row, found, nil
 }

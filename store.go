@@ -3,7 +3,9 @@ package usersession
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"regexp"
 	"time"
 )
 
@@ -16,8 +18,8 @@ import (
 // method honours ctx: with a cancelled ctx it returns an error, and it returns
 // no later than its backend allows once ctx has ended.
 //
-// The context of a commit must not be asked for its session: scs holds the lock
-// of it meanwhile.
+// The context of a commit must not be asked for its session, because scs holds
+// the lock of that session meanwhile.
 //
 // An error means that the outcome is unknown; "there is no such key" is never
 // an error. The contract is checked by the package storetest.
@@ -27,8 +29,9 @@ type Store interface {
 	Find(ctx context.Context, key string) (data []byte, found bool, err error)
 
 	// Create stores the data of a new key until expiry. If the key exists it
-	// returns ErrKeyExists and changes nothing, where the backend can tell. An
-	// expiry that is not in the future stores nothing that Find would return.
+	// returns ErrKeyExists and changes nothing. Only a Store without atomic
+	// updates may overwrite the data, where its backend cannot tell. An expiry
+	// that is not in the future stores nothing that Find would return.
 	Create(ctx context.Context, key string, data []byte, expiry time.Time) error
 
 	// Update replaces the data of a key that exists; its expiry stays as it
@@ -53,58 +56,59 @@ type Store interface {
 // The sessions of a Store that does not declare it are checked against the
 // index on every request.
 type AtomicUpdater interface {
+	// AtomicUpdates reports whether Update and Touch are atomic.
 	AtomicUpdates() bool
 }
 
-// UpdatesAtomically reports whether s declares its Update and Touch atomic.
-func UpdatesAtomically(s Store) bool {
+// updatesAtomically reports whether s declares its Update and Touch atomic.
+func updatesAtomically(s Store) bool {
 	a, ok := s.(AtomicUpdater)
 	return ok && a.AtomicUpdates()
 }
 
+// Placer is implemented by a Store that can say where it keeps its data, in at most
+// 200 letters, digits, spaces and characters of "_.,:/#+-". The index keeps that with
+// each session. Then a program with another Store on the same index cannot take the
+// data of a session for deleted.
+//
+// Two Stores with the same data say the same, in every process. Two Stores with
+// different data say different things where they can. A host or a port is no part
+// of it, because one server may have several. A part from "#" on names data that end
+// with their process. A Store that does not say is known by its type.
+type Placer interface {
+	// Place returns the same text each time, and does no I/O.
+	Place() string
+}
+
+// placeOf returns the place of s, which is its type if it does not say.
+func placeOf(s Store) string {
+	if p, ok := s.(Placer); ok {
+		return p.Place()
+	}
+	name := "store " + notInPlace.ReplaceAllString(fmt.Sprintf("%T", s), "")
+	return name[:min(len(name), 200)]
+}
+
+var notInPlace = regexp.MustCompile(`[^A-Za-z0-9 _.,:/#+-]`)
+
 // KeyLister is implemented by a Store that can iterate its keys.
 type KeyLister interface {
 	// Keys yields every key that has not expired, in no particular order. Keys
-	// created or deleted meanwhile may be missing or present. A key may come more
-	// than once: backends with a cursor cannot help it. It stops after the first
-	// error.
+	// created or deleted meanwhile may be missing or present. A key may come
+	// more than once, because backends with a cursor cannot prevent it. Keys
+	// stops after the first error.
 	Keys(ctx context.Context) iter.Seq2[string, error]
 }
 
-// Keys yields the keys of s that have not expired. If s is not a [KeyLister] it
-// yields one error that wraps errors.ErrUnsupported.
-func Keys(ctx context.Context, s Store) iter.Seq2[string, error] {
+// keysOfStore yields the keys of s that have not expired. If s is not a KeyLister
+// it yields one error that wraps errors.ErrUnsupported.
+func keysOfStore(ctx context.Context, s Store) iter.Seq2[string, error] {
 	if l, ok := s.(KeyLister); ok {
 		return l.Keys(ctx)
 	}
 	return func(yield func(string, error) bool) {
 		yield("", &unsupportedError{what: "iterate its keys"})
 	}
-}
-
-// KeyChecker is implemented by a Store that can check many keys at once.
-type KeyChecker interface {
-	// Existing returns those of keys that Find would find.
-	Existing(ctx context.Context, keys ...string) ([]string, error)
-}
-
-// ExistingKeys returns those of keys that s would find: in one call if s is a
-// [KeyChecker], else one by one.
-func ExistingKeys(ctx context.Context, s Store, keys ...string) ([]string, error) {
-	if c, ok := s.(KeyChecker); ok {
-		return c.Existing(ctx, keys...)
-	}
-	var existing []string
-	for _, key := range keys {
-		_, found, err := s.Find(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			existing = append(existing, key)
-		}
-	}
-	return existing, nil
 }
 
 // Pruner is implemented by a Store whose backend does not drop expired keys by

@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/mileusna/useragent"
 )
 
 // UserSession is one session of one user, as the index knows it. It holds
-// nothing secret: its ID is a public name, safe in URLs, logs and e-mails.
+// nothing secret. Its ID is a public name, safe in URLs, logs and e-mails.
 type UserSession struct {
-	// ID is the public name of the session: 22 characters from
+	// ID is the public name of the session. It has 22 characters from
 	// [A-Za-z0-9_-]. It stays the same while the token is renewed.
 	ID string
 
@@ -23,42 +24,44 @@ type UserSession struct {
 	// CreatedAt is the time of the login.
 	CreatedAt time.Time
 
-	// AuthenticatedAt is the last time the user proved who they are: the login,
-	// or the last Reauthenticate.
+	// AuthenticatedAt is the last time the user proved who they are, by Login
+	// or by Reauthenticate.
 	AuthenticatedAt time.Time
 
 	// LastSeenAt is the time of the last request, up to Options.TouchInterval
 	// behind.
 	LastSeenAt time.Time
 
-	// ExpiresAt is when the session ends if it is not used any more: the
-	// earlier of LastSeenAt plus Options.IdleTimeout and the end of its
-	// lifetime.
+	// ExpiresAt is when the session ends if it is not used any more. It is the
+	// earlier of LastSeenAt plus Options.IdleTimeout and the end of the
+	// session's lifetime.
 	ExpiresAt time.Time
 
-	// IP is the client's address at login, as Options.ClientIP found it. The
-	// zero Addr if it is not known.
+	// IP is the client's address at login, as Options.ClientIP found it. It is
+	// the zero Addr if the address is not known.
 	IP netip.Addr
 
-	// UserAgent is the User-Agent header at login, cut to 512 bytes. It is
-	// what the client claims: escape it in HTML.
+	// UserAgent is the User-Agent header at login, cut to 512 bytes. The client
+	// can send any text, so escape it in HTML.
 	UserAgent string
 
-	// Meta is what WithMeta and WithMethod noted at login. Never nil.
+	// Meta has the pairs that WithMeta and WithMethod noted, at login or by
+	// Reauthenticate. It is never nil.
 	Meta map[string]string
 
 	// Current reports whether this is the session of the context that the
 	// listing call was made with.
 	Current bool
 
-	// EndedAt is when the session ended; the zero time while it has not.
+	// EndedAt is when the session ended. It is the zero time until then.
 	EndedAt time.Time
 
-	// EndedBy is who ended it: the actor of WithActor, or the user.
+	// EndedBy is who ended the session. It is the actor of ContextWithActor, or
+	// else the user. It is empty if the janitor ended the session.
 	EndedBy string
 
-	// Reason is why it ended: one of the Reason constants, or the text of
-	// WithReason.
+	// Reason is why the session ended. It is one of the Reason constants, or
+	// the text of ContextWithReason.
 	Reason string
 }
 
@@ -68,27 +71,50 @@ const (
 	ReasonRevoked     = "revoked"      // one of the Revoke methods
 	ReasonReplaced    = "replaced"     // a login in the same browser
 	ReasonEvicted     = "evicted"      // Options.MaxSessions was reached
-	ReasonExpired     = "expired"      // past its lifetime; noted by the janitor, for idle ones as well only then
+	ReasonExpired     = "expired"      // the janitor found it past its lifetime, also if it was idle long before
 	ReasonAborted     = "aborted"      // a login whose response was never committed
+	ReasonDataLost    = "data_lost"    // the Store has lost its data
 	ReasonUserDeleted = "user_deleted" // the row of the user is gone from Options.UsersTable
 )
 
-// Device describes the client in a few words, such as "Firefox on Linux", as
-// far as its User-Agent can be understood; "Unknown device" otherwise. It is a
-// label for a person to recognise their own session by, nothing to base a
-// decision on.
+// Device describes the client in a few words, such as "Firefox on Linux". It
+// returns "Unknown device" if it does not understand the User-Agent. The text
+// is a label by which people recognise their own sessions. Base no decision on
+// it.
 func (s UserSession) Device() string {
 	ua := useragent.Parse(s.UserAgent)
-	name := len(ua.Name) > 1 // else it is a piece of something that is no browser's
+	name, system := ua.Name, ua.OS
+	if ua.Device == "iPhone" || ua.Device == "iPad" {
+		system = ua.Device
+	}
 	switch {
-	case name && ua.OS != "":
-		return ua.Name + " on " + ua.OS
-	case name:
-		return ua.Name
-	case ua.OS != "":
-		return ua.OS
+	case name == "Trident":
+		name = useragent.InternetExplorer
+	case !isProduct(name, s.UserAgent):
+		name = ""
+	}
+	switch {
+	case name != "" && system != "":
+		return name + " on " + system
+	case name != "" || system != "":
+		return name + system
 	}
 	return "Unknown device"
+}
+
+// isProduct reports whether the name that was found in a User-Agent can be that of a
+// client. Anybody can send a sentence, which would stand on the pages of others.
+func isProduct(name, userAgent string) bool {
+	if len(name) < 2 || len(name) > 40 || strings.TrimSpace(name) != name {
+		return false
+	}
+	for _, c := range name {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(" ._-", c)) {
+			return false
+		}
+	}
+	// Products have no space (RFC 9110, 10.1.5), but for one that does it all the same.
+	return !strings.Contains(name, " ") || name == useragent.OperaMini || !strings.Contains(userAgent, name)
 }
 
 // sessionJSON fixes the names and the order of the JSON form.
@@ -109,9 +135,9 @@ type sessionJSON struct {
 	Reason          string            `json:"reason,omitempty"`
 }
 
-// MarshalJSON returns the session in snake_case, with its Device. Times are
-// RFC 3339 in UTC; ip is "" if it is not known; ended_at, ended_by and reason
-// are there for ended sessions only.
+// MarshalJSON returns the session in snake_case, with its Device. Times are RFC
+// 3339 in UTC. If the address is not known, ip is "". Only ended sessions have
+// ended_at, ended_by and reason.
 func (s UserSession) MarshalJSON() ([]byte, error) {
 	j := sessionJSON{
 		ID: s.ID, UserID: s.UserID,
@@ -132,7 +158,7 @@ func (s UserSession) MarshalJSON() ([]byte, error) {
 	return json.Marshal(j)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads the form that MarshalJSON writes.
 func (s *UserSession) UnmarshalJSON(b []byte) error {
 	var j sessionJSON
 	if err := json.Unmarshal(b, &j); err != nil {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 )
 
@@ -12,6 +13,7 @@ func TestMain(m *testing.M) { testserver.Main(m) }
 // TestParts runs every part with tiny counts: each scenario works on each subject,
 // and leaves its records.
 func TestParts(t *testing.T) {
+	depth.OnlyFull(t)
 	c := quick()
 	c.quiet, c.out, c.seed = true, t.TempDir(), 1
 	b := newBench(t, c)

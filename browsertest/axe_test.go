@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 )
 
@@ -95,6 +96,7 @@ func eachPlace(t *testing.T, s *site, p *tab, visit func(t *testing.T, p *tab, n
 // Axe-core finds nothing on any page, in either theme, on a phone and on a
 // laptop: neither a violation nor a contrast it cannot compute.
 func TestAccessibility(t *testing.T) {
+	depth.OnlyFull(t)
 	script, err := os.ReadFile(testserver.AxeCore(t))
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +136,7 @@ const runAxe = `axe.run(document, {
 
 // A page that axe-core must not like.
 func TestAxeFindsWhatIsWrong(t *testing.T) {
+	depth.OnlyFull(t)
 	script, err := os.ReadFile(testserver.AxeCore(t))
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,7 @@
 // The tests need Chromium, and npm for axe-core, or what the environment names in
 // USERSESSION_TEST_CHROMIUM and USERSESSION_TEST_AXE; see internal/testserver.
 //
-//	go test -run TestScreenshots -images ../docs/images .
+//	USERSESSION_TEST_DEPTH=full go test -run TestScreenshots -images ../docs/images .
 //
 // makes the pictures of the documentation anew.
 package browsertest

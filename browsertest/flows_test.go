@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 // eachScripts runs a test with and without JavaScript.
@@ -23,6 +25,7 @@ func eachScripts(t *testing.T, test func(t *testing.T, s *site, open func(agent 
 }
 
 func TestScriptsAreReallyOff(t *testing.T) {
+	depth.OnlyFull(t)
 	s, browser := start(t), newBrowser(t)
 	const ran = `data:text/html,<p id="p">off</p><script>document.getElementById("p").textContent = "on"</script>`
 	for want, l := range map[string]look{"on": {}, "off": {noScripts: true}} {
@@ -36,18 +39,19 @@ func TestScriptsAreReallyOff(t *testing.T) {
 
 // Two programs with a profile each, not two tabs: the whole promise.
 func TestOneBrowserEndsTheOther(t *testing.T) {
+	depth.OnlyFull(t)
 	s := start(t)
 	laptop, phone := s.open(newBrowser(t), look{agent: firefox}), s.open(newBrowser(t), look{agent: iPhone})
 	laptop.login("ada")
 	phone.login("ada")
 	laptop.click("a", "Your devices")
-	laptop.wantText("This device", "Firefox on Linux", "Safari on iOS")
+	laptop.wantText("This device", "Firefox on Linux", "Safari on iPhone")
 	phone.click("a", "Your devices")
 	phone.visit("/")
 
-	laptop.click("button", "Sign out Safari on iOS, last active just now")
+	laptop.click("button", "Sign out Safari on iPhone, last active just now")
 	laptop.wantPath("/devices/?done=")
-	laptop.wantText("Safari on iOS is signed out.", "You are not signed in anywhere else.", "Signed out from another device")
+	laptop.wantText("Safari on iPhone is signed out.", "You are not signed in anywhere else.", "Signed out from another device")
 
 	phone.click("a", "Your devices")
 	phone.wantPath("/login?return_to=%2Fdevices%2F")
@@ -59,6 +63,7 @@ func TestOneBrowserEndsTheOther(t *testing.T) {
 }
 
 func TestAccount(t *testing.T) {
+	depth.OnlyFull(t)
 	eachScripts(t, func(t *testing.T, s *site, open func(string) *tab) {
 		laptop, phone, tablet := open(firefox), open(iPhone), open(android)
 		for _, p := range []*tab{laptop, phone, tablet} {
@@ -66,7 +71,7 @@ func TestAccount(t *testing.T) {
 		}
 		laptop.visit("/devices/")
 		laptop.click("button", "Sign out Chrome on Android, last active just now")
-		laptop.wantText("Chrome on Android is signed out.", "Safari on iOS")
+		laptop.wantText("Chrome on Android is signed out.", "Safari on iPhone")
 		tablet.visit("/")
 		tablet.wantPath("/login")
 		phone.visit("/")
@@ -84,13 +89,14 @@ func TestAccount(t *testing.T) {
 
 // A login that is not fresh leads by the password to a page that asks once more.
 func TestStaleLogin(t *testing.T) {
+	depth.OnlyFull(t)
 	eachScripts(t, func(t *testing.T, s *site, open func(string) *tab) {
 		laptop, phone := open(firefox), open(iPhone)
 		laptop.login("ada")
 		phone.login("ada")
 		s.age("ada")
 		laptop.visit("/devices/")
-		laptop.click("a", "Sign out Safari on iOS, last active just now")
+		laptop.click("a", "Sign out Safari on iPhone, last active just now")
 		laptop.wantPath("/reauth?")
 		laptop.wantText("Is it you, ada?")
 		laptop.fill("Password", "wrong")
@@ -98,17 +104,18 @@ func TestStaleLogin(t *testing.T) {
 		laptop.wantText("The password is wrong.")
 		laptop.fill("Password", password)
 		laptop.click("button", "Continue")
-		laptop.wantText("Sign out Safari on iOS?")
+		laptop.wantText("Sign out Safari on iPhone?")
 		phone.visit("/")
 		phone.wantPath("/")
 		laptop.click("button", "Sign out")
-		laptop.wantText("Safari on iOS is signed out.")
+		laptop.wantText("Safari on iPhone is signed out.")
 		phone.visit("/")
 		phone.wantPath("/login")
 	})
 }
 
 func TestPasswordChange(t *testing.T) {
+	depth.OnlyFull(t)
 	eachScripts(t, func(t *testing.T, s *site, open func(string) *tab) {
 		laptop, phone, bob := open(firefox), open(iPhone), open(android)
 		laptop.login("ada")
@@ -133,6 +140,7 @@ func TestPasswordChange(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
+	depth.OnlyFull(t)
 	eachScripts(t, func(t *testing.T, s *site, open func(string) *tab) {
 		admin, ada, bob := open(chromeMac), open(firefox), open(iPhone)
 		admin.login("admin")
@@ -163,10 +171,10 @@ func TestAdmin(t *testing.T) {
 
 		// One session, by its details.
 		admin.visit("/admin/sessions/?user=bob")
-		admin.click("a", "Details of Safari on iOS, user bob")
+		admin.click("a", "Details of Safari on iPhone, user bob")
 		admin.fill("Reason, for the log", "lost phone")
-		admin.click("button", "End this session: bob, Safari on iOS")
-		admin.wantText("The session of Safari on iOS is ended.")
+		admin.click("button", "End this session: bob, Safari on iPhone")
+		admin.wantText("The session of Safari on iPhone is ended.")
 		bob.click("a", "Your devices")
 		bob.wantPath("/login")
 
@@ -186,6 +194,7 @@ func TestAdmin(t *testing.T) {
 
 // A page with a stream finds out by itself.
 func TestStream(t *testing.T) {
+	depth.OnlyFull(t)
 	s, browser := start(t), newBrowser(t)
 	laptop, phone := s.open(browser, look{agent: firefox}), s.open(browser, look{agent: iPhone})
 	laptop.login("ada")

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 // loginAs logs in by HTTP with any User-Agent, and returns the status.
@@ -39,6 +41,7 @@ func (s *site) loginAs(user, agent string) int {
 // element, no script, no change of direction, no control character, and no page
 // that is wider than the phone.
 func TestHostileUserAgents(t *testing.T) {
+	depth.OnlyFull(t)
 	s, browser := start(t), newBrowser(t)
 	agents := map[string]string{
 		"markup":        `<script>alert(1)</script><img src=x onerror=alert(2)>`,
@@ -131,6 +134,7 @@ func (p *tab) wantHarmless() {
 // What is larger than net/http takes, or no header at all, is refused before any
 // of this, and leaves nothing behind.
 func TestRefusedUserAgents(t *testing.T) {
+	depth.OnlyFull(t)
 	s := start(t)
 	if got := s.loginAs("ada", strings.Repeat("A", 1<<20+8<<10)); got != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("1 MiB and more: status %d", got)

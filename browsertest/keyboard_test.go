@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 // stop is where the Tab key leads to.
@@ -47,6 +49,7 @@ func (p *tab) tabThrough() []stop {
 // Every link, button and field is reached by Tab, in the order in which it is
 // seen, and shows that it is.
 func TestTabOrder(t *testing.T) {
+	depth.OnlyFull(t)
 	s, browser := start(t), newBrowser(t)
 	s.furnish()
 	for _, c := range []struct {
@@ -56,7 +59,7 @@ func TestTabOrder(t *testing.T) {
 		{"account", "ada", "/devices/", []string{
 			"Sign out this device, Firefox on Linux",
 			"Sign out everywhere else",
-			"Sign out Safari on iOS, last active 12 minutes ago",
+			"Sign out Safari on iPhone, last active 12 minutes ago",
 			"Sign out Chrome on macOS, last active 3 hours ago",
 			"Sign out Edge on Windows, last active 5 days ago",
 		}},
@@ -109,6 +112,7 @@ func (p *tab) key(keys string) {
 
 // Nothing needs a mouse.
 func TestWithoutAMouse(t *testing.T) {
+	depth.OnlyFull(t)
 	s, browser := start(t), newBrowser(t)
 	ada, phone, admin := s.open(browser, look{agent: firefox}), s.open(browser, look{agent: iPhone}), s.open(browser, look{agent: chromeMac})
 	for p, user := range map[*tab]string{ada: "ada", phone: "ada", admin: "admin"} {
@@ -120,7 +124,7 @@ func TestWithoutAMouse(t *testing.T) {
 	ada.visit("/devices/")
 	ada.do(chromedp.KeyEvent("\t\t\t"))
 	ada.key("\r")
-	ada.wantText("Safari on iOS is signed out.")
+	ada.wantText("Safari on iPhone is signed out.")
 	phone.visit("/")
 	phone.wantPath("/login")
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 var images = flag.String("images", "", "the folder that TestScreenshots writes its pictures to")
@@ -42,6 +44,7 @@ func (s *site) furnish() {
 
 // TestScreenshots makes the pictures of README.md and docs/.
 func TestScreenshots(t *testing.T) {
+	depth.OnlyFull(t)
 	s, browser := start(t), newBrowser(t)
 	s.furnish()
 	for _, c := range []struct {
@@ -61,7 +64,7 @@ func TestScreenshots(t *testing.T) {
 			s.exec("UPDATE user_sessions SET ip = ?, created_at = created_at - ? WHERE user_id = ? AND ip = '127.0.0.1'",
 				page.ip, (3*24*time.Hour + time.Hour).Microseconds(), page.user)
 			p.visit(page.path)
-			p.wantText("Firefox on Linux", "Safari on iOS", "3 days ago")
+			p.wantText("Firefox on Linux", "Safari on iPhone", "3 days ago")
 			raw := p.keep(*images, page.name+"-"+c.name)
 			if most := 150 << 10; len(raw) > most {
 				t.Errorf("%s-%s: %d bytes, want at most %d", page.name, c.name, len(raw), most)

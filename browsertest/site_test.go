@@ -135,7 +135,7 @@ func (s *site) add(d device) string {
 		s.t.Fatal(err)
 	}
 	if d.ended > 0 {
-		ctx := usersession.WithReason(usersession.WithActor(s.t.Context(), d.by), d.reason)
+		ctx := usersession.ContextWithReason(usersession.ContextWithActor(s.t.Context(), d.by), d.reason)
 		if err := s.sessions.RevokeSession(ctx, d.user, current.ID); err != nil {
 			s.t.Fatal(err)
 		}

@@ -1,156 +1,72 @@
 package compat
 
 import (
-	"database/sql"
-	"fmt"
-	"net/url"
-	"path/filepath"
-	"sync/atomic"
 	"testing"
 
-	_ "github.com/go-sql-driver/mysql"
-	_ "github.com/jackc/pgx/v5/stdlib"
-	"github.com/jmoiron/sqlx"
-	_ "modernc.org/sqlite"
-
 	"github.com/seed-296ca7ab/usersession"
-	"github.com/seed-296ca7ab/usersession/compat/boltstore"
-	"github.com/seed-296ca7ab/usersession/internal/backendtest"
+	"github.com/seed-296ca7ab/usersession/compat/internal/backendtest"
+	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 	"github.com/seed-296ca7ab/usersession/storetest"
 )
 
 func TestMain(m *testing.M) { testserver.Main(m) }
 
-// An opener prepares a database for a test and returns what opens empty ones in
-// it for the test's parts.
-type opener func(t *testing.T) func(t *testing.T) *sqlx.DB
-
-func sqliteFiles(*testing.T) func(t *testing.T) *sqlx.DB {
-	return func(t *testing.T) *sqlx.DB {
-		t.Helper()
-		return connect(t, "sqlite", "file:"+filepath.Join(t.TempDir(), "test.db")+
-			"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=foreign_keys(1)")
-	}
-}
-
-// postgresSchemas opens new schemas in one new PostgreSQL database, through pgx.
-func postgresSchemas(t *testing.T) func(t *testing.T) *sqlx.DB {
-	t.Helper()
-	dsn := freshPostgres(t)
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := connect(t, "pgx", dsn)
-	var last atomic.Int64
-	return func(t *testing.T) *sqlx.DB {
-		t.Helper()
-		name := fmt.Sprintf("test_%d", last.Add(1))
-		if _, err := admin.ExecContext(t.Context(), "CREATE SCHEMA "+name); err != nil {
-			t.Fatal(err)
-		}
-		mine := *u
-		q := mine.Query()
-		q.Set("search_path", name)
-		mine.RawQuery = q.Encode()
-		return connect(t, "pgx", mine.String())
-	}
-}
-
-func freshPostgres(t *testing.T) (dsn string) {
-	t.Helper()
-	return testserver.FreshPostgres(t, func(dsn string) (*sql.DB, error) { return sql.Open("pgx", dsn) })
-}
-
-func mariaDatabases(t *testing.T) func(t *testing.T) *sqlx.DB {
-	t.Helper()
-	testserver.MariaDBServer(t) // skips here where there is none
-	return func(t *testing.T) *sqlx.DB {
-		t.Helper()
-		dsn := testserver.FreshMariaDB(t, func(dsn string) (*sql.DB, error) { return sql.Open("mysql", dsn) })
-		return connect(t, "mysql", dsn)
-	}
-}
-
-func connect(t *testing.T, driver, dsn string) *sqlx.DB {
-	t.Helper()
-	db, err := sqlx.Connect(driver, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
-func mustExec(t *testing.T, db *sqlx.DB, query string) {
-	t.Helper()
-	if _, err := db.ExecContext(t.Context(), query); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-}
-
+// databases are those of the tests, with the Stores that TestBackends runs on each.
+// Neither what a Store does with its data nor what the index does with its rows
+// depends on the other, so that not every pair is run.
 var databases = []struct {
-	name string
-	open opener
-	own  bool // this driver's other half is here, and not in the root module
+	name   string
+	open   opendb.Opener
+	stores []string
 }{
-	{"MariaDB", mariaDatabases, true},
-	{"PostgreSQL pgx", postgresSchemas, true},
-	{"SQLite", sqliteFiles, false},
+	{"SQLite", opendb.SQLite, []string{"sql", "sql elsewhere", "memstore", "scs memstore", "hand-written"}},
+	{"PostgreSQL", opendb.Pq, []string{"sql", "sql elsewhere", "memstore"}},
+	{"PostgreSQL pgx", opendb.Pgx, []string{"sql", "memstore"}},
+	{"MariaDB", opendb.MariaDB, []string{"sql", "sql elsewhere", "memstore"}},
 }
 
-// TestBackends is the other half of the root module's table "regardless of the
-// backend": the databases that are only here with every Store, and every store
-// written for scs.
+// TestBackends is the table "regardless of the backend". Its other half, with the
+// stores that are not of the root module, is in the package stores.
+//
+// At the fast depth every behaviour is tested in SQLite, with a Store that is
+// verified and one that is atomic, and some in the other databases.
 func TestBackends(t *testing.T) {
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			open := d.open(t)
-			var stores []backendtest.StoreCase
-			if d.own {
-				stores = backendtest.Stores(open)
-			} else {
-				stores = append(stores, backendtest.StoreCase{Name: "sixty lines over bbolt", New: sixtyLines})
+			if d.name == "SQLite" {
+				open = opendb.MigratedSQLite(t)
 			}
-			for _, s := range scsStores {
-				// Neither what a Store does with its data nor what the index does
-				// with its rows depends on the other: one database is enough for
-				// most.
-				if s.open != nil && (s.everywhere || !d.own) {
-					stores = append(stores, backendtest.StoreCase{Name: "scs " + s.name, Open: s.wrapped})
+			stores, run := backendtest.Named(backendtest.Stores(open), d.stores...), backendtest.Run
+			if !depth.Full() {
+				stores = backendtest.Named(stores, "sql", "memstore")
+				if d.name != "SQLite" {
+					stores, run = stores[:1], backendtest.RunSome
 				}
 			}
-			backendtest.Run(t, open, stores)
+			run(t, open, stores)
 		})
 	}
 }
 
-// sixtyLines is the Store of docs/writing-a-store.md.
-func sixtyLines(t *testing.T) usersession.Store {
-	t.Helper()
-	store, err := boltstore.New(openBolt(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return store
-}
-
 func TestDatabases(t *testing.T) {
 	for _, d := range databases {
-		if d.own {
-			t.Run(d.name, func(t *testing.T) { backendtest.RunDatabase(t, d.open(t)) })
-		}
+		t.Run(d.name, func(t *testing.T) {
+			run := backendtest.RunDatabase
+			if !depth.Full() && d.name != "SQLite" {
+				run = backendtest.RunDatabaseSome
+			}
+			run(t, d.open(t))
+		})
 	}
 }
 
-// TestStores runs the contract kit on every Store that is only here.
-func TestStores(t *testing.T) {
+// TestSQLStore runs the contract kit on the SQL store of each database.
+func TestSQLStore(t *testing.T) {
 	for _, d := range databases {
-		if !d.own {
-			continue
-		}
-		t.Run("SQL store on "+d.name, func(t *testing.T) {
+		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			db := d.open(t)(t)
 			storetest.Run(t, func(t *testing.T) usersession.Store {
@@ -163,15 +79,6 @@ func TestStores(t *testing.T) {
 				}
 				return s
 			})
-		})
-	}
-	for _, s := range scsStores {
-		if s.open == nil {
-			continue
-		}
-		t.Run("scs "+s.name, func(t *testing.T) {
-			t.Parallel()
-			storetest.Run(t, s.wrapped(t))
 		})
 	}
 }

@@ -1,5 +1,6 @@
-// Package compat holds the tests over the drivers and stores that the root
-// module does not require: MariaDB, pgx, every store written for scs that can be
-// had, goose. It is a module of its own, so that none of them reaches a user's
-// go.mod.
+// Package compat holds the tests that need a database: every behaviour on every
+// database and Store, and goose. Its folders hold those of the Manager (manager),
+// of what a database is asked and answers (database), of stores that are not of
+// the root module (stores), and of the pages (sessionui). It is a module of its
+// own, so that no driver reaches a user's go.mod.
 package compat

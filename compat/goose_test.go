@@ -15,7 +15,7 @@ import (
 // TestGoose hands Migrations to goose: up, a program on the tables, down.
 func TestGoose(t *testing.T) {
 	dialects := map[string]database.Dialect{
-		"MariaDB": database.DialectMySQL, "PostgreSQL pgx": database.DialectPostgres, "SQLite": database.DialectSQLite3,
+		"MariaDB": database.DialectMySQL, "PostgreSQL": database.DialectPostgres, "PostgreSQL pgx": database.DialectPostgres, "SQLite": database.DialectSQLite3,
 	}
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestGoose(t *testing.T) {
 			}{
 				{"defaults", usersession.Options{}, []string{"user_sessions", "sessions"}},
 				{"names and types", usersession.Options{
-					Table: "logins", UserIDType: usersession.Bigint, UsersTable: "people(person)",
+					Index: usersession.IndexOptions{Table: "logins"}, UserIDType: usersession.UserIDBigint, UsersTable: "people(person)",
 				}, []string{"logins", "sessions"}},
 			} {
 				t.Run(c.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ package memstore
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"iter"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ var (
 	_ usersession.Store         = (*Store)(nil)
 	_ usersession.AtomicUpdater = (*Store)(nil)
 	_ usersession.KeyLister     = (*Store)(nil)
-	_ usersession.KeyChecker    = (*Store)(nil)
+	_ usersession.Placer        = (*Store)(nil)
 	_ usersession.Pruner        = (*Store)(nil)
 )
 
@@ -29,6 +30,7 @@ var (
 // freed only by a Find of its key and by [Store.Prune], which
 // usersession.Manager.Run calls.
 type Store struct {
+	place   string
 	mu      sync.RWMutex
 	entries map[string]entry
 }
@@ -44,12 +46,15 @@ func (e entry) live(now time.Time) bool { return e.expiry.After(now) }
 
 // New returns an empty Store.
 func New() *Store {
-	return &Store{entries: make(map[string]entry)}
+	return &Store{place: "memory#" + rand.Text(), entries: make(map[string]entry)}
 }
 
-// AtomicUpdates reports true: Update and Touch find and change a key under one
-// lock.
+// AtomicUpdates reports true, because Update and Touch find and change a key
+// under one lock.
 func (s *Store) AtomicUpdates() bool { return true }
+
+// Place names this Store, and no other has its data.
+func (s *Store) Place() string { return s.place }
 
 // Find returns a copy of the data of a key.
 func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
@@ -179,24 +184,7 @@ func (s *Store) liveKeys() []string {
 	return keys
 }
 
-// Existing returns those of keys that Find would find.
-func (s *Store) Existing(ctx context.Context, keys ...string) ([]string, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	now := time.Now()
-	var existing []string
-	for _, key := range keys {
-		if e, ok := s.entries[key]; ok && e.live(now) {
-			existing = append(existing, key)
-		}
-	}
-	return existing, nil
-}
-
-// Prune frees the memory of expired data and returns how many keys that were.
+// Prune frees the memory of expired data and returns how many keys it freed.
 func (s *Store) Prune(ctx context.Context) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

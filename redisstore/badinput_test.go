@@ -257,10 +257,6 @@ func everyMethod(store *redisstore.Store) map[string]func(ctx context.Context) e
 		"Update": func(ctx context.Context) error { _, err := store.Update(ctx, newKey(), []byte("data")); return err },
 		"Touch":  func(ctx context.Context) error { _, err := store.Touch(ctx, newKey(), later()); return err },
 		"Delete": func(ctx context.Context) error { return store.Delete(ctx, newKey(), newKey()) },
-		"Existing": func(ctx context.Context) error {
-			_, err := store.Existing(ctx, newKey(), newKey())
-			return err
-		},
 		"Keys": func(ctx context.Context) error {
 			for _, err := range store.Keys(ctx) {
 				return err

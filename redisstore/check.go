@@ -17,9 +17,9 @@ import (
 // node of a Cluster while the client is not for one, and the other way round. It
 // logs a warning if the eviction policy may drop sessions. It writes nothing.
 //
-// Call it when the program starts. Without it, the first use of the Store does
-// the same for the server it talks to; so does the next use after a server has
-// said that it is a replica.
+// Call it when the program starts. Without Check, the first use of the Store
+// does the same for the server it talks to. So does the next use after a server
+// has said that it is a replica.
 func (s *Store) Check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/redis/go-redis/v9"
@@ -26,9 +27,11 @@ func TestMainJob(t *testing.T) {
 // of it is in flight. Sessions are in Redis, the index is in SQLite.
 func mainJob(t *testing.T, client redis.UniversalClient, record func(redis.UniversalClient, *recorder)) {
 	t.Helper()
-	db := sqlx.MustConnect("sqlite", "file:"+filepath.Join(t.TempDir(), "index.db")+"?_pragma=busy_timeout(5000)")
+	db := sqlx.MustConnect("sqlite", "file:"+filepath.Join(t.TempDir(), "index.db")+"?_pragma=busy_timeout(60000)")
 	defer db.Close()
-	sessions, err := usersession.New(db, &usersession.Options{Store: newStore(t, client)})
+	sessions, err := usersession.New(db, &usersession.Options{
+		Store: newStore(t, client), ReadTimeout: time.Minute, WriteTimeout: time.Minute,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

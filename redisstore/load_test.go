@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -104,9 +105,9 @@ func (l *load) round(t *testing.T) {
 	if err != nil {
 		l.lost(err, keys...)
 	} else {
-		existing, err := l.store.Existing(ctx, keys...)
+		existing, err := existing(ctx, l.store, keys...)
 		if err == nil && len(existing) > 0 {
-			t.Errorf("Existing: %d keys whose Delete has returned", len(existing))
+			t.Errorf("%d keys whose Delete has returned are found", len(existing))
 		}
 	}
 	inFlight.Wait()
@@ -156,9 +157,24 @@ func (l *load) count(t *testing.T) (lost, back int) {
 			lost++
 		}
 	}
-	existing, err := l.store.Existing(t.Context(), l.deleted...)
+	found, err := existing(t.Context(), l.store, l.deleted...)
 	if err != nil {
-		t.Fatalf("Existing, when all is over: %v", err)
+		t.Fatalf("Find, when all is over: %v", err)
 	}
-	return lost, len(existing)
+	return lost, len(found)
+}
+
+// existing returns those of keys that are found.
+func existing(ctx context.Context, store *redisstore.Store, keys ...string) ([]string, error) {
+	var existing []string
+	for _, key := range keys {
+		_, found, err := store.Find(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			existing = append(existing, key)
+		}
+	}
+	return existing, nil
 }

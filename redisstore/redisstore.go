@@ -21,13 +21,13 @@ const DefaultPrefix = "usersession:"
 
 // Options configure a Store. The zero value of every field is its default.
 type Options struct {
-	// Prefix starts the name of every key in Redis: 1 to 64 characters from
-	// [A-Za-z0-9_.:/-]. Programs that share a Redis need different ones.
-	// Default: "usersession:".
+	// Prefix starts the name of every key in Redis. It has 1 to 64 characters
+	// from [A-Za-z0-9_.:/-]. Programs that share a Redis need different ones.
+	// The default is [DefaultPrefix].
 	Prefix string
 
 	// Logger gets what an operator should know, such as an eviction policy that
-	// may drop sessions. It never gets a key. Nil: nothing is logged.
+	// may drop sessions. It never gets a key. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -35,7 +35,7 @@ var (
 	_ usersession.Store         = (*Store)(nil)
 	_ usersession.AtomicUpdater = (*Store)(nil)
 	_ usersession.KeyLister     = (*Store)(nil)
-	_ usersession.KeyChecker    = (*Store)(nil)
+	_ usersession.Placer        = (*Store)(nil)
 )
 
 // Store is a [usersession.Store] in Redis. It is safe for concurrent use.
@@ -55,9 +55,9 @@ type Store struct {
 var validPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:/-]{1,64}$`)
 
 // New returns a Store in the Redis of client, which must be a [redis.Client] or
-// a [redis.ClusterClient] and stays the caller's to close. Nil opts: all
-// defaults. New returns every error of configuration at once and does no I/O;
-// see [Store.Check].
+// a [redis.ClusterClient] and stays the caller's to close. If opts is nil,
+// every option has its default. New returns every error of configuration at
+// once. It does no I/O, and leaves that to [Store.Check].
 func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	var o Options
 	if opts != nil {
@@ -81,9 +81,18 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// AtomicUpdates reports true: Update and Touch are one command each, which
-// Redis runs alone.
+// AtomicUpdates reports true, because Update and Touch are one command each,
+// which Redis runs alone.
 func (s *Store) AtomicUpdates() bool { return true }
+
+// Place names the database by its number, and the prefix.
+func (s *Store) Place() string {
+	n := 0 // a Cluster has no other
+	if c, ok := s.client.(*redis.Client); ok {
+		n = c.Options().DB
+	}
+	return fmt.Sprintf("redis %d %s", n, s.prefix)
+}
 
 // Find returns the data of a key.
 func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
@@ -171,8 +180,9 @@ const (
 )
 
 // Delete removes keys. Missing keys and an empty list are no-ops. Up to 10,000
-// keys are one round trip; in a Cluster one to each node that holds some of
-// them, all at the same time. After an error some keys may have been deleted.
+// keys are one round trip. In a Cluster they are one to each node that holds
+// some of them, all at the same time. After an error some keys may have been
+// deleted.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	if err := s.readyFor(ctx, keys); err != nil || len(keys) == 0 {
 		return err
@@ -198,31 +208,6 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 		}
 	}
 	return nil
-}
-
-// Existing returns those of keys that Find would find, in as few round trips as
-// [Store.Delete].
-func (s *Store) Existing(ctx context.Context, keys ...string) ([]string, error) {
-	if err := s.readyFor(ctx, keys); err != nil || len(keys) == 0 {
-		return nil, err
-	}
-	var existing []string
-	for batch := range slices.Chunk(keys, pipelineSize) {
-		pipe := s.client.Pipeline()
-		answers := make([]*redis.IntCmd, len(batch))
-		for i, name := range s.names(batch) {
-			answers[i] = pipe.Exists(ctx, name)
-		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, s.failed(ctx, "check keys", err)
-		}
-		for i, answer := range answers {
-			if answer.Val() > 0 {
-				existing = append(existing, batch[i])
-			}
-		}
-	}
-	return existing, nil
 }
 
 // keyLength is the length of the base64url form of a SHA-256 sum.

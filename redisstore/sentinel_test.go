@@ -8,10 +8,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/seed-296ca7ab/usersession"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 // TestSentinel runs on a primary with a replica, watched by one Sentinel.
 func TestSentinel(t *testing.T) {
+	depth.OnlyFull(t)
 	primary := startServer(t)
 	replica := startServer(t, "--replicaof", "127.0.0.1 "+primary.port())
 	eventually(t, "the replica follows", func(ctx context.Context) error {
@@ -72,8 +75,8 @@ func TestSentinel(t *testing.T) {
 		return store.Create(ctx, fresh, []byte("data"), later())
 	})
 	users.finishUnplanned(t)
-	existing, err := store.Existing(t.Context(), append(keys, fresh)...)
+	existing, err := existing(t.Context(), store, append(keys, fresh)...)
 	if len(existing) != 31 || err != nil {
-		t.Errorf("Existing: %d, %v; want 31", len(existing), err)
+		t.Errorf("%d keys are found, %v; want 31", len(existing), err)
 	}
 }

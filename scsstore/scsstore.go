@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
+	"regexp"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -21,25 +23,26 @@ import (
 var (
 	_ usersession.Store     = (*Store)(nil)
 	_ usersession.KeyLister = (*Store)(nil)
+	_ usersession.Placer    = (*Store)(nil)
 )
 
 // Store makes an scs store a [usersession.Store]. It is safe for concurrent use
 // if the scs store is.
 //
 // An scs store can only overwrite, so Update and Touch read a key and then
-// write it. They are not atomic and the Store does not declare them to be: its
-// sessions are checked against the index on every request.
+// write it. They are not atomic, and the Store does not declare them to be. So
+// its sessions are checked against the index on every request.
 //
-// The expiry is kept twice: the scs store is told, with a second more, because
-// some cut seconds, and it stands in a trailer of 20 bytes behind the data. The
-// trailer counts: Update finds there the expiry to keep, and nothing is found
-// past it, whatever the scs store does with its own. Find returns the data without it. scs's GobCodec ignores what
-// stands behind its bytes, so that a program which goes back to plain scs can
-// read the data.
+// The expiry is kept twice. The scs store is told it with a second more,
+// because some stores cut seconds. It also stands in a trailer of 20 bytes
+// behind the data. The trailer counts. Update finds there the expiry to keep,
+// and nothing is found past it, whatever the scs store does with its own. Find
+// returns the data without the trailer. scs's GobCodec ignores bytes behind its
+// own, so that a program which goes back to plain scs can read the data.
 //
-// Data without a trailer is not found, because nobody can tell when it expires:
-// neither by Find nor by Update, Touch and Keys. Create replaces it and Delete
-// removes it. Plain scs writes such data; a session that it has written since a
+// Find, Update, Touch and Keys do not find data without a trailer, because
+// nobody can tell when it expires. Create replaces it and Delete removes it.
+// Plain scs writes such data. So a session that plain scs has written after a
 // roll back is lost, too, when the program comes to use this package again.
 type Store struct {
 	inner  scs.Store
@@ -51,23 +54,18 @@ type Store struct {
 
 // Wrap returns s as a [usersession.Store].
 //
-// Like scs, it calls FindCtx, CommitCtx, DeleteCtx and AllCtx where s has them,
-// each for itself, and never their plain twins then, which panic in some
-// stores. A plain method cannot be interrupted: it is not called once the
-// context has ended, and nobody waits for it when the context ends meanwhile; it
-// goes on in a goroutine of its own.
+// Like scs, the Store calls FindCtx, CommitCtx, DeleteCtx and AllCtx where s
+// has them, each for itself. It never calls their plain twins then, which panic
+// in some stores. A plain method cannot be interrupted. It is not called once
+// the context has ended. If the context ends during the call, nobody waits for
+// it, and it goes on in a goroutine of its own.
 //
-// The methods of a Store made from nil return an error.
+// If s is nil, or a nil pointer, Wrap returns nil. usersession.New refuses that.
 func Wrap(s scs.Store) *Store {
-	w := &Store{inner: s}
-	if s == nil {
-		w.find = func(context.Context, string) ([]byte, bool, error) { return nil, false, errNilStore }
-		w.commit = func(context.Context, string, []byte, time.Time) error { return errNilStore }
-		w.delete = func(context.Context, string) error { return errNilStore }
-		w.all = func(context.Context) (map[string][]byte, error) { return nil, errNilStore }
-		return w
+	if v := reflect.ValueOf(s); s == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil
 	}
-
+	w := &Store{inner: s}
 	w.find = func(ctx context.Context, key string) ([]byte, bool, error) {
 		type found struct {
 			data []byte
@@ -115,7 +113,13 @@ func wait(ctx context.Context, fn func() error) error {
 	return err
 }
 
-var errNilStore = errors.New("scsstore: nil store")
+var notInPlace = regexp.MustCompile(`[^A-Za-z0-9_./]`)
+
+// Place names the type of the scs store, which is all that can be told of it.
+func (s *Store) Place() string {
+	name := "scs " + notInPlace.ReplaceAllString(fmt.Sprintf("%T", s.inner), "")
+	return name[:min(len(name), 100)]
+}
 
 // Find returns a copy of the data of a key.
 func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
@@ -126,10 +130,10 @@ func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	return append([]byte{}, data...), true, nil
 }
 
-// Create stores the data of a new key until expiry. It looks first whether the
-// key exists and then returns [usersession.ErrKeyExists]; of two calls at the
-// same time both may succeed, and the later one counts. An expiry that is not
-// in the future stores nothing.
+// Create stores the data of a new key until expiry. It first looks for the key,
+// and returns [usersession.ErrKeyExists] if it exists. Two calls at the same
+// time may both succeed, and the later one counts. An expiry that is not in the
+// future stores nothing.
 func (s *Store) Create(ctx context.Context, key string, data []byte, expiry time.Time) error {
 	_, _, found, err := s.read(ctx, key)
 	if err != nil {

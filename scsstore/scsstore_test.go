@@ -17,9 +17,16 @@ import (
 	"github.com/alexedwards/scs/v2/memstore"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/depth"
+	"github.com/seed-296ca7ab/usersession/internal/exampletest"
 	"github.com/seed-296ca7ab/usersession/scsstore"
 	"github.com/seed-296ca7ab/usersession/storetest"
 )
+
+func TestMain(m *testing.M) {
+	depth.Short()
+	exampletest.Main(m)
+}
 
 func TestContract(t *testing.T) {
 	var running sync.WaitGroup // for the most part they wait
@@ -43,30 +50,17 @@ func TestContract(t *testing.T) {
 }
 
 func TestUpdatesAreNotAtomic(t *testing.T) {
-	if usersession.UpdatesAtomically(scsstore.Wrap(newMemstore())) {
+	if _, ok := usersession.Store(scsstore.Wrap(newMemstore())).(usersession.AtomicUpdater); ok {
 		t.Error("Update reads and then writes, but is declared atomic")
 	}
 }
 
+// TestNilStore wants nothing that looks like a store: New refuses a nil one.
 func TestNilStore(t *testing.T) {
-	s := scsstore.Wrap(nil)
-	ctx := t.Context()
-	_, _, findErr := s.Find(ctx, "key")
-	_, updateErr := s.Update(ctx, "key", nil)
-	_, touchErr := s.Touch(ctx, "key", time.Now().Add(time.Hour))
-	var keysErr error
-	for _, keysErr = range s.Keys(ctx) {
-	}
-	for method, err := range map[string]error{
-		"Find":   findErr,
-		"Create": s.Create(ctx, "key", nil, time.Now().Add(time.Hour)),
-		"Update": updateErr,
-		"Touch":  touchErr,
-		"Delete": s.Delete(ctx, "key"),
-		"Keys":   keysErr,
-	} {
-		if err == nil || err.Error() != "scsstore: nil store" {
-			t.Errorf("%s: %v", method, err)
+	var none *memstore.MemStore
+	for _, s := range []scs.Store{nil, none} {
+		if w := scsstore.Wrap(s); w != nil {
+			t.Errorf("Wrap(%T(nil)) is %v", s, w)
 		}
 	}
 }

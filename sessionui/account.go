@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
@@ -18,14 +17,15 @@ import (
 const DefaultFreshFor = 5 * time.Minute
 
 // InsecureAnyLogin as AccountOptions.FreshFor lets a login of any age end other
-// sessions: whoever finds a browser open can lock the user out elsewhere.
+// sessions. Anybody who finds a browser open can then lock the user out
+// elsewhere.
 const InsecureAnyLogin time.Duration = -1
 
 // AccountOptions configure Account. The zero value of every field is its
 // default.
 type AccountOptions struct {
 	// Prefix is the path the handler is mounted under, "/devices" say, if
-	// nothing removes it before. Default: it has been removed.
+	// nothing removes it before. If empty, it has been removed.
 	Prefix string
 
 	// FreshFor is how long after a login, or Reauthenticate, the user may end
@@ -36,13 +36,14 @@ type AccountOptions struct {
 
 	// ReauthenticateURL is the page of the application where users prove again
 	// who they are, "/reauth" say. It gets a parameter return_to, a path of
-	// this handler: read it with [ReturnTo], call Reauthenticate, and redirect
-	// there. Default: the user is asked to sign out and in again.
+	// this handler. The page reads it with [ReturnTo], calls Reauthenticate,
+	// and redirects there. If empty, the user is asked to sign out and in
+	// again.
 	ReauthenticateURL string
 
 	// SignedOutURL is the path users are sent to after ending this session. It
-	// must not lead on to another origin at once: forms of these pages may lead
-	// to this one only. Default: the account page, where
+	// must not lead on to another origin at once, because forms of these pages
+	// may lead to this one only. The default is the account page, where
 	// Options.OnUnauthenticated of the Manager answers.
 	SignedOutURL string
 
@@ -54,19 +55,19 @@ type AccountOptions struct {
 	Label func(r *http.Request, key string) string
 
 	// Templates has files that replace templates, or style.css, of the same
-	// name. Default: those that are built in.
+	// name. If nil, those that are built in are used.
 	Templates fs.FS
 
 	// TrustedOrigins are other origins whose pages may send POSTs, such as
 	// "https://app.example.com".
 	TrustedOrigins []string
 
-	// SynchronizerToken asks for a token in each POST as well: csrf_token in a
-	// form, X-CSRF-Token otherwise. The pages have it; in JSON it is csrf_token
-	// of the list.
+	// SynchronizerToken asks for a token in each POST as well. It is the field
+	// csrf_token in a form, and the header X-CSRF-Token otherwise. The pages
+	// have it. In JSON it is csrf_token of the list.
 	SynchronizerToken bool
 
-	// Logger gets what goes wrong. Nil: nothing is logged.
+	// Logger gets what goes wrong. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -77,9 +78,11 @@ type account struct {
 	reauth, out string
 }
 
-// Account returns the page on which users see where they are signed in, and sign
-// out: this device first, the others by last seen, then what ended lately. It
-// answers requests without a user as RequireUser does. Nil opts: all defaults.
+// Account returns the page on which users see where they are signed in, and
+// sign out. This device comes first, then the others by last seen, then the
+// sessions that ended lately. There are at most 100 on a page. If there are more,
+// they are in the order of their IDs. The handler answers requests without a user as
+// RequireUser does. If opts is nil, every option has its default.
 func Account(m *usersession.Manager, opts *AccountOptions) (http.Handler, error) {
 	var o AccountOptions
 	if opts != nil {
@@ -130,7 +133,7 @@ func (a *account) admitUser(c *call) bool {
 	if a.m.UserID(c.r.Context()) != "" {
 		return true
 	}
-	if c.json {
+	if c.wantsJSON() {
 		c.problem(http.StatusUnauthorized, "error.login")
 		return false
 	}
@@ -145,7 +148,9 @@ type accountPage struct {
 	This   []sessionView // the session of the request; none for an instant of a login
 	Others []sessionView
 	Ended  []sessionView
-	Fresh  bool // the buttons act; otherwise they lead to the login first
+	Fresh  bool   // the buttons act; otherwise they lead to the login first
+	Next   string // what the next page is after; "" if this is the last
+	Later  bool   // this is not the first page
 }
 
 // accountJSON is the list.
@@ -153,12 +158,18 @@ type accountJSON struct {
 	Sessions []sessionJSON `json:"sessions"`
 	Ended    []sessionJSON `json:"ended"`
 	Fresh    bool          `json:"fresh"`
+	Next     string        `json:"next,omitempty"`
 	CSRF     string        `json:"csrf_token,omitempty"`
 }
 
 func (a *account) list(c *call) {
 	ctx, uid := c.r.Context(), a.m.UserID(c.r.Context())
-	live, err := a.m.ListSessions(ctx, uid)
+	after := c.r.URL.Query().Get(fieldAfter)
+	if after != "" && !isID(after) {
+		c.problem(http.StatusBadRequest, "error.page")
+		return
+	}
+	live, next, err := a.page(ctx, uid, after)
 	if err != nil {
 		c.unavailable(err)
 		return
@@ -168,18 +179,9 @@ func (a *account) list(c *call) {
 		c.unavailable(err)
 		return
 	}
-	slices.SortStableFunc(live, func(x, y usersession.UserSession) int {
-		switch {
-		case x.Current:
-			return -1
-		case y.Current:
-			return 1
-		}
-		return 0
-	})
 	fresh := len(live) > 0 && live[0].Current && a.isFresh(c, live[0])
-	if c.json {
-		j := accountJSON{Sessions: []sessionJSON{}, Ended: []sessionJSON{}, Fresh: fresh, CSRF: c.CSRF()}
+	if c.wantsJSON() {
+		j := accountJSON{Sessions: []sessionJSON{}, Ended: []sessionJSON{}, Fresh: fresh, Next: next, CSRF: c.CSRF()}
 		for _, s := range live {
 			j.Sessions = append(j.Sessions, a.own(c.viewJSON(s)))
 		}
@@ -189,7 +191,7 @@ func (a *account) list(c *call) {
 		c.answer(http.StatusOK, j)
 		return
 	}
-	page := accountPage{call: c, Fresh: fresh}
+	page := accountPage{call: c, Fresh: fresh, Next: next, Later: after != ""}
 	for _, s := range live {
 		if s.Current {
 			page.This = append(page.This, c.view(s))
@@ -202,7 +204,9 @@ func (a *account) list(c *call) {
 		v.Reason = c.reason(s)
 		page.Ended = append(page.Ended, v)
 	}
-	a.message(c, live, ended)
+	if after == "" { // of one page it cannot be told that there are no others
+		a.message(c, live, ended)
+	}
 	c.render(http.StatusOK, "account.html", page)
 }
 
@@ -254,9 +258,6 @@ func (c *call) reason(s usersession.UserSession) string {
 	}
 	return clean(s.Reason, 200)
 }
-
-// recentShown is how many ended sessions a user is shown.
-const recentShown = 10
 
 func (a *account) isFresh(c *call, current usersession.UserSession) bool {
 	return a.fresh == InsecureAnyLogin || c.now.Sub(current.AuthenticatedAt) <= a.fresh

@@ -2,6 +2,7 @@ package sessionui
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 
@@ -13,12 +14,14 @@ type confirmPage struct {
 	*call
 	One    *sessionView  // the session to end; nil: all of List
 	List   []sessionView // the others of the user
+	More   bool          // there are others than those
 	Action string        // where the form goes
 }
 
 // confirmJSON is what a POST to the same path would end.
 type confirmJSON struct {
 	Sessions []sessionJSON `json:"sessions"`
+	More     bool          `json:"more,omitempty"`
 	CSRF     string        `json:"csrf_token,omitempty"`
 }
 
@@ -45,7 +48,7 @@ func (a *account) current(c *call) *usersession.UserSession {
 
 // ended answers a request whose own session has ended meanwhile.
 func (a *account) ended(c *call) {
-	if c.json {
+	if c.wantsJSON() {
 		c.problem(http.StatusUnauthorized, "error.login")
 		return
 	}
@@ -55,10 +58,12 @@ func (a *account) ended(c *call) {
 // stale asks for a fresh login. A form is not redirected: the page it comes from
 // allows forms to this origin only, and the login may be elsewhere.
 func (a *account) stale(c *call, current usersession.UserSession) {
+	a.logger.InfoContext(c.r.Context(), "sessionui: refused a stale login", slog.String("session", current.ID),
+		slog.String("method", c.r.Method), slog.String("path", originalPath(c.r)))
 	p := problemPage{Status: http.StatusForbidden, SignOut: current.ID}
 	if a.reauth != "" {
 		p.SignOut, p.Reauthenticate = "", a.reauthURL(c)
-		if c.r.Method != http.MethodPost && !c.json {
+		if c.r.Method != http.MethodPost && !c.wantsJSON() {
 			c.redirectOut(p.Reauthenticate)
 			return
 		}
@@ -97,8 +102,8 @@ func (a *account) confirmOne(c *call) {
 		c.problem(http.StatusNotFound, "error.session")
 	case err != nil:
 		c.unavailable(err)
-	case c.json:
-		c.answer(http.StatusOK, confirmJSON{[]sessionJSON{a.own(c.viewJSON(s))}, c.CSRF()})
+	case c.wantsJSON():
+		c.answer(http.StatusOK, confirmJSON{Sessions: []sessionJSON{a.own(c.viewJSON(s))}, CSRF: c.CSRF()})
 	default:
 		v := c.view(s)
 		c.render(http.StatusOK, "confirm.html", confirmPage{call: c, One: &v, Action: c.Base + "sessions/" + s.ID + "/revoke"})
@@ -121,7 +126,7 @@ func (a *account) revokeOne(c *call) {
 		c.problem(http.StatusNotFound, "error.session")
 	case err != nil && !errors.Is(err, usersession.ErrRevocationPending):
 		c.unavailable(err)
-	case id == current.ID && !c.json && err == nil && a.out != "":
+	case id == current.ID && !c.wantsJSON() && err == nil && a.out != "":
 		c.redirectOut(a.out)
 	default:
 		a.done(c, 1, id, err)
@@ -145,12 +150,16 @@ func (a *account) confirmOthers(c *call) {
 	page := confirmPage{call: c, Action: c.Base + "revoke-others"}
 	j := confirmJSON{Sessions: []sessionJSON{}, CSRF: c.CSRF()}
 	for _, s := range list {
+		if len(page.List) == liveShown && !s.Current {
+			page.More, j.More = true, true
+			break
+		}
 		if !s.Current {
 			page.List = append(page.List, c.view(s))
 			j.Sessions = append(j.Sessions, a.own(c.viewJSON(s)))
 		}
 	}
-	if c.json {
+	if c.wantsJSON() {
 		c.answer(http.StatusOK, j)
 		return
 	}
@@ -185,7 +194,7 @@ func (a *account) done(c *call, n int, marker string, err error) {
 		c.ui.logger.WarnContext(c.r.Context(), "sessionui: a revocation is pending", "error", err)
 		status, marker = http.StatusAccepted, "pending"
 	}
-	if c.json {
+	if c.wantsJSON() {
 		c.answer(status, doneJSON{n, err != nil})
 		return
 	}

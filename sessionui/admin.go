@@ -12,7 +12,7 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 )
 
-// AdminOptions configure Admin. Authorize is required; the zero value of every
+// AdminOptions configure Admin. Authorize is required. The zero value of every
 // other field is its default.
 type AdminOptions struct {
 	// Authorize reports whether a request may see and end everybody's
@@ -23,17 +23,17 @@ type AdminOptions struct {
 	// Denied answers those whom Authorize refuses. Default: 403.
 	Denied http.Handler
 
-	// Actor says who acts, for the log and for UserSession.EndedBy. Default:
-	// the user of the request's session.
+	// Actor says who acts, for the log and for UserSession.EndedBy. The default
+	// is the user of the request's session.
 	Actor func(*http.Request) string
 
-	// Context ends the jobs that run in the background. Default: they run
-	// until they are done or stopped from their page.
+	// Context ends the jobs that run in the background. If nil, they run until
+	// they are done or stopped from their page.
 	Context context.Context
 
 	// SearchTimeout bounds how long one page of a search, or one preview, may
-	// look for sessions: filters by address and User-Agent read every row.
-	// What was found until then is shown. Default: 5 seconds.
+	// look for sessions. Filters by address and User-Agent read every row. The
+	// sessions found until then are shown. Default: 5 seconds.
 	SearchTimeout time.Duration
 
 	// Prefix, IP, Label, Templates, TrustedOrigins and SynchronizerToken are
@@ -45,8 +45,9 @@ type AdminOptions struct {
 	TrustedOrigins    []string
 	SynchronizerToken bool
 
-	// Logger gets who ended what, and why: user IDs, session IDs and actors
-	// are in it. Nil: slog.Default.
+	// Logger is told who ended which sessions, and why, and whom Authorize has
+	// refused. Its records hold user
+	// IDs, session IDs and actors. If nil, slog.Default is used.
 	Logger *slog.Logger
 }
 
@@ -57,11 +58,11 @@ type admin struct {
 	jobs jobs
 }
 
-// Admin returns the pages on which an operator finds sessions, of whatever user,
-// and ends them: one, all of a user, all that match a filter, everyone's. More
-// than one session are ended by a job in the background, which survives the
-// request; jobs are known to the process they run in only. Without
-// AdminOptions.Authorize it returns an error.
+// Admin returns the pages on which an operator finds sessions, of whatever
+// user, and ends them. They end one session, all of a user, all that match a
+// filter, or everyone's. More than one session are ended by a job in the
+// background, which survives the request. A job is known only to the process it
+// runs in. Without AdminOptions.Authorize, Admin returns an error.
 func Admin(m *usersession.Manager, opts *AdminOptions) (http.Handler, error) {
 	var o AdminOptions
 	if opts != nil {
@@ -115,7 +116,9 @@ func (a *admin) authorize(c *call) bool {
 	if a.opts.Authorize(c.outer()) {
 		return true
 	}
-	if a.opts.Denied != nil && !c.json {
+	a.logger.WarnContext(c.r.Context(), "sessionui: admin: refused by Authorize", slog.String("user", a.m.UserID(c.r.Context())),
+		slog.String("method", c.r.Method), slog.String("path", originalPath(c.r)))
+	if a.opts.Denied != nil && !c.wantsJSON() {
 		a.opts.Denied.ServeHTTP(c.w, c.outer())
 	} else {
 		c.problem(http.StatusForbidden, "error.forbidden")
@@ -127,10 +130,10 @@ func (a *admin) authorize(c *call) bool {
 func (a *admin) acting(c *call) (ctx context.Context, actor, reason string) {
 	ctx = c.r.Context()
 	if actor = a.opts.Actor(c.outer()); actor != "" {
-		ctx = usersession.WithActor(ctx, actor)
+		ctx = usersession.ContextWithActor(ctx, actor)
 	}
 	if reason = clean(c.in.Get("reason"), 200); reason != "" {
-		ctx = usersession.WithReason(ctx, reason)
+		ctx = usersession.ContextWithReason(ctx, reason)
 	}
 	return ctx, actor, reason
 }

@@ -41,7 +41,7 @@ func (c *call) viewJob(j jobJSON) jobView {
 
 func (a *admin) listJobs(c *call) {
 	list := a.jobs.all()
-	if c.json {
+	if c.wantsJSON() {
 		c.answer(http.StatusOK, jobsJSON{list, c.CSRF()})
 		return
 	}
@@ -72,7 +72,7 @@ func (a *admin) showJob(c *call) {
 
 func (a *admin) answerJob(c *call, j *job) {
 	s := j.snapshot()
-	if c.json {
+	if c.wantsJSON() {
 		c.answer(http.StatusOK, s)
 		return
 	}
@@ -91,7 +91,7 @@ func (a *admin) stopJob(c *call) {
 	ctx, actor, reason := a.acting(c)
 	j.stop()
 	a.audit(ctx, "stop a job", actor, reason, nil, slog.String("job", j.id))
-	if c.json {
+	if c.wantsJSON() {
 		a.answerJob(c, j)
 		return
 	}

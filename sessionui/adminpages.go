@@ -47,6 +47,10 @@ type adminListJSON struct {
 func (a *admin) list(c *call) {
 	query := c.r.URL.Query()
 	f, err := parseFilter(query, listFields)
+	after := query.Get(fieldAfter)
+	if after != "" && !isID(after) {
+		err = errors.Join(err, errField)
+	}
 	limit := defaultLimit
 	if v := query.Get("limit"); v != "" && err == nil {
 		if limit, err = strconv.Atoi(v); err == nil && (limit < 1 || limit > maxLimit) {
@@ -57,7 +61,7 @@ func (a *admin) list(c *call) {
 		c.problem(http.StatusBadRequest, "error.filter")
 		return
 	}
-	found, more, complete, err := a.find(c.r.Context(), f, limit)
+	found, more, complete, err := a.find(c.r.Context(), f, after, limit)
 	switch {
 	case errors.Is(err, usersession.ErrBadUserID):
 		c.problem(http.StatusBadRequest, "error.filter")
@@ -69,7 +73,7 @@ func (a *admin) list(c *call) {
 	next, sorted := "", false
 	if more {
 		next = found[len(found)-1].ID
-	} else if f.After == "" && complete {
+	} else if after == "" && complete {
 		sorted = true
 		// All of them are on one page: the order may be a useful one.
 		slices.SortStableFunc(found, func(x, y usersession.UserSession) int {
@@ -79,7 +83,7 @@ func (a *admin) list(c *call) {
 			return y.LastSeenAt.Compare(x.LastSeenAt)
 		})
 	}
-	if c.json {
+	if c.wantsJSON() {
 		j := adminListJSON{Sessions: []sessionJSON{}, Next: next, Complete: complete, CSRF: c.CSRF()}
 		for _, s := range found {
 			j.Sessions = append(j.Sessions, c.viewJSON(s))
@@ -100,7 +104,7 @@ func (a *admin) list(c *call) {
 		page.User = mark(user, 64)
 	}
 	base := subset(query, slices.DeleteFunc(slices.Clone(listFields), func(s string) bool { return s == fieldAfter }))
-	if f.After != "" {
+	if after != "" {
 		page.First = template.URL(base.Encode())
 	}
 	if next != "" {
@@ -110,13 +114,12 @@ func (a *admin) list(c *call) {
 	c.render(http.StatusOK, "admin.html", page)
 }
 
-// find returns at most limit sessions, and whether there are more. It gives up
-// after SearchTimeout with what it has.
-func (a *admin) find(ctx context.Context, f usersession.Filter, limit int) (found []usersession.UserSession, more, complete bool, err error) {
+// find returns at most limit sessions behind the given ID, and whether there are
+// more. It gives up after SearchTimeout with what it has.
+func (a *admin) find(ctx context.Context, f usersession.Filter, after string, limit int) (found []usersession.UserSession, more, complete bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.SearchTimeout)
 	defer cancel()
-	f.Limit = limit + 1
-	for s, err := range a.m.Sessions(ctx, f) {
+	for s, err := range a.m.ListMatching(ctx, f, usersession.Page{After: after, Limit: limit + 1}) {
 		switch {
 		case isTimeout(err):
 			return found, false, false, nil
@@ -150,7 +153,7 @@ func (a *admin) detail(c *call) {
 		c.sessionError(err)
 		return
 	}
-	if c.json {
+	if c.wantsJSON() {
 		c.answer(http.StatusOK, detailJSON{c.viewJSON(s), c.CSRF()})
 		return
 	}
@@ -176,6 +179,9 @@ func (a *admin) detail(c *call) {
 
 // session finds a session of a user, live or ended.
 func (a *admin) session(ctx context.Context, user, id string) (usersession.UserSession, error) {
+	if !isID(id) {
+		return usersession.UserSession{}, usersession.ErrSessionNotFound
+	}
 	s, err := a.m.Session(ctx, user, id)
 	if !errors.Is(err, usersession.ErrSessionNotFound) {
 		return s, err
@@ -183,10 +189,8 @@ func (a *admin) session(ctx context.Context, user, id string) (usersession.UserS
 	ctx, cancel := context.WithTimeout(ctx, a.opts.SearchTimeout)
 	defer cancel()
 	f := usersession.Filter{UserIDs: []string{user}, Ended: true}
-	if len(id) > 1 {
-		f.After = id[:len(id)-1] // which comes just before it
-	}
-	for s, err := range a.m.Sessions(ctx, f) {
+	from := usersession.Page{After: id[:len(id)-1]} // which comes just before it
+	for s, err := range a.m.ListMatching(ctx, f, from) {
 		if err != nil || s.ID == id {
 			return s, err
 		}
@@ -214,9 +218,9 @@ func (a *admin) revokeOne(c *call) {
 	switch {
 	case err != nil && !pending:
 		c.sessionError(err)
-	case c.json && pending:
+	case c.wantsJSON() && pending:
 		c.answer(http.StatusAccepted, doneJSON{1, true})
-	case c.json:
+	case c.wantsJSON():
 		c.answer(http.StatusOK, doneJSON{1, false})
 	default:
 		q := url.Values{fieldUser: {user}, "done": {"one"}}

@@ -58,7 +58,7 @@ func (u userCount) User() string { return mark(u.UserID, 64) }
 // SearchTimeout.
 func (a *admin) look(ctx context.Context, f usersession.Filter) (previewJSON, error) {
 	p := previewJSON{Everyone: f.Everyone && !selects(f), Users: []userCount{}, At: now().Format(time.RFC3339Nano)}
-	first, more, complete, err := a.find(ctx, f, previewRead)
+	first, more, complete, err := a.find(ctx, f, "", previewRead)
 	if err != nil {
 		return p, err
 	}
@@ -71,10 +71,10 @@ func (a *admin) look(ctx context.Context, f usersession.Filter) (previewJSON, er
 	if !complete {
 		return p, nil // counting would take no less
 	}
-	for _, f.Limit = range []int{0, previewCount + 1} {
-		n, err := a.count(ctx, f)
+	for _, limit := range []int{0, previewCount + 1} {
+		n, err := a.count(ctx, f, limit)
 		if err == nil {
-			p.Count, p.Complete = max(n, p.Count), f.Limit == 0
+			p.Count, p.Complete = max(n, p.Count), limit == 0
 			return p, nil
 		}
 		if !isTimeout(err) {
@@ -101,10 +101,10 @@ func (p *previewJSON) addUsers(list []usersession.UserSession) {
 	p.Sampled = len(list)
 }
 
-func (a *admin) count(ctx context.Context, f usersession.Filter) (int, error) {
+func (a *admin) count(ctx context.Context, f usersession.Filter, limit int) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.SearchTimeout)
 	defer cancel()
-	return a.m.CountSessions(ctx, f)
+	return a.m.CountMatching(ctx, f, limit)
 }
 
 func isTimeout(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
@@ -132,7 +132,7 @@ func (a *admin) preview(c *call) {
 
 // showPreview shows what would be ended; problem is the label of why it was not.
 func (a *admin) showPreview(c *call, f usersession.Filter, in url.Values, status int, problem string) {
-	if c.json && problem != "" {
+	if c.wantsJSON() && problem != "" {
 		c.problem(status, problem)
 		return
 	}
@@ -146,7 +146,7 @@ func (a *admin) showPreview(c *call, f usersession.Filter, in url.Values, status
 		return
 	}
 	p.CSRF = c.CSRF()
-	if c.json {
+	if c.wantsJSON() {
 		c.answer(status, p)
 		return
 	}
@@ -209,9 +209,7 @@ func (a *admin) revoke(c *call) {
 	if form.Get("complete") != "false" || count < previewRead {
 		// Logins go on meanwhile: a few more are no surprise.
 		allowed := count + max(10, count/10)
-		enough := f
-		enough.Limit = allowed + 1
-		counted, err := a.count(ctx, enough)
+		counted, err := a.count(ctx, f, allowed+1)
 		switch {
 		case errors.Is(err, usersession.ErrBadUserID):
 			c.problem(http.StatusBadRequest, "error.filter")
@@ -249,7 +247,7 @@ func (a *admin) revoke(c *call) {
 
 // started answers the POST that a job was started for.
 func (a *admin) started(c *call, j *job) {
-	if c.json {
+	if c.wantsJSON() {
 		c.w.Header().Set("Location", c.Base+"jobs/"+j.id)
 		c.answer(http.StatusAccepted, j.snapshot())
 		return

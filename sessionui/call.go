@@ -21,12 +21,11 @@ import (
 // call is one request. Templates get it, embedded in what they are given: its
 // exported fields and methods are for them.
 type call struct {
-	ui   *ui
-	w    http.ResponseWriter
-	r    *http.Request
-	json bool       // the client prefers JSON
-	in   url.Values // the fields of a POST
-	now  time.Time
+	ui  *ui
+	w   http.ResponseWriter
+	r   *http.Request
+	in  url.Values // the fields of a POST
+	now time.Time
 
 	agents map[string]agentView // see agent
 
@@ -42,7 +41,6 @@ func (u *ui) newCall(w http.ResponseWriter, r *http.Request) *call {
 	if n := strings.Count(r.URL.EscapedPath(), "/"); n > 1 {
 		c.Base = strings.Repeat("../", n-1)
 	}
-	c.json = prefersJSON(r)
 	return c
 }
 
@@ -58,19 +56,36 @@ func (c *call) outer() *http.Request {
 	return r
 }
 
-// prefersJSON reports whether a client would rather have JSON than HTML. One
-// that has no preference gets what it sends.
-func prefersJSON(r *http.Request) bool {
-	accept := strings.Join(r.Header.Values("Accept"), ",")
+// maxMedia is how long a header with media types may be, in bytes. Anybody can send
+// one that is a megabyte long.
+const maxMedia = 1 << 10
+
+// wantsJSON reports whether the client would rather have JSON than HTML. One that
+// has no preference, or too long a list of them, gets what it sends. It is asked
+// when the answer is made, which for most requests is after the caller is admitted.
+func (c *call) wantsJSON() bool {
+	values := c.r.Header["Accept"]
+	total := 0
+	for _, v := range values {
+		total += len(v) + 1
+	}
+	if total > maxMedia {
+		return isJSON(c.r)
+	}
+	accept := strings.Join(values, ",")
 	j, h := quality(accept, "application/json"), quality(accept, "text/html")
 	if j == h {
-		return isJSON(r)
+		return isJSON(c.r)
 	}
 	return j > h
 }
 
 func isJSON(r *http.Request) bool {
-	t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	sent := r.Header.Get("Content-Type")
+	if len(sent) > maxMedia {
+		return false
+	}
+	t, _, _ := mime.ParseMediaType(sent)
 	return t == "application/json"
 }
 
@@ -130,6 +145,7 @@ func (c *call) read() bool {
 			token = c.in.Get("csrf_token")
 		}
 		if !c.validCSRF(token) {
+			c.ui.logger.WarnContext(c.r.Context(), "sessionui: refused a form without its token", slog.String("path", originalPath(c.r)))
 			c.problem(http.StatusForbidden, "error.csrf")
 			return false
 		}
@@ -272,7 +288,7 @@ func (c *call) problem(status int, key string) { c.problemWith(problemPage{Statu
 
 func (c *call) problemWith(p problemPage, key string) {
 	p.call, p.Text = c, c.T(key)
-	if c.json {
+	if c.wantsJSON() {
 		c.answerAs(p.Status, "application/problem+json", problemJSON{
 			Type: "about:blank", Title: p.Text, Status: p.Status,
 			Code: strings.TrimPrefix(key, "error."), Reauthenticate: p.Reauthenticate,

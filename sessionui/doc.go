@@ -1,6 +1,6 @@
-// Package sessionui is the pages people look at: "your devices" for a user, and
-// the admin's view of everybody's sessions. Both are an [http.Handler] that works
-// without JavaScript, and the same routes speak JSON:
+// Package sessionui has the pages people look at, "your devices" for a user and
+// the admin's view of everybody's sessions. Each is an [http.Handler] that
+// works without JavaScript and speaks JSON on the same routes:
 //
 //	account, err := sessionui.Account(sessions, &sessionui.AccountOptions{
 //		Prefix:            "/devices",
@@ -22,10 +22,11 @@
 // # Requests that change something
 //
 // No GET changes anything. A POST must prove that it comes from a page of the
-// same origin, by Sec-Fetch-Site: same-origin or by an Origin that matches Host
-// ([http.CrossOriginProtection]); one that says nothing is refused, so a program
-// that uses the JSON API sends Sec-Fetch-Site: same-origin itself. Origin: null
-// is always refused, and so is Sec-Fetch-Site: none.
+// same origin ([http.CrossOriginProtection]). The proof is a Sec-Fetch-Site
+// header that says same-origin, or an Origin that matches Host. A POST without
+// either is refused, so a program that uses the JSON API sends a Sec-Fetch-Site
+// of same-origin itself. An Origin that says null is always refused, and so is
+// a Sec-Fetch-Site that says none.
 //
 // # JSON
 //
@@ -36,8 +37,8 @@
 //
 // # Words and looks
 //
-// Every text is a label, see [DefaultLabels]. Every template, and style.css, can
-// be replaced by a file of the same name; the comment at its head says what it is
-// given. The Content-Security-Policy allows no script at all, and styles from
-// the handler only.
+// Every text is a label, see [DefaultLabels]. Every template, and style.css,
+// can be replaced by a file of the same name. The comment at its head says what
+// it is given. The Content-Security-Policy allows no script at all, and styles
+// from the handler only.
 package sessionui

@@ -20,9 +20,6 @@ func Routes(name string) []string {
 	return list
 }
 
-// MaxRunning is how many jobs run at once.
-const MaxRunning = maxRunning
-
 // Clean and Mark make texts harmless to look at.
 var (
 	Clean = clean

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (js *jobs) start(program, request context.Context, j *job, work func(contex
 func protect(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			err = fmt.Errorf("sessionui: panic: %v", p)
+			err = fmt.Errorf("sessionui: panic: %v\n\n%s", p, debug.Stack())
 		}
 	}()
 	return fn()
@@ -198,14 +199,13 @@ func revokeAll(ctx context.Context, m *usersession.Manager, f usersession.Filter
 	if user, ok := oneUser(f); ok {
 		return j.add(m.RevokeAllSessions(ctx, user))
 	}
-	page := f
-	page.Everyone, page.Limit = false, batch
+	page := usersession.Page{Limit: batch}
 	for {
 		users := make(map[string]bool)
 		part := f
 		part.UserIDs, part.Everyone = nil, false
 		n := 0
-		for s, err := range m.Sessions(ctx, page) {
+		for s, err := range m.ListMatching(ctx, f, page) {
 			if err != nil {
 				return err
 			}

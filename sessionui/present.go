@@ -16,8 +16,8 @@ type IPPrivacy int
 const (
 	// IPFull shows addresses.
 	IPFull IPPrivacy = iota
-	// IPNetwork shows the network only: 24 bits of an IPv4 address, 48 bits of
-	// an IPv6 address.
+	// IPNetwork shows the network only, 24 bits of an IPv4 address or 48 bits
+	// of an IPv6 address.
 	IPNetwork
 	// IPHidden shows nothing.
 	IPHidden
@@ -80,7 +80,7 @@ func (c *call) agent(s usersession.UserSession) agentView {
 	if !ok {
 		a = agentView{name: clean(s.Device(), 60), text: clean(s.UserAgent, 300)}
 		a.device = c.device(a.name)
-		for _, word := range []string{"Mobile", "Android", "iPhone", "iPad"} {
+		for _, word := range []string{"Mobile", "Android", "iPhone", "iPad", "iOS", "okhttp", "Dalvik", "CFNetwork", "Dart/"} {
 			a.phone = a.phone || strings.Contains(s.UserAgent, word)
 		}
 		if c.agents == nil {

@@ -54,8 +54,8 @@ func parseFilter(in url.Values, allowed []string) (usersession.Filter, error) {
 			f.UserIDs = append(f.UserIDs, u)
 		}
 	}
-	f.UserAgent, f.After = in.Get(fieldAgent), in.Get(fieldAfter)
-	if len(f.UserIDs) > 500 || len(f.UserAgent) > 512 || f.After != "" && !isID(f.After) {
+	f.UserAgent = in.Get(fieldAgent)
+	if len(f.UserIDs) > 500 || len(f.UserAgent) > 512 {
 		return f, errField
 	}
 	var errs []error

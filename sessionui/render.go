@@ -61,7 +61,7 @@ func parsePages(over fs.FS) (pages, error) {
 }
 
 // DefaultLabels returns a copy of the English labels. A text in braces is
-// replaced: {n} by a number, {device} by a device. Keys that end in .one and
+// replaced, {n} by a number and {device} by a device. Keys that end in .one and
 // .other are for a number that is 1 and for the rest.
 func DefaultLabels() map[string]string { return maps.Clone(labels) }
 

@@ -33,6 +33,7 @@ type ui struct {
 	logger  *slog.Logger
 	sync    bool
 	origins *http.CrossOriginProtection
+	trusted []string // those that origins trusts
 	pages   pages
 	css     []byte
 	cssName string // style.css with its version
@@ -63,7 +64,7 @@ type common struct {
 func newUI(m *usersession.Manager, name string, o common) (*ui, error) {
 	u := &ui{
 		m: m, name: name, prefix: o.prefix, ip: o.ip, label: o.label, logger: o.logger, sync: o.sync,
-		origins: http.NewCrossOriginProtection(),
+		origins: http.NewCrossOriginProtection(), trusted: o.trusted,
 	}
 	var errs []error
 	if m == nil || m.SessionManager == nil {
@@ -199,7 +200,10 @@ func setHeaders(h http.Header) {
 	h.Add("Vary", "Accept")
 }
 
-var errNoOrigin = errors.New("the request does not say which origin it comes from")
+var (
+	errNoOrigin    = errors.New("the request does not say which origin it comes from")
+	errPlainOrigin = errors.New("the request comes over TLS, and its origin is not https")
+)
 
 // sameOrigin is stricter than http.CrossOriginProtection, which takes a request
 // that says nothing for one of a program: here only pages and programs that say
@@ -211,6 +215,9 @@ func (u *ui) sameOrigin(r *http.Request) error {
 	origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
 	if origin == "null" || site == "none" || origin == "" && site == "" {
 		return errNoOrigin
+	}
+	if site == "" && r.TLS != nil && !strings.HasPrefix(origin, "https://") && !slices.Contains(u.trusted, origin) {
+		return errPlainOrigin // Check compares hosts
 	}
 	return u.origins.Check(r)
 }
@@ -239,9 +246,10 @@ func originalPath(r *http.Request) string {
 	return p
 }
 
-// ReturnTo returns the return_to parameter of a request, if it is a path of this
-// site, and otherwise fallback: for the page of AccountOptions.ReauthenticateURL,
-// so that nobody can make it send a user elsewhere.
+// ReturnTo returns the return_to parameter of a request, if it is a path of
+// this site, and otherwise fallback. The page of
+// AccountOptions.ReauthenticateURL calls it, so that nobody can make that page
+// send a user elsewhere.
 func ReturnTo(r *http.Request, fallback string) string {
 	if p := r.FormValue("return_to"); isLocal(p) {
 		return p

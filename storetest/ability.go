@@ -40,7 +40,7 @@ var abilityCases = []testCase{
 			c.must(c.creates(newKey(), []byte("data"), later()))
 		}
 		for range 20 { // a connection lost each time would be noticed
-			for _, err := range usersession.Keys(c.Context(), c.store) {
+			for _, err := range c.lister().Keys(c.Context()) {
 				c.must(err)
 				break
 			}
@@ -52,33 +52,31 @@ var abilityCases = []testCase{
 		c.keys()
 		c.must(c.creates(newKey(), []byte("data"), later()))
 		var errs []error
-		for _, err := range usersession.Keys(cancelled(), c.store) {
+		for _, err := range c.lister().Keys(cancelled()) {
 			errs = append(errs, err)
 		}
 		if len(errs) != 1 || errs[0] == nil {
 			c.brokenf("Keys with a cancelled context: yielded %v, want one error and nothing else", errs)
 		}
 	}},
+}
 
-	{"Existing", ruleExisting, existing},
-	{"ExistingCancelled", ruleCtx, func(c *check) {
-		checker, ok := c.store.(usersession.KeyChecker)
-		if !ok {
-			c.Skip("the store is no KeyChecker")
-		}
-		key := newKey()
-		c.must(c.creates(key, []byte("data"), later()))
-		if keys, err := checker.Existing(cancelled(), key); err == nil {
-			c.brokenf("Existing with a cancelled context: %q and no error", keys)
-		}
-	}},
+// lister returns the Store's ability to iterate. It skips the case if there is
+// none.
+func (c *check) lister() usersession.KeyLister {
+	c.Helper()
+	l, ok := c.store.(usersession.KeyLister)
+	if !ok {
+		c.Skip("the store cannot iterate its keys")
+	}
+	return l
 }
 
 // keys returns what Keys yields, each key once. It skips the case if the Store cannot iterate.
 func (c *check) keys() []string {
 	c.Helper()
 	var keys []string
-	for key, err := range usersession.Keys(c.Context(), c.store) {
+	for key, err := range c.lister().Keys(c.Context()) {
 		if errors.Is(err, errors.ErrUnsupported) {
 			c.Skip("the store cannot iterate its keys")
 		}
@@ -95,6 +93,7 @@ func (c *check) keys() []string {
 // keysWhileChanging uses the Store inside the loop over its keys, as the
 // janitor does: a lock or an only connection must not be held meanwhile.
 func keysWhileChanging(c *check) {
+	lister := c.lister()
 	c.keys()
 	mine := make(map[string]bool)
 	for range 5 {
@@ -106,7 +105,7 @@ func keysWhileChanging(c *check) {
 	defer cancel()
 	loop := func() error {
 		seen := make(map[string]bool)
-		for key, err := range usersession.Keys(ctx, c.store) {
+		for key, err := range lister.Keys(ctx) {
 			if err != nil {
 				return fmt.Errorf("Keys, while keys are deleted: %w", err)
 			}
@@ -136,43 +135,5 @@ func keysWhileChanging(c *check) {
 	}
 	for key := range mine {
 		c.must(c.lacks(key))
-	}
-}
-
-func existing(c *check) {
-	checker, ok := c.store.(usersession.KeyChecker)
-	if !ok {
-		c.Skip("the store is no KeyChecker")
-	}
-	// More keys than some backends take parameters in one statement.
-	keys := make([]string, 2500)
-	for i := range keys {
-		keys[i] = newKey()
-	}
-	var want []string
-	for _, i := range []int{0, 1, 100, 999, 1000, 2099, 2100, 2499} {
-		c.must(c.creates(keys[i], []byte("data"), later()))
-		want = append(want, keys[i])
-	}
-	deleted := keys[7]
-	c.must(c.creates(deleted, []byte("data"), later()))
-	c.must(c.deletes(deleted))
-	c.must(c.creates(keys[8], []byte("data"), time.Now().Add(-time.Hour)))
-
-	for _, ask := range []struct{ keys, want []string }{
-		{nil, nil},
-		{[]string{newKey()}, nil},
-		{want[:1], want[:1]},
-		{want[:1:1], want[:1]},
-		{keys, want},
-	} {
-		got, err := checker.Existing(c.Context(), ask.keys...)
-		if err != nil {
-			c.brokenf("Existing of %d keys: unexpected error: %w", len(ask.keys), err)
-		}
-		got, sorted := slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(ask.want))
-		if !slices.Equal(got, sorted) {
-			c.brokenf("Existing of %d keys: returned %d keys, want the %d that exist", len(ask.keys), len(got), len(sorted))
-		}
 	}
 }

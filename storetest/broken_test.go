@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +86,7 @@ var brokenStores = []brokenStore{
 				return nil, false, ctx.Err()
 			}
 			fill(it.data)
+			runtime.Gosched()
 			return drain(), true, nil
 		}
 	}},
@@ -107,6 +109,15 @@ var brokenStores = []brokenStore{
 				err = nil
 			}
 			return err
+		}
+	}},
+	{"Create overwrites, and the store is atomic", "CreateExisting", func(f *fake) {
+		f.create = func(ctx context.Context, key string, data []byte, expiry time.Time) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			f.set(key, item{bytes.Clone(data), expiry})
+			return nil
 		}
 	}},
 	{"Create checks and then writes", "CreateRacesCreate", func(f *fake) {
@@ -574,30 +585,15 @@ var brokenStores = []brokenStore{
 			}
 		}
 	}},
-	{"Existing believes everything", "Existing", func(f *fake) {
-		f.existing = func(ctx context.Context, keys ...string) ([]string, error) { return keys, ctx.Err() }
-	}},
-	{"Existing returns what has expired", "ExistingWithoutExpired", func(f *fake) {
-		f.existing = func(ctx context.Context, keys ...string) (existing []string, err error) {
-			for _, key := range keys {
-				if _, ok := f.raw(key); ok {
-					existing = append(existing, key)
-				}
-			}
-			return existing, ctx.Err()
-		}
-	}},
-	{"Existing ignores its context", "ExistingCancelled", func(f *fake) {
-		existing := f.existing
-		f.existing = func(ctx context.Context, keys ...string) ([]string, error) {
-			return existing(context.WithoutCancel(ctx), keys...)
-		}
-	}},
 	{"Prune deletes everything", "PruneExpired", func(f *fake) {
 		f.prune = func(ctx context.Context) (int, error) {
 			keys := f.all()
 			return len(keys), f.delete(ctx, keys...)
 		}
+	}},
+	{"Prune ignores its context", "CancelledPrune", func(f *fake) {
+		prune := f.prune
+		f.prune = func(ctx context.Context) (int, error) { return prune(context.WithoutCancel(ctx)) }
 	}},
 	{"Prune counts nothing", "PruneExpired", func(f *fake) {
 		prune := f.prune

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-296ca7ab/usersession"
 )
 
 // contextCases are about contexts that have ended or end meanwhile.
@@ -41,6 +43,16 @@ var contextCases = []testCase{
 	{"CancelledDelete", ruleCtx, func(c *check) {
 		c.cancelled(func(ctx context.Context, key string) error {
 			return c.store.Delete(ctx, key, newKey())
+		})
+	}},
+	{"CancelledPrune", ruleCtx, func(c *check) {
+		pruner, ok := c.store.(usersession.Pruner)
+		if !ok {
+			c.Skip("the store is no Pruner")
+		}
+		c.cancelled(func(ctx context.Context, _ string) error {
+			_, err := pruner.Prune(ctx)
+			return err
 		})
 	}},
 	{"CancelledInTheMiddle", ruleError, cancelledInTheMiddle},
@@ -95,7 +107,7 @@ func cancelledInTheMiddle(c *check) {
 		}, func(key string) error { return c.finds(key, old) }, func(key string) error { return c.finds(key, old) }},
 		{"Delete", true, func(ctx context.Context, key string) (bool, error) {
 			return true, c.store.Delete(ctx, newKey(), key)
-		}, c.lacks, func(key string) error { return either(c.lacks(key), c.finds(key, old)) }},
+		}, c.lacks, func(key string) error { return either(c.finds(key, old), c.lacks(key)) }},
 	} {
 		for moment := range c.moments() {
 			key := newKey()
@@ -119,7 +131,9 @@ func cancelledInTheMiddle(c *check) {
 	}
 }
 
-// either returns nil if one of two errors is nil, else the second.
+// either returns nil if one of two errors is nil, else the second. They are asked
+// in turn. A call that came back with an error may still be under way behind it, so
+// the first is what is true before its effect, and the second what is true after.
 func either(first, second error) error {
 	if first == nil {
 		return nil
@@ -132,7 +146,7 @@ func either(first, second error) error {
 // an answer still to come.
 func cancelledCallsMixNothing(c *check) {
 	const workers = 8
-	end := time.Now().Add(raceTime)
+	end := time.Now().Add(raceTime())
 	var failed atomic.Bool
 	fns := make([]func() error, workers)
 	for w := range fns {

@@ -197,6 +197,9 @@ func createExisting(c *check) {
 	err := c.store.Create(c.Context(), key, []byte("new"), later())
 	switch {
 	case err == nil:
+		if c.atomic() {
+			c.brokenf("Create of a key that exists: no error, want ErrKeyExists: the store declares its updates atomic")
+		}
 		// Then the key has the new data, as if it had been new.
 		c.Log("the store cannot tell that a key exists")
 		c.must(c.finds(key, []byte("new")))

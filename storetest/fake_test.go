@@ -5,6 +5,7 @@ import (
 	"context"
 	"iter"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -15,14 +16,13 @@ import (
 // fake is a Store that keeps the contract, except where one of its functions is
 // replaced.
 type fake struct {
-	find     func(ctx context.Context, key string) ([]byte, bool, error)
-	create   func(ctx context.Context, key string, data []byte, expiry time.Time) error
-	update   func(ctx context.Context, key string, data []byte) (bool, error)
-	touch    func(ctx context.Context, key string, expiry time.Time) (bool, error)
-	delete   func(ctx context.Context, keys ...string) error
-	keys     func(ctx context.Context) iter.Seq2[string, error]
-	existing func(ctx context.Context, keys ...string) ([]string, error)
-	prune    func(ctx context.Context) (int, error)
+	find   func(ctx context.Context, key string) ([]byte, bool, error)
+	create func(ctx context.Context, key string, data []byte, expiry time.Time) error
+	update func(ctx context.Context, key string, data []byte) (bool, error)
+	touch  func(ctx context.Context, key string, expiry time.Time) (bool, error)
+	delete func(ctx context.Context, keys ...string) error
+	keys   func(ctx context.Context) iter.Seq2[string, error]
+	prune  func(ctx context.Context) (int, error)
 
 	notAtomic bool
 
@@ -49,9 +49,6 @@ func (f *fake) Delete(ctx context.Context, keys ...string) error  { return f.del
 func (f *fake) Keys(ctx context.Context) iter.Seq2[string, error] { return f.keys(ctx) }
 func (f *fake) Prune(ctx context.Context) (int, error)            { return f.prune(ctx) }
 func (f *fake) AtomicUpdates() bool                               { return !f.notAtomic }
-func (f *fake) Existing(ctx context.Context, keys ...string) ([]string, error) {
-	return f.existing(ctx, keys...)
-}
 
 // newFake returns a fake that keeps the contract.
 func newFake() *fake {
@@ -103,15 +100,6 @@ func newFake() *fake {
 			}
 		}
 	}
-	f.existing = func(ctx context.Context, keys ...string) ([]string, error) {
-		var existing []string
-		for _, key := range keys {
-			if _, ok := f.get(key); ok {
-				existing = append(existing, key)
-			}
-		}
-		return existing, ctx.Err()
-	}
 	f.prune = func(ctx context.Context) (int, error) {
 		n := 0
 		for _, key := range f.all() {
@@ -145,6 +133,7 @@ func (f *fake) change(ctx context.Context, key string, change func(*item)) (bool
 // after the other.
 
 func (f *fake) get(key string) (item, bool) {
+	defer runtime.Gosched() // others run while a store waits for its backend
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	it, ok := f.items[key]

@@ -28,7 +28,7 @@ const mostMoments = 100
 // reach the last one that was yielded.
 func (c *check) moments() iter.Seq[*moment] {
 	return func(yield func(*moment) bool) {
-		end := time.Now().Add(raceTime)
+		end := time.Now().Add(raceTime())
 		for n := 1; n <= mostMoments && time.Now().Before(end); n++ {
 			// The deadline gives drivers a Done channel to watch.
 			ctx, cancel := context.WithTimeout(c.Context(), 30*time.Second)

@@ -8,13 +8,19 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
 )
 
 // raceTime is how long a race is run again and again.
-const raceTime = 400 * time.Millisecond
+func raceTime() time.Duration {
+	if testing.Short() {
+		return 50 * time.Millisecond
+	}
+	return 400 * time.Millisecond
+}
 
 // raceCases are about calls at the same time. They run alone.
 var raceCases = []testCase{
@@ -34,10 +40,10 @@ var raceCases = []testCase{
 	{"TouchRacesUpdate", ruleTouch, touchRacesUpdate},
 }
 
-// rounds calls round for raceTime, and a few times in any case.
+// rounds calls round for the time of a race, and a few times in any case.
 func (c *check) rounds(round func() error) {
 	c.Helper()
-	for n, end := 0, time.Now().Add(raceTime); n < 4 || time.Now().Before(end); n++ {
+	for n, end := 0, time.Now().Add(raceTime()); n < 4 || time.Now().Before(end); n++ {
 		if err := round(); err != nil {
 			c.brokenf("round %d: %w", n+1, err)
 		}
@@ -46,7 +52,7 @@ func (c *check) rounds(round func() error) {
 
 // atomic reports whether the Store has to win races. It says so if not.
 func (c *check) atomic() bool {
-	if usersession.UpdatesAtomically(c.store) {
+	if a, ok := c.store.(usersession.AtomicUpdater); ok && a.AtomicUpdates() {
 		return true
 	}
 	c.Log("the store does not declare its updates atomic: its sessions are verified against the index on every request")

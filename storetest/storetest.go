@@ -30,18 +30,19 @@ import (
 
 // Run checks the Stores that newStore makes against the contract of
 // [usersession.Store], one subtest a case. It returns when all cases are done,
-// after about ten seconds, most of which it waits for keys to expire.
+// after about ten seconds, most of which it waits for keys to expire. With
+// -short, races are run for an eighth of the time.
 //
 // newStore is called once for each case, never twice at the same time. The
 // Stores of several cases are in use at once. They may share a backend, because
 // every case works on random keys of its own, but newStore must not clear what
 // another Store holds, and it must not call t.Parallel.
 //
-// The abilities [usersession.KeyLister], [usersession.KeyChecker] and
-// [usersession.Pruner] are checked where the Store has them. A Store for which
-// [usersession.UpdatesAtomically] is true must win every race that Run forces;
-// any other Store must only survive them, because its sessions are checked
-// against the index on every request.
+// The abilities [usersession.KeyLister] and [usersession.Pruner] are checked
+// where the Store has them. A Store that declares its updates atomic
+// ([usersession.AtomicUpdater]) must win every race that Run forces. Any other
+// Store must only survive them, because its sessions are checked against the
+// index on every request.
 func Run(t *testing.T, newStore func(t *testing.T) usersession.Store) {
 	t.Helper()
 	var making sync.Mutex
@@ -91,7 +92,7 @@ const (
 
 	ruleFind        = `A key that is missing or whose expiry has passed is not found: found is false and err is nil.`
 	ruleCreate      = `Create stores the data of a new key until expiry.`
-	ruleExists      = `If the key exists it returns ErrKeyExists and changes nothing, where the backend can tell.`
+	ruleExists      = `If the key exists it returns ErrKeyExists and changes nothing. Only a Store without atomic updates may overwrite the data, where its backend cannot tell.`
 	rulePast        = `An expiry that is not in the future stores nothing that Find would return.`
 	ruleUpdate      = `Update replaces the data of a key that exists; its expiry stays as it is.`
 	ruleUpdateNever = `A key that is missing or expired is not found, and Update never brings it back.`
@@ -103,8 +104,7 @@ const (
 	ruleAtomic    = `AtomicUpdater is implemented by a Store that can declare its Update and Touch atomic: one indivisible step of the backend that finds the key and changes it, so that a Delete that has returned is never undone by an Update or Touch in flight.`
 	ruleKeys      = `Keys yields every key that has not expired, in no particular order.`
 	ruleKeysRaced = `Keys created or deleted meanwhile may be missing or present.`
-	ruleKeysStop  = `It stops after the first error.`
-	ruleExisting  = `Existing returns those of keys that Find would find.`
+	ruleKeysStop  = `Keys stops after the first error.`
 	rulePrune     = `Prune deletes data whose expiry has passed and returns how many keys it deleted.`
 )
 

@@ -213,7 +213,7 @@ func (a *app) replacePassword(ctx context.Context, user, password string) error 
 	if err := a.users.setPassword(ctx, tx, user, password); err != nil {
 		return err
 	}
-	finish, err := a.sessions.RevokeMatchingTx(usersession.WithReason(ctx, "Password changed"), tx,
+	revocation, err := a.sessions.RevokeMatchingTx(usersession.ContextWithReason(ctx, "Password changed"), tx,
 		usersession.Filter{UserIDs: []string{user}, ExceptCurrent: true})
 	if err != nil {
 		return err
@@ -221,5 +221,5 @@ func (a *app) replacePassword(ctx context.Context, user, password string) error 
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	return finish(ctx)
+	return revocation.Finish(ctx)
 }

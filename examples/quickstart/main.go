@@ -87,7 +87,7 @@ func newServer(ctx context.Context, db *sqlx.DB) (s *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.sessions.Migrate(ctx)
+	return s, s.sessions.Migrate(ctx) // safe at each start: it makes only what is missing
 }
 
 func (s *server) routes() http.Handler {
@@ -170,7 +170,7 @@ func requireAdmin(next http.Handler) http.Handler {
 			return
 		}
 		// The actor stands in the ended sessions and in the events.
-		next.ServeHTTP(w, r.WithContext(usersession.WithActor(r.Context(), "admin")))
+		next.ServeHTTP(w, r.WithContext(usersession.ContextWithActor(r.Context(), "admin")))
 	})
 }
 

@@ -3,7 +3,10 @@ package bounded_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,16 +51,32 @@ func TestCall(t *testing.T) {
 	}
 }
 
+// TestCallPanics wants a panic to say where it was, as far as that is told without
+// an error of its own.
 func TestCallPanics(t *testing.T) {
-	defer func() {
-		if p := recover(); p != errOwn {
-			t.Errorf("recovered %v, want what was panicked with", p)
+	call := func(value any) (p any) {
+		defer func() { p = recover() }()
+		ctx, cancel := hour(context.Background())
+		defer cancel()
+		bounded.Call(ctx, func() (int, error) { return panicking(value) })
+		return nil
+	}
+	for _, value := range []any{errOwn, "a text", 7} {
+		err, ok := call(value).(error)
+		if !ok || !strings.HasPrefix(err.Error(), fmt.Sprint(value)+"\n") || !strings.Contains(err.Error(), "bounded_test.panicking(") {
+			t.Errorf("recovered %v, want %v and the stack of what panicked", err, value)
 		}
-	}()
-	ctx, cancel := hour(context.Background())
-	defer cancel()
-	bounded.Call(ctx, func() (int, error) { panic(errOwn) })
+		if want, isError := value.(error); isError && !errors.Is(err, want) {
+			t.Errorf("recovered %v, which does not wrap %v", err, value)
+		}
+	}
+	if p := call(http.ErrAbortHandler); p != http.ErrAbortHandler {
+		t.Errorf("recovered %v, want http.ErrAbortHandler itself", p)
+	}
 }
+
+//go:noinline
+func panicking(value any) (int, error) { panic(value) }
 
 func hour(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Hour)

@@ -24,7 +24,7 @@ func Chromium(tb testing.TB) (program string) {
 
 // AxeCore returns the path of axe.min.js, the script of axe-core that looks for
 // what keeps people from using a page. npm gets the package, in the version and
-// with the content that are named here; it is not part of this repository.
+// with the content that are named here. It is not part of this repository.
 func AxeCore(tb testing.TB) (script string) {
 	tb.Helper()
 	return axeCore.address(tb)

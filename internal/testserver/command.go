@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// Command runs f as a test runs, for programs that measure on the same servers as
-// the tests: f may ask for servers and register cleanups, and what fails the test
-// makes Command return an error. It stops the servers at the end, so it is called
-// once. Of testing.TB, f has what tells, fails, skips and cleans up; a skip is an
-// error.
+// Command runs f as a test runs, for programs that measure on the same servers
+// as the tests. The function f may ask for servers and register cleanups. A
+// failure of the test makes Command return an error. Command stops the servers
+// at the end, so it is called once. Of testing.TB, f has the methods that tell,
+// fail, skip and clean up. A skip is an error.
 func Command(name string, f func(tb testing.TB)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

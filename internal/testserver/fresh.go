@@ -12,7 +12,7 @@ import (
 
 // FreshPostgres returns the DSN of a new, empty PostgreSQL database that is
 // dropped when the test ends, connections to it included. The function open
-// opens a DSN with the caller's driver; the pools it returns are closed here.
+// opens a DSN with the caller's driver. The pools it returns are closed here.
 func FreshPostgres(tb testing.TB, open func(dsn string) (*sql.DB, error)) (dsn string) {
 	tb.Helper()
 	server, name := PostgresServer(tb), freshName()
@@ -22,7 +22,7 @@ func FreshPostgres(tb testing.TB, open func(dsn string) (*sql.DB, error)) (dsn s
 
 // FreshMariaDB returns the DSN of a new, empty MariaDB database that is dropped
 // when the test ends. A transaction left open in it makes that fail, and the test
-// with it. The function open opens a DSN with the caller's driver; the pools it
+// with it. The function open opens a DSN with the caller's driver. The pools it
 // returns are closed here.
 func FreshMariaDB(tb testing.TB, open func(dsn string) (*sql.DB, error)) (dsn string) {
 	tb.Helper()

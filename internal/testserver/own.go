@@ -20,8 +20,8 @@ import (
 type Server struct {
 	// Addr is the host:port the server listens on.
 	Addr string
-	// Dir is the temporary directory of the server: its data and, in files
-	// whose names begin with log, all it wrote.
+	// Dir is the temporary directory of the server. It has the server's data
+	// and, in files whose names begin with log, all it wrote.
 	Dir string
 
 	process *process

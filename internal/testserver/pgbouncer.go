@@ -15,7 +15,7 @@ import (
 const pgBouncerUsers = 2000
 
 // PgBouncerUser is the name of the nth of the users that the PgBouncer lets in,
-// without a password. Whether PostgreSQL knows them is up to the test: a role
+// without a password. Whether PostgreSQL knows them is up to the test. A role
 // with a search_path is all that gives a client a schema of its own there.
 func PgBouncerUser(n int) string { return fmt.Sprintf("usersession_test_%d", n) }
 
@@ -92,7 +92,7 @@ max_client_conn = 1000
 }
 
 // PostgresLogged returns how many lines in the log of this process's PostgreSQL
-// server have text in them; 0 if somebody else has started the server.
+// server have text in them, or 0 if somebody else has started the server.
 func PostgresLogged(tb testing.TB, text string) int {
 	tb.Helper()
 	processes.Lock()

@@ -1,16 +1,19 @@
 // Package testserver gives tests the real databases of the machine they run on.
 //
-// Each server is looked for in this order: an address in the environment
-// (USERSESSION_TEST_POSTGRES, USERSESSION_TEST_PGBOUNCER, USERSESSION_TEST_MARIADB,
-// USERSESSION_TEST_REDIS);
-// server binaries, from which one throwaway server per test process is started
-// on a free loopback port; otherwise the test is skipped with one line that says
-// what is missing. With USERSESSION_TEST_REQUIRE=all such a test fails instead.
-// A server that is there but does not start always fails the test, with its log.
-// The same goes for what tests of pages need: [Chromium] and [AxeCore].
+// A server is looked for at an address in the environment first
+// (USERSESSION_TEST_POSTGRES, USERSESSION_TEST_PGBOUNCER,
+// USERSESSION_TEST_MARIADB, USERSESSION_TEST_REDIS). If there is none, server
+// binaries are looked for. From them one throwaway server per test process is
+// started on a free loopback port. If there are none either, the test is
+// skipped with one line that says what is missing. With
+// USERSESSION_TEST_REQUIRE=all such a test fails instead.
 //
-// The package imports the standard library only: the root module and every
-// nested module use it, each with a driver of its own.
+// A server that is there but does not start always fails the test, with its
+// log. The same goes for what tests of pages need, which is [Chromium] and
+// [AxeCore].
+//
+// The package imports the standard library and the package depth only. The root
+// module and every nested module use it, each with a driver of its own.
 package testserver
 
 import (
@@ -19,12 +22,16 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
-// Main is the body of a TestMain: it runs the tests, stops the servers they
-// started, removes their directories and exits. Without it the servers still end
-// with the process (on Linux), but their directories stay until the next run.
+// Main is the body of a TestMain. It runs the tests, at the fast depth with
+// -short, stops the servers they started, removes their directories and exits.
+// Without it the servers still end with the process (on Linux), but their
+// directories stay until the next run.
 func Main(m *testing.M) {
+	depth.Short()
 	code := m.Run()
 	if err := stopAll(); err != nil {
 		fmt.Fprintln(os.Stderr, "testserver:", err)
@@ -34,7 +41,7 @@ func Main(m *testing.M) {
 }
 
 // PostgresServer returns the URL of a PostgreSQL server's maintenance database,
-// for lib/pq and pgx alike. All tests of the process share the server; use
+// for lib/pq and pgx alike. All tests of the process share the server. Use
 // [FreshPostgres] for a database of one's own.
 func PostgresServer(tb testing.TB) (dsn string) {
 	tb.Helper()
@@ -42,8 +49,8 @@ func PostgresServer(tb testing.TB) (dsn string) {
 }
 
 // MariaDBServer returns the go-sql-driver/mysql DSN of a MariaDB server, with no
-// database selected and, from a throwaway server, no parameters. All tests of the
-// process share the server; use [FreshMariaDB] for a database of one's own.
+// database selected and, from a throwaway server, no parameters. All tests of
+// the process share the server. Use [FreshMariaDB] for a database of one's own.
 func MariaDBServer(tb testing.TB) (dsn string) {
 	tb.Helper()
 	return mariaDB.address(tb)

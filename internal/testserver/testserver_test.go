@@ -209,6 +209,16 @@ type outcome struct {
 	skipped, failed string
 }
 
+// run calls f with the outcome, and returns when f has ended.
+func (o *outcome) run(f func(tb testing.TB)) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f(o)
+	}()
+	<-ended
+}
+
 func (o *outcome) Helper() {}
 
 func (o *outcome) Skipf(format string, args ...any) {
@@ -250,9 +260,7 @@ func TestAddress(t *testing.T) {
 			s := &server{name: "Example", env: "EXAMPLE_DSN", example: "host:port", start: test.start}
 			o := &outcome{}
 			var address string
-			var wg sync.WaitGroup
-			wg.Go(func() { address = s.address(o) })
-			wg.Wait()
+			o.run(func(tb testing.TB) { address = s.address(tb) })
 			if address != test.address || o.skipped != test.skipped || o.failed != test.failed {
 				t.Errorf("address %q, skipped %q, failed %q", address, o.skipped, o.failed)
 			}

@@ -32,6 +32,7 @@ type Case struct {
 	Name   string
 	Query  string             // of the page
 	Filter usersession.Filter // the same
+	After  string             // the same
 	Where  string             // the same as SQL
 	Args   []any
 	Count  bool // it is the preview that is measured, not the list
@@ -56,7 +57,7 @@ func cases(now time.Time) []Case {
 	old, oldText := at(23 * time.Hour)
 	return []Case{
 		{Name: "first page"},
-		{Name: "page in the middle", Query: "after=gAAAAAAAAAAAAAAAAAAAAA", Filter: usersession.Filter{After: "gAAAAAAAAAAAAAAAAAAAAA"},
+		{Name: "page in the middle", Query: "after=gAAAAAAAAAAAAAAAAAAAAA", After: "gAAAAAAAAAAAAAAAAAAAAA",
 			Where: "id > $1", Args: []any{"gAAAAAAAAAAAAAAAAAAAAA"}},
 		{Name: "one user", Query: "user=user77", Filter: usersession.Filter{UserIDs: []string{"user77"}}, Where: "user_id = $1", Args: []any{"user77"}},
 		{Name: "User-Agent, one in four", Query: "user_agent=firefox", Filter: usersession.Filter{UserAgent: "firefox"},
@@ -227,13 +228,11 @@ func (s *site) measure(c Case, rounds int, each time.Duration) Result {
 		},
 		func() (err error) {
 			if c.Count {
-				count, err = s.m.CountSessions(ctx, c.Filter)
+				count, err = s.m.CountMatching(ctx, c.Filter, 0)
 				return err
 			}
 			listed = nil
-			f := c.Filter
-			f.Limit = limit + 1
-			for one, err := range s.m.Sessions(ctx, f) {
+			for one, err := range s.m.ListMatching(ctx, c.Filter, usersession.Page{After: c.After, Limit: limit + 1}) {
 				if err != nil {
 					return err
 				}

@@ -18,7 +18,7 @@ import (
 	_ "modernc.org/sqlite" // SQLite
 
 	"github.com/seed-296ca7ab/usersession"
-	"github.com/seed-296ca7ab/usersession/internal/backendtest/sqlspy"
+	"github.com/seed-296ca7ab/usersession/internal/sqlspy"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 	"github.com/seed-296ca7ab/usersession/memstore"
 	"github.com/seed-296ca7ab/usersession/redisstore"
@@ -121,7 +121,7 @@ func MariaDB(tb testing.TB) *sqlx.DB {
 func SQLite(tb testing.TB) *sqlx.DB {
 	tb.Helper()
 	return open(tb, "sqlite", "file:"+tb.TempDir()+"/test.db"+
-		"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=foreign_keys(1)")
+		"?_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=foreign_keys(1)")
 }
 
 func open(tb testing.TB, driver, dsn string) *sqlx.DB {

@@ -2,6 +2,7 @@ package backends
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -44,10 +45,19 @@ func (s stopping) Delete(ctx context.Context, keys ...string) error {
 	return s.Store.Delete(ctx, keys...)
 }
 
-func (s stopping) AtomicUpdates() bool { return usersession.UpdatesAtomically(s.Store) }
+// Atomic reports whether a Store declares its updates atomic.
+func Atomic(s usersession.Store) bool {
+	a, ok := s.(usersession.AtomicUpdater)
+	return ok && a.AtomicUpdates()
+}
+
+func (s stopping) AtomicUpdates() bool { return Atomic(s.Store) }
 
 func (s stopping) Keys(ctx context.Context) iter.Seq2[string, error] {
-	return usersession.Keys(ctx, s.Store)
+	if l, ok := s.Store.(usersession.KeyLister); ok {
+		return l.Keys(ctx)
+	}
+	return func(yield func(string, error) bool) { yield("", errors.ErrUnsupported) }
 }
 
 // stoppingSCS is an scs store whose calls a Stop can stop. A store without

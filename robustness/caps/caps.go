@@ -26,7 +26,7 @@ const (
 
 // Policies are all there are, by name.
 var Policies = map[string]usersession.LimitPolicy{
-	"EvictOldest": usersession.EvictOldest, "EvictLeastRecent": usersession.EvictLeastRecent, "Reject": usersession.Reject,
+	"LimitEvictOldest": usersession.LimitEvictOldest, "LimitEvictLeastRecent": usersession.LimitEvictLeastRecent, "LimitReject": usersession.LimitReject,
 }
 
 // Result counts what was seen.
@@ -45,23 +45,27 @@ type Result struct {
 func Run(tb testing.TB, b backends.Backend, policy usersession.LimitPolicy, rounds int64, limit time.Duration) *Result {
 	tb.Helper()
 	db, store := b.Open(tb)
-	m, err := usersession.New(db, &usersession.Options{
-		Store: store, InsecureCookies: true, MaxSessions: Max, OnLimit: policy,
-		ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, // a hundred wait for each other
-	})
-	if err != nil {
-		tb.Fatal(err)
+	// In one replica the logins of a user wait for each other anyway.
+	replicas := make([]*usersession.Manager, 5)
+	for i := range replicas {
+		var err error
+		if replicas[i], err = usersession.New(db, &usersession.Options{
+			Store: store, InsecureCookies: true, MaxSessions: Max, OnLimit: policy,
+			ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, // a hundred wait for each other
+		}); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	var res Result
 	start := time.Now()
 	for round := int64(0); round == 0 || (rounds == 0 || round < rounds) && time.Since(start) < limit; round++ {
-		res.round(m, policy, fmt.Sprintf("user-%d", round))
+		res.round(replicas, policy, fmt.Sprintf("user-%d", round))
 		res.Rounds++
 	}
 	return &res
 }
 
-func (res *Result) round(m *usersession.Manager, policy usersession.LimitPolicy, user string) {
+func (res *Result) round(replicas []*usersession.Manager, policy usersession.LimitPolicy, user string) {
 	var mu sync.Mutex
 	wrong := func(format string, args ...any) {
 		mu.Lock()
@@ -71,7 +75,7 @@ func (res *Result) round(m *usersession.Manager, policy usersession.LimitPolicy,
 		}
 	}
 	count := func(when string) int64 {
-		list, err := m.ListSessions(context.Background(), user)
+		list, err := replicas[0].ListSessions(context.Background(), user)
 		if err != nil {
 			wrong("ListSessions: %v", err)
 			return 0
@@ -93,11 +97,12 @@ func (res *Result) round(m *usersession.Manager, policy usersession.LimitPolicy,
 	tokens := make([]string, Logins)
 	for i := range Logins {
 		done.Go(func() {
+			m := replicas[i%len(replicas)]
 			h := m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				ready.Done()
 				ready.Wait()
 				err := m.Login(r.Context(), user)
-				if err != nil && !(policy == usersession.Reject && errors.Is(err, usersession.ErrTooManySessions)) {
+				if err != nil && !(policy == usersession.LimitReject && errors.Is(err, usersession.ErrTooManySessions)) {
 					wrong("Login: %v", err)
 				}
 				if i%4 == 0 {
@@ -143,6 +148,7 @@ func (res *Result) round(m *usersession.Manager, policy usersession.LimitPolicy,
 		res.Accepted++
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.AddCookie(&http.Cookie{Name: "session", Value: token})
+		m := replicas[0]
 		m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if m.UserID(r.Context()) == user {
 				served++

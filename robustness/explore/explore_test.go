@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 var (
@@ -57,7 +59,8 @@ func (s *sum) explore(t *testing.T, e *explorer, fn func() *violation) {
 	s.counts.add(e.counts)
 }
 
-// TestPairs tries every pair of operations, each also with itself.
+// TestPairs tries every pair of operations, each also with itself, in every order
+// and, at the full depth, with every fault.
 func TestPairs(t *testing.T) {
 	names := slices.Sorted(maps.Keys(operations))
 	var total sum
@@ -67,7 +70,7 @@ func TestPairs(t *testing.T) {
 				for _, b := range names[i:] {
 					t.Run(fmt.Sprintf("%s with %s", a, b), func(t *testing.T) {
 						t.Parallel()
-						e := &explorer{sys: openWorld(t, kind), names: []string{a, b}, faults: !withoutFaults, literal: *full}
+						e := &explorer{sys: openWorld(t, kind), names: []string{a, b}, faults: depth.Full() && !withoutFaults, literal: *full}
 						total.explore(t, e, e.all)
 					})
 				}
@@ -75,14 +78,19 @@ func TestPairs(t *testing.T) {
 		})
 	}
 	what := "every pair"
+	if !depth.Full() {
+		what = "every pair, without faults"
+	}
 	if *full {
 		what = "every pair, all orders"
 	}
 	report(t, what, &total, 0)
+	reportQuestions(t)
 }
 
 // TestTriples tries some orders of every triple of different operations.
 func TestTriples(t *testing.T) {
+	depth.OnlyFull(t)
 	names := slices.Sorted(maps.Keys(operations))
 	t.Logf("seed %d (-seed sets it)", *seed)
 	n := *triples
@@ -173,6 +181,9 @@ func report(t *testing.T, what string, s *sum, seed uint64) {
 	}
 	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
 	command := "go test ./explore -run '^" + t.Name() + "$'"
+	if depth.Full() {
+		command = "USERSESSION_TEST_DEPTH=full " + command
+	}
 	if *full {
 		command += " -full"
 	}

@@ -77,14 +77,14 @@ type node struct {
 	todo   []choice
 }
 
-// decide returns the choice at a depth of the schedule. ok is false where no
+// chooser returns the choice at a depth of the schedule. ok is false where no
 // choice leads to anything new.
-type decide func(depth int, steps *[4]step, ready uint8) (c choice, ok bool)
+type chooser func(depth int, steps *[4]step, ready uint8) (c choice, ok bool)
 
 // run runs one schedule. checkFrom is the depth before which all states are known
 // to be good. It returns what is broken, nil if nothing is, and whether the
 // schedule came to its end.
-func (e *explorer) run(next decide, checkFrom int, trace *[]string) (broken []string, path []choice, complete bool) {
+func (e *explorer) run(next chooser, checkFrom int, trace *[]string) (broken []string, path []choice, complete bool) {
 	if err := e.sys.reset(e.names); err != nil {
 		return []string{"reset: " + err.Error()}, nil, false
 	}

@@ -206,7 +206,7 @@ func (w *world) answers(tasks []*task, faulty bool) []string {
 		if tasks[i].dropped && out.ok {
 			broken = append(broken, fmt.Sprintf("I10 Honest: %s is answered %d, and its data are lost", name, out.status))
 		}
-		if out.clears && name != "logout" {
+		if out.clears && name != "logout" && name != "scs destroy" {
 			broken = append(broken, name+" takes the cookie away, which may be that of another tab by now")
 		}
 		if out.cookie.token != "" && out.status >= http.StatusUnauthorized && out.status != http.StatusConflict {

@@ -73,6 +73,15 @@ func request(by func(*world) browser, act action, o operation) operation {
 	return o
 }
 
+// loginOf makes an operation of a login by somebody.
+func loginOf(by func(*world) browser, o operation) operation {
+	o.by = by
+	o.run = func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.entrance(), by(w), login)
+	}
+	return o
+}
+
 func login(m *usersession.Manager, r *http.Request) error { return m.Login(r.Context(), user) }
 func put(m *usersession.Manager, r *http.Request) error {
 	m.Put(r.Context(), "n", m.GetInt(r.Context(), "n")+1)
@@ -83,20 +92,26 @@ func renew(m *usersession.Manager, r *http.Request) error {
 	return m.RenewToken(r.Context())
 }
 func logout(m *usersession.Manager, r *http.Request) error { return m.Logout(r.Context()) }
+
+// scsDestroy is what a program does that calls its own scs manager.
+func scsDestroy(m *usersession.Manager, r *http.Request) error {
+	return m.SessionManager.Destroy(r.Context())
+}
 func revokeOthers(m *usersession.Manager, r *http.Request) error {
 	_, err := m.RevokeOtherSessions(r.Context())
 	return err
 }
 
 var operations = map[string]operation{
-	"login":            request(visitor, login, operation{}),
-	"login over first": request(first, login, operation{ends: true, covers: theFirst, lenient: true, renews: true}),
+	"login":            loginOf(visitor, operation{}),
+	"login over first": loginOf(first, operation{ends: true, covers: theFirst, lenient: true, renews: true}),
 	"write":            request(first, put, operation{}),
 	"touch": {by: first, run: func(w *world, ctx context.Context) outcome {
 		return w.request(ctx, w.toucher(), w.first, whoami)
 	}},
 	"renew":                     request(first, renew, operation{renews: true}),
 	"logout":                    request(first, logout, operation{ends: true, covers: theFirst}),
+	"scs destroy":               request(first, scsDestroy, operation{ends: true, covers: theFirst}),
 	"revoke others":             request(first, revokeOthers, operation{ends: true, covers: theSecond}),
 	"revoke others from second": request(second, revokeOthers, operation{ends: true, covers: theFirst}),
 	"revoke": {ends: true, covers: theFirst, run: func(w *world, ctx context.Context) outcome {

@@ -3,12 +3,14 @@ package explore
 import (
 	"context"
 	"testing"
+
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 // These are the corners of the protocol that were feared most, each by itself.
 
-// every tries every order of the operations with every fault, in both kinds of
-// world. end, if not nil, is asked after each schedule what else is wrong.
+// every tries every order of the operations, at the full depth with every fault,
+// in both kinds of world. end, if not nil, is asked after each schedule what else is wrong.
 func every(t *testing.T, what string, names []string, only func(name string, f Fault) bool, end func(w *world, tasks []*task, faulty bool) []string) *sum {
 	t.Helper()
 	var total sum
@@ -16,7 +18,7 @@ func every(t *testing.T, what string, names []string, only func(name string, f F
 		t.Run(kind, func(t *testing.T) {
 			w := openWorld(t, kind)
 			w.extra = end
-			e := &explorer{sys: w, names: names, faults: !withoutFaults, only: only}
+			e := &explorer{sys: w, names: names, faults: depth.Full() && !withoutFaults, only: only}
 			total.explore(t, e, e.all)
 		})
 	}
@@ -85,6 +87,7 @@ func TestRenewalCrashes(t *testing.T) {
 		})
 	}
 	t.Run("while anything else happens", func(t *testing.T) {
+		depth.OnlyFull(t)
 		for name := range operations {
 			t.Run(name, func(t *testing.T) {
 				every(t, "renewal crashes, "+name, []string{"renew", name}, func(n string, f Fault) bool { return n == "renew" && f == Crash }, nil)
@@ -96,6 +99,7 @@ func TestRenewalCrashes(t *testing.T) {
 // TestTouchAtTheEnd lets a session be touched while its idle time or its lifetime
 // runs out, and the janitor comes by.
 func TestTouchAtTheEnd(t *testing.T) {
+	depth.OnlyFull(t)
 	for _, end := range []string{"idle time over", "lifetime over"} {
 		t.Run(end, func(t *testing.T) {
 			every(t, "touch, janitor, "+end, []string{"touch", end, "janitor"}, func(n string, _ Fault) bool { return n == "touch" }, nil)

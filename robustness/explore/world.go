@@ -34,9 +34,10 @@ type world struct {
 	db    *gatedDB
 	store *gateStore
 
-	replica *usersession.Manager // serves the operations
-	touches []toucher            // serve those that are to touch
-	judge   *usersession.Manager // is asked at the end
+	replica *usersession.Manager   // serves the operations
+	logins  []*usersession.Manager // serve logins
+	touches []toucher              // serve those that are to touch
+	judge   *usersession.Manager   // is asked at the end
 
 	template map[string]entry // the store at the beginning
 	began    int64            // when that was
@@ -74,9 +75,20 @@ func (w *world) toucher() *usersession.Manager {
 	return t.m
 }
 
+// entrance returns a replica for a login. In one process the logins of a user wait
+// for each other, which is no step. So each is in a process of its own.
+func (w *world) entrance() *usersession.Manager {
+	m := w.logins[0]
+	w.logins = append(w.logins[1:], m)
+	return m
+}
+
 // browser holds a token, the ID of the session it was given for, and what that
 // session's data are marked with.
-type browser struct{ token, id, mark string }
+type browser struct {
+	token, id, mark string
+	by              *usersession.Manager // which gave the token out
+}
 
 // outcome is how an operation ended.
 type outcome struct {
@@ -115,6 +127,9 @@ func newWorld(kind string) (*world, error) {
 		return m
 	}
 	w.replica, w.judge = manager(idle/4), manager(idle/4)
+	for range 3 {
+		w.logins = append(w.logins, manager(idle/4))
+	}
 	for range 8 {
 		w.touches = append(w.touches, toucher{m: manager(touchInterval)})
 	}
@@ -132,7 +147,9 @@ func newWorld(kind string) (*world, error) {
 			return act(m, r)
 		}).cookie
 		b.mark = mark
-		w.request(ctx, w.judge, b, whoami) // touched now, not in the middle of a check
+		for _, m := range append(w.logins, w.judge) {
+			w.request(ctx, m, b, whoami) // touched now, not in the middle of a check
+		}
 		return b
 	}
 	w.first = marked("mark-of-first", login)
@@ -253,7 +270,7 @@ func (w *world) request(ctx context.Context, m *usersession.Manager, b browser, 
 			out.clears = true
 			continue
 		}
-		out.cookie = browser{token: c.Value, id: w.idOf(keyOf(c.Value)), mark: out.mark}
+		out.cookie = browser{token: c.Value, id: w.idOf(keyOf(c.Value)), mark: out.mark, by: m}
 	}
 	return out
 }
@@ -276,7 +293,10 @@ func (w *world) servedAs(b browser) string {
 	if !w.store.has(keyOf(b.token)) {
 		return "" // nothing can be served
 	}
-	for _, m := range []*usersession.Manager{w.replica, w.judge} {
+	for _, m := range []*usersession.Manager{b.by, w.replica, w.judge} {
+		if m == nil {
+			continue
+		}
 		if out := w.request(context.Background(), m, b, whoami); out.as != "" {
 			return out.as
 		}

@@ -59,8 +59,8 @@ func calls(m *usersession.Manager) []call {
 	return []call{
 		plain("ListSessions", reading, func(ctx context.Context, b browser) error { _, err := m.ListSessions(ctx, b.user); return err }),
 		plain("Session", reading, func(ctx context.Context, b browser) error { _, err := m.Session(ctx, b.user, b.id); return err }),
-		plain("WithSession", changing, func(ctx context.Context, b browser) error {
-			return m.WithSession(ctx, b.user, b.id, func(ctx context.Context) error { return put(ctx, b) })
+		plain("InSession", changing, func(ctx context.Context, b browser) error {
+			return m.InSession(ctx, b.user, b.id, func(ctx context.Context) error { return put(ctx, b) })
 		}),
 		plain("RevokeSession", ending, func(ctx context.Context, b browser) error { return m.RevokeSession(ctx, b.user, b.id) }),
 		plain("RevokeAllSessions", ending, func(ctx context.Context, b browser) error { _, err := m.RevokeAllSessions(ctx, b.user); return err }),
@@ -68,8 +68,8 @@ func calls(m *usersession.Manager) []call {
 			_, err := m.RevokeMatching(ctx, usersession.Filter{UserIDs: []string{b.user}})
 			return err
 		}),
-		plain("Sessions", WriteTimeout, func(ctx context.Context, _ browser) error {
-			for _, err := range m.Sessions(ctx, usersession.Filter{}) {
+		plain("ListMatching", WriteTimeout, func(ctx context.Context, _ browser) error {
+			for _, err := range m.ListMatching(ctx, usersession.Filter{}, usersession.Page{}) {
 				if err != nil {
 					return err
 				}

@@ -197,7 +197,7 @@ func (s *hangingStore) Delete(ctx context.Context, keys ...string) error {
 	return s.Store.Delete(ctx, keys...)
 }
 
-func (s *hangingStore) AtomicUpdates() bool { return usersession.UpdatesAtomically(s.Store) }
+func (s *hangingStore) AtomicUpdates() bool { return backends.Atomic(s.Store) }
 
 // Result says what came of the calls of one case.
 type Result struct {

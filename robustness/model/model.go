@@ -39,10 +39,10 @@ var limits = []struct {
 	max    int
 	policy usersession.LimitPolicy
 }{
-	{"no limit", 0, usersession.EvictOldest},
-	{"EvictOldest", maxSessions, usersession.EvictOldest},
-	{"EvictLeastRecent", maxSessions, usersession.EvictLeastRecent},
-	{"Reject", maxSessions, usersession.Reject},
+	{"no limit", usersession.NoMaxSessions, usersession.LimitEvictOldest},
+	{"LimitEvictOldest", maxSessions, usersession.LimitEvictOldest},
+	{"LimitEvictLeastRecent", maxSessions, usersession.LimitEvictLeastRecent},
+	{"LimitReject", maxSessions, usersession.LimitReject},
 }
 
 // Stats counts what was run.

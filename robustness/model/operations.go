@@ -25,7 +25,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"login": w.login, "put": w.put, "renew": w.renew, "reauthenticate": w.reauthenticate, "logout": w.logout,
 		"revoke one": w.revokeOne, "revoke its own": w.revokeOwn, "revoke others": w.revokeOthers, "revoke all": w.revokeAll,
-		"revoke matching": w.revokeMatching, "with session": w.withSession, "foreign IDs": w.foreign, "prune": w.prune,
+		"revoke matching": w.revokeMatching, "in session": w.inSession, "foreign IDs": w.foreign, "prune": w.prune,
 	}
 	if w.sql {
 		// Elsewhere the idle time of a session is in the Store, whose clock goes
@@ -111,12 +111,12 @@ func (w *world) login(t *rapid.T) {
 	refused := false
 	if w.max > 0 {
 		by := created
-		if w.policy == usersession.EvictLeastRecent {
+		if w.policy == usersession.LimitEvictLeastRecent {
 			by = seen
 		}
 		live := w.all(user, by, replaced)
 		if excess := len(live) - w.max + 1; excess > 0 {
-			if refused = w.policy == usersession.Reject; !refused {
+			if refused = w.policy == usersession.LimitReject; !refused {
 				evicted = live[:excess]
 			}
 		}
@@ -292,9 +292,9 @@ func (w *world) revokeMatching(t *rapid.T) {
 	w.end(list...)
 }
 
-func (w *world) withSession(t *rapid.T) {
+func (w *world) inSession(t *rapid.T) {
 	s, v := w.drawSession(t), rapid.IntRange(100, 199).Draw(t, "value")
-	err := w.m.WithSession(context.Background(), s.user, s.id, func(ctx context.Context) error {
+	err := w.m.InSession(context.Background(), s.user, s.id, func(ctx context.Context) error {
 		if got := w.cart(ctx); got != s.cart {
 			return fmt.Errorf("it holds %d, want %d", got, s.cart)
 		}
@@ -303,7 +303,7 @@ func (w *world) withSession(t *rapid.T) {
 	})
 	t.Logf("with the session of browser %d: put %d: %v", s.holder, v, err)
 	if err != nil {
-		t.Fatalf("with session: %v", err)
+		t.Fatalf("in session: %v", err)
 	}
 	s.cart = v
 }

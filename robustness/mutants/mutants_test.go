@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/robustness/results"
 )
 
@@ -42,113 +44,138 @@ func cell(store, behaviour string) string {
 
 var list = []mutant{
 	// Each mechanism of the protocol, taken away.
-	{"no confirm", "protocol.go",
-		"if err != nil || !ok {\n\t\tm.discard(ctx, nb.key)\n\t\tif err == nil {\n\t\t\terr = ErrSessionEnded\n\t\t}\n\t\treturn err\n\t}",
+	{"no confirm", "protocol_commit.go",
+		"if err != nil || !ok {\n\t\tm.discard(ctx, nb.Key)\n\t\tif err == nil {\n\t\t\terr = ErrSessionEnded\n\t\t}\n\t\treturn err\n\t}",
 		"_ = ok\n\tif err != nil {\n\t\treturn err\n\t}",
 		explore, pair("login", "revoke all"), nil},
-	{"a renewal does not note its key first", "indexbind.go",
-		"n, err := x.exec(ctx, nil, renewBeginSQL, bindingMark+b.key, b.id, from, x.d.userArg(b.userID), how.reason())\n\treturn n == 1, err",
+	{"a renewal does not note its key first", "internal/index/renew.go",
+		"n, err := x.db.Exec(ctx, renewBeginSQL, bindingMark+b.Key, b.ID, from, x.userArg(b.UserID), how.Reason)\n\treturn n == 1, err",
 		"return true, nil", explore, pair("list", "renew"), nil},
-	{"endings forget the other key", "indexend.go",
+	{"endings forget the other key", "internal/index/end.go",
 		`if other := strings.TrimPrefix(r.OtherKey, bindingMark); other != "" {`,
 		`if other := strings.TrimPrefix(r.OtherKey, bindingMark); false {`,
 		explore, pair("renew", "revoke"), nil},
-	{"a renewal at once is not taken over", "protocol.go",
-		"if err == nil && !ok {\n\t\tok, err = m.takeOver(ctx, &nb, from.key, how)\n\t}",
+	{"a renewal at once is not taken over", "protocol_renew.go",
+		"if err == nil && !ok {\n\t\tok, err = m.takeOver(ctx, &nb, from.Key, how)\n\t}",
 		"", explore, pair("renew", "renew"), nil},
 	{"no second delete", "janitor.go",
-		"if err := m.store.Delete(ctx, keysOf(rows)...); err != nil {\n\t\treturn false, err\n\t}",
+		"if err := m.data.store.Delete(ctx, index.Keys(due.Rows)...); err != nil {\n\t\treturn false, err\n\t}",
 		"", explore, pair("list", "revoke"), nil},
-	{"a revocation that finds the rows ended says it is done", "indexend.go",
+	{"a revocation that finds the rows ended says it is done", "internal/index/end.go",
 		"endableSQL = `(ended_at IS NULL OR purge_at <= @firstpass)`",
 		"endableSQL = `(ended_at IS NULL)`", explore, pair("revoke all", "revoke all"), nil},
-	{"a touch does not look at the key", "userindex.go",
+	{"a touch does not look at the key", "internal/index/touch.go",
 		"WHERE id = ? AND session_key = ? AND user_id = ? AND @live`", "WHERE id = ? AND session_key >= substr(?, 1, 0) AND user_id = ? AND @live`",
 		explore, pair("list", "renew"), nil},
-	{"unconditional write", "protocol.go",
-		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.id, UserID: was.userID})\n\t\treturn ErrSessionEnded\n\t}",
-		"if !found {\n\t\treturn m.store.Create(ctx, key, appendTrailer(body, now), now.deadline)\n\t}",
+	{"unconditional write", "protocol_data.go",
+		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})\n\t\treturn ErrSessionEnded\n\t}",
+		"if !found {\n\t\treturn m.data.store.Create(ctx, key, trailer.Append(body, now), now.Deadline)\n\t}",
 		explore, pair("revoke", "write"), nil},
 
 	// Lies and leaks.
-	{"a dropped write is answered 200", "protocol.go",
-		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.id, UserID: was.userID})\n\t\treturn ErrSessionEnded\n\t}",
-		"_ = found", ".", cell("memstore", "in flight: ended by whatever ends a session"), nil},
-	{"the first error is returned as success: a pending revocation", "protocol.go",
-		"return n, err\n}\n\n// renewal says", "return n, nil\n}\n\n// renewal says",
-		".", cell("memstore", "pending: the store cannot delete"), nil},
-	{"an empty list on an SQL error", "manage.go",
-		"return nil, m.wrap(\"ListSessions\", err)", "return nil, nil",
-		".", cell("memstore", "sql down: lists and revocations are errors"), nil},
+	{"a dropped write is answered 200", "protocol_data.go",
+		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})\n\t\treturn ErrSessionEnded\n\t}",
+		"_ = found", "compat", cell("memstore", "in flight: ended by whatever ends a session"), nil},
+	{"the first error is returned as success: a pending revocation", "protocol_end.go",
+		"return n, m.leavePending(ctx, rows, by, err)", "m.leavePending(ctx, rows, by, err)\n\t\treturn n, nil",
+		"compat", cell("memstore", "pending: the store cannot delete"), nil},
+	{"data out of reach are taken for deleted", "protocol_end.go",
+		"if other := m.data.elsewhere(rows); len(other) > 0 {", "if other := m.data.elsewhere(rows); len(other) < 0 {",
+		"compat", cell("memstore", "place: a program with another Store"), nil},
+	{"an empty list on an SQL error", "userindex.go",
+		"return nil, wrap(\"ListSessions\", err)", "return nil, nil",
+		"compat", cell("memstore", "sql down: lists and revocations are errors"), nil},
 	{"the janitor deletes rows though the store failed", "janitor.go",
-		"if err := m.store.Delete(ctx, keysOf(rows)...); err != nil {\n\t\treturn false, err\n\t}",
-		"m.store.Delete(ctx, keysOf(rows)...)",
-		".", cell("memstore", "janitor: data first, rows second"), nil},
-	{"a failed commit keeps the handler's headers", "middleware.go",
+		"if err := m.data.store.Delete(ctx, index.Keys(due.Rows)...); err != nil {\n\t\treturn false, err\n\t}",
+		"m.data.store.Delete(ctx, index.Keys(due.Rows)...)",
+		"compat", cell("memstore", "janitor: data first, rows second"), nil},
+	{"a failed commit keeps the handler's headers", "internal/response/writer.go",
 		"clear(h)\n\tmaps.Copy(h, w.before)", "_ = maps.Copy[http.Header, http.Header]",
-		".", "^TestFailedCommit$", nil},
+		"compat/manager", "^TestFailedCommit$", nil},
 	{"a dead token clears the cookie", "middleware.go",
-		"sr := r.WithContext(ctx)\n", "state.cleared = state.cleared || token != \"\" && state.loaded == nil\n\t\tsr := r.WithContext(ctx)\n",
-		".", "^TestDeadTokenNeverSetsACookie$", nil},
-	{"the token is the key", "trailer.go",
-		"var in [64]byte // no allocation: tokens are shorter\n\tsum := sha256.Sum256(append(in[:0], token...))\n\tvar text [43]byte\n\ttokenEncoding.Encode(text[:], sum[:])\n\treturn string(text[:])", "_, _ = sha256.Sum256, tokenEncoding\n\treturn token",
-		".", "^TestTokenIsSecret$", nil},
+		"sr := r.WithContext(ctx)\n", "x.state.loggedOut = x.state.loggedOut || x.token != \"\" && x.state.loaded() == nil\n\t\tsr := r.WithContext(ctx)\n",
+		"compat/manager", "^TestDeadTokenNeverSetsACookie$", nil},
+	{"the token is the key", "internal/token/token.go",
+		"var in [64]byte // no allocation: tokens are shorter\n\tsum := sha256.Sum256(append(in[:0], token...))\n\tvar text [43]byte\n\tEncoding.Encode(text[:], sum[:])\n\treturn string(text[:])", "_ = sha256.Sum256\n\treturn token",
+		"compat/manager", "^TestTokenIsSecret$", nil},
 	{"merging brings the identity along", "adapter.go",
-		"return appendTrailer(body, &binding{deadline: b.deadline}), true, nil", "return appendTrailer(body, b), true, nil",
-		".", "^TestScsDirect", nil},
+		"return trailer.Append(body, &trailer.Binding{Deadline: b.Deadline}), true, nil", "return trailer.Append(body, b), true, nil",
+		"compat/manager", "^TestScsDirect", nil},
 	{"a handle is honoured in a cookie", "adapter.go",
-		"case handle && ctx.Value(handleKey{m}) != token:", "case handle && token == \"\":",
-		".", "^TestHandlesAreWorthlessOutside$", nil},
-	{"a detached session is anybody's to bring back", "protocol.go",
-		"if r.detached {\n\t\treturn ReasonLogout\n\t}\n\treturn \"\"", "return ReasonLogout",
-		".", "^TestDestroyedStaysDestroyed$", nil},
-	{"the cap without the user's lock", "indexbind.go",
-		"Postgres: \"SELECT pg_advisory_xact_lock(hashtextextended(?, 0))\"", "Postgres: \"SELECT length(?)\"",
-		".", "^TestBackends$/^PostgreSQL$/^memstore$/^limit:_twenty_logins_at_once$", nil},
-	{"no TTL", "protocol.go",
-		"err := m.store.Create(ctx, key, appendTrailer(body, b), m.storeExpiry(b, time.Now()))", "err := m.store.Create(ctx, key, appendTrailer(body, b), time.Now().Add(1000*time.Hour))",
-		".", "^TestStoreExpiry$", nil},
+		"case handle && !m.id.allows(ctx, tok):", "case handle && tok == \"\":",
+		"compat/manager", "^TestHandlesAreWorthlessOutside$", nil},
+	{"a detached session is anybody's to bring back", "protocol_commit.go",
+		"if s.detached {\n\t\thow.Reason = ReasonLogout\n\t}", "how.Reason = ReasonLogout",
+		"compat/manager", "^TestDetachedStaysDetached$", nil},
+	{"the cap without the user's lock", "internal/index/limit.go",
+		"sqldb.Postgres: \"SELECT pg_advisory_xact_lock(hashtextextended(?, 0))\"", "sqldb.Postgres: \"SELECT length(?)\"",
+		"compat", "^TestBackends$/^PostgreSQL$/^memstore$/^limit:_twenty_logins_at_once$", nil},
+	{"data of a session that is over become a new one", "internal/decide/decide.go",
+		"case q.Identity != Nobodys:", "case false:",
+		"compat/manager", "^TestScsDirect", nil},
+	{"no TTL", "protocol_data.go",
+		"err := m.data.store.Create(ctx, key, trailer.Append(body, b), m.data.storeExpiry(b, time.Now()))", "err := m.data.store.Create(ctx, key, trailer.Append(body, b), time.Now().Add(1000*time.Hour))",
+		"compat/manager", "^TestStoreExpiry$", nil},
 
-	{"index after store", "indexbind.go",
-		"return x.insert(ctx, q, r)", "afterStore.Store(r.id, r)\n\t\treturn nil",
+	{"index after store", "internal/index/limit.go",
+		"return x.insertBelow(ctx, x.db, l, replaces, below)", "afterStore.Store(l.ID, l)\n\t\treturn true, nil",
 		explore, pair("list", "login"), []edit{
-			{"indexbind.go", "if !from.authenticated() {\n\t\tn, err", "if r, ok := afterStore.LoadAndDelete(b.id); ok {\n\t\tif err := x.insert(ctx, nil, r.(loginRow)); err != nil {\n\t\t\treturn false, nil, err\n\t\t}\n\t}\n\tif !from.authenticated() {\n\t\tn, err"},
-			{"indexbind.go", "const insertSQL", "var afterStore sync.Map\n\nconst insertSQL"},
-			{"indexbind.go", "\"slices\"", "\"slices\"\n\t\"sync\""},
+			{"internal/index/login.go", "if !from.Authenticated() {\n\t\tn, err", "if l, ok := afterStore.LoadAndDelete(b.ID); ok {\n\t\tif err := x.insert(ctx, x.db, l.(Login)); err != nil {\n\t\t\treturn false, nil, err\n\t\t}\n\t}\n\tif !from.Authenticated() {\n\t\tn, err"},
+			{"internal/index/login.go", "const insertSQL", "var afterStore sync.Map\n\nconst insertSQL"},
+			{"internal/index/login.go", "\"context\"", "\"context\"\n\t\"sync\""},
 		}},
-	{"a renewal forgets the former key", "protocol.go",
-		"if err := m.store.Delete(ctx, from.key); err != nil && !m.verified() {", "if err := error(nil); err != nil {",
+	{"a renewal forgets the former key", "protocol_renew.go",
+		"if err := m.data.store.Delete(ctx, from.Key); err != nil && !m.data.verified() {", "if err := error(nil); err != nil {",
 		explore, pair("list", "renew"), nil},
-	{"the cap without the user's lock, on SQLite", "indexbind.go",
-		"err := x.tx(ctx, func(q querier) error {\n\t\tevicted = nil", "err := func(fn func(querier) error) error { return fn(nil) }(func(q querier) error {\n\t\tevicted = nil",
+	{"the cap is counted before the login, on SQLite", "internal/index/limit.go",
+		"if x.c.Dialect != sqldb.MariaDB {", "if x.c.Dialect == sqldb.Postgres {",
 		explore, pair("login", "login"), nil},
+	{"logins of one user take a connection each", "internal/index/limit.go",
+		"defer leave()", "leave()",
+		"compat", "^TestBackends$/^PostgreSQL$/^memstore$/^crowd:_logins_that_wait_for_their_user_take_no_connection$", nil},
+	{"logins in flight end each other", "internal/index/limit.go",
+		"ORDER BY CASE WHEN ` + unconfirmedSQL + ` THEN 0 ELSE 1 END, ` + order", "ORDER BY ` + order",
+		"compat", cell("memstore", "crowd: logins in flight do not end each other"), nil},
+	{"a login ends one page of sessions, and goes on", "internal/index/limit.go",
+		"entry = Evicting\n\t\t\treturn nil", "_ = Evicting",
+		"compat", cell("memstore", "crowd: a login under a new limit ends any number"), nil},
 	{"a login lives as long as one that was committed", "login.go",
-		"grace: min(loginGrace, lifetime)", "grace: lifetime",
+		"Grace: min(loginGrace, lifetime)", "Grace: lifetime",
 		explore, pair("list", "login"), nil},
-	{"revoke others without the caller's row", "indexend.go",
+	{"revoke others without the caller's row", "internal/index/enduser.go",
 		"if !caller {", "if caller = true; !caller {",
 		explore, "^TestRevokeOthersFromTwoTabs$", nil},
-	{"death filtered by time", "indexend.go",
+	{"a revocation in a transaction does not look again", "revoke_tx.go",
+		"for !r.looked {", "for false {",
+		"compat", cell("sql", "tx: logins before and after finish"), nil},
+	{"a transaction that was rolled back is taken for committed", "internal/index/endtx.go",
+		"return len(found) == 0 || found[0] == m.EndingMark, err", "return len(found) < 2, err",
+		"compat", cell("memstore", "tx: finish reports each ending once"), nil},
+	{"death filtered by time", "internal/index/end.go",
 		"endableSQL = `(ended_at IS NULL OR purge_at <= @firstpass)`",
 		"endableSQL = `(ended_at IS NULL AND @current OR purge_at <= @firstpass)`",
 		explore, "^TestNoClockDecides$", nil},
-	{"the cookie before the commit", "middleware.go",
-		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif b := m.loaded(r)", "if err != nil {\n\t\t\tif w.before == nil {\n\t\t\t\tw.before = make(http.Header)\n\t\t\t}\n\t\t\tm.writeCookie(ctx, w.before, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn err\n\t\t}\n\t\tif b := m.loaded(r)",
-		explore, pair("list", "login"), nil},
+	{"the cookie before the commit", "response.go",
+		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif b := r.loaded()", "if err != nil {\n\t\t\tearly := make(http.Header)\n\t\t\tm.writeCookie(ctx, early, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn &earlyCookie{err, early}\n\t\t}\n\t\tif b := r.loaded()",
+		explore, pair("list", "login"), []edit{
+			{"response.go", "\taddVary(h)\n\th.Set(", "\tif e, ok := err.(*earlyCookie); ok {\n\t\tmaps.Copy(h, e.header)\n\t}\n\taddVary(h)\n\th.Set("},
+			{"response.go", "// exchange is", "type earlyCookie struct {\n\terror\n\theader http.Header\n}\n\nfunc (e *earlyCookie) Unwrap() error { return e.error }\n\n// exchange is"},
+			{"response.go", "\t\"errors\"\n", "\t\"errors\"\n\t\"maps\"\n"},
+		}},
 	{"a key is accepted as a token", "adapter.go",
-		"\t\tkey = keyOf(token)\n\t}\n\tdata, b, err := m.find", "\t\tkey = keyOf(token)\n\t\tif _, ok, _ := m.store.Find(ctx, token); ok {\n\t\t\tkey = token\n\t\t}\n\t}\n\tdata, b, err := m.find",
+		"\t\tkey = token.Key(tok)\n\t}\n\tdata, b, err := m.find", "\t\tkey = token.Key(tok)\n\t\tif _, ok, _ := m.data.store.Find(ctx, tok); ok {\n\t\t\tkey = tok\n\t\t}\n\t}\n\tdata, b, err := m.find",
 		explore, pair("list", "list"), nil},
 
 	// Of reads through lib/pq, and of logins in one database.
-	{"reads trust a server again at the first answer", "pqreader.go",
+	{"reads trust a server again at the first answer", "internal/pqread/reader.go",
 		"if time.Since(d.start) >= d.waryTil {", "if true {",
-		".", "^TestPqLockedTable$", nil},
-	{"a statement that is gone is not prepared again", "pqcall.go",
+		"compat/database", "^TestPqLockedTable$", nil},
+	{"a statement that is gone is not prepared again", "internal/pqread/call.go",
 		"case \"26000\", \"0A000\":", "case \"\":",
-		".", "^TestPqKeptStatements$", nil},
-	{"a login that was revoked is accepted", "indexbind.go",
+		"compat/database", "^TestPqKeptStatements$", nil},
+	{"a login that was revoked is accepted", "internal/index/fused.go",
 		"return err == nil && len(n) == 1 && n[0] == 1, err", "return err == nil && len(n) == 1, err",
-		".", "^TestBackends$/^PostgreSQL$/^sql$/^in_flight:_a_login$", nil},
+		"compat", "^TestBackends$/^PostgreSQL$/^sql$/^in_flight:_a_login$", nil},
 }
 
 // root returns the directory of the root module.
@@ -163,10 +190,18 @@ func root(t *testing.T) string {
 
 var figures = flag.String("figures", "", "write how many there are, and were killed, to this file")
 
-// TestMutants runs every mutant and wants its tests to fail, and to build. It
-// prints what killed which.
+// few are the mutants of the fast depth: one that the explorer kills and one that
+// another test does. Each takes as long as building its test.
+var few = []string{"no confirm", "the token is the key"}
+
+// TestMutants runs every mutant, at the fast depth a few, and wants its tests to
+// fail, and to build. It prints what killed which.
 func TestMutants(t *testing.T) {
 	dir := root(t)
+	list := list
+	if !depth.Full() {
+		list = slices.DeleteFunc(slices.Clone(list), func(m mutant) bool { return !slices.Contains(few, m.name) })
+	}
 	killed := 0
 	var table strings.Builder
 	for _, m := range list {
@@ -183,7 +218,7 @@ func TestMutants(t *testing.T) {
 	if *figures == "" {
 		return
 	}
-	command := "go test ./mutants -run '^TestMutants$'"
+	command := "USERSESSION_TEST_DEPTH=full go test ./mutants -run '^TestMutants$'"
 	if err := results.Write(*figures, func(results.Figure) bool { return false }, []results.Figure{
 		{Figure: "mutants: all", Value: results.Int(len(list)), Unit: "mutants", Command: command},
 		{Figure: "mutants: killed", Value: results.Int(killed), Unit: "mutants", Command: command},
@@ -243,8 +278,8 @@ func (m mutant) overlay(t *testing.T, dir string) string {
 
 // goTest runs tests of a directory and returns what they print.
 func goTest(dir string, args ...string) ([]byte, error) {
-	// Without vet and debug information it is there sooner.
-	cmd := exec.Command("go", append([]string{"test", "-vet=off", "-ldflags=-s -w", "-count=1", "-v"}, args...)...)
+	// Without vet, inlining and debug information it is there sooner.
+	cmd := exec.Command("go", append([]string{"test", "-vet=off", "-gcflags=-l", "-ldflags=-s -w", "-count=1", "-v"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=") // not those of the test that runs this one
 	return cmd.CombinedOutput()
@@ -279,6 +314,7 @@ func (m mutant) run1(t *testing.T, dir string) death {
 // TestReplayReproduces runs the command that a failure of the explorer prints: it
 // fails again on the library that failed, and on the real one nothing is broken.
 func TestReplayReproduces(t *testing.T) {
+	depth.OnlyFull(t)
 	dir := root(t)
 	var m mutant
 	for _, m = range list {

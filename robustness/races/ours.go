@@ -30,7 +30,7 @@ type ours struct {
 func newOurs(tb testing.TB, b backends.Backend) *ours {
 	tb.Helper()
 	db, store := b.Open(tb)
-	o := &ours{store: store, watched: store != nil && usersession.UpdatesAtomically(store)}
+	o := &ours{store: store, watched: store != nil && backends.Atomic(store)}
 	replica := func(touch time.Duration) *usersession.Manager {
 		m, err := usersession.New(db, &usersession.Options{
 			Store: store, InsecureCookies: true, TouchInterval: touch,

@@ -18,7 +18,7 @@ type Bug struct {
 	What  string   `json:"what"`
 	Fixed string   `json:"fixed"` // the commit
 	From  string   `json:"from"`  // the commit that has the test; "": Fixed
-	Files []string `json:"files"` // the test, from there
+	Files []string `json:"files"` // the test, from there; none: it does not build on the commit before Fixed
 	Dir   string   `json:"dir"`
 	Run   string   `json:"run"` // the pattern for go test -run; "": no test of that time shows it
 
@@ -56,6 +56,9 @@ func Bugs(dir string) ([]Bug, error) {
 func (b Bug) Reproduce() (output string, err error) {
 	if b.Run == "" {
 		return "", fmt.Errorf("no test of that time shows it; a mutant may bring it back: %q", b.Mutant)
+	}
+	if len(b.Files) == 0 {
+		return "", fmt.Errorf("the test that finds it now does not build on %s^", b.Fixed)
 	}
 	dir, err := os.MkdirTemp("", "reproduce-")
 	if err != nil {

@@ -226,7 +226,7 @@ func commands(p func(string, ...any), all []Figure) {
 
 func trackRecord(p func(string, ...any), bugs []Bug) {
 	p("## Track record\n")
-	p("What these tests, and those who attacked the library with them in hand, have found in it. `go run ./cmd/reproduce N` runs the test on the commit before the fix, where it fails. Where there is no such test on an old commit, the mutant that brings the bug back is named.\n")
+	p("What these tests, and those who attacked the library with them in hand, have found in it. `go run ./cmd/reproduce N` runs the test on the commit before the fix, where it fails. Where there is no such test on an old commit, the mutant that brings the bug back is named, or the test that looks for it now.\n")
 	p("| | found by | what | fixed | reproduce |\n|--:|---|---|---|---|")
 	for i, b := range bugs {
 		how := fmt.Sprintf("`go run ./cmd/reproduce %d`", i+1)
@@ -235,6 +235,8 @@ func trackRecord(p func(string, ...any), bugs []Bug) {
 			how = fmt.Sprintf("`go test ./mutants -run \"TestMutants/^%s\"`", strings.ReplaceAll(b.Mutant, " ", "_"))
 		case b.Run == "":
 			how = "no committed test shows it on an old commit"
+		case len(b.Files) == 0:
+			how = fmt.Sprintf("`%s` in `%s`", b.Run, cmp.Or(b.Dir, "."))
 		}
 		p("| %d | %s | %s | %s | %s |", i+1, b.Found, b.What, b.Fixed, how)
 	}

@@ -3,6 +3,8 @@ package results_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +23,35 @@ func TestResultsAreThoseMeasured(t *testing.T) {
 	}
 	if string(got) != want {
 		t.Error("RESULTS.md is not what the figures make: go run ./cmd/results")
+	}
+}
+
+// TestTrackRecordIsKept looks for the tests that the track record names and that
+// reproduce does not run.
+func TestTrackRecordIsKept(t *testing.T) {
+	bugs, err := results.Bugs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range bugs {
+		if b.Run == "" || len(b.Files) > 0 {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join("../..", b.Dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := regexp.MustCompile(`^\^(Test\w+)`).FindStringSubmatch(b.Run)
+		if name == nil {
+			t.Errorf("%s: %q names no test", b.What, b.Run)
+			continue
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			text, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(text), "func "+name[1])
+		}) {
+			t.Errorf("%s: there is no %s in %s", b.What, name[1], b.Dir)
+		}
 	}
 }
 

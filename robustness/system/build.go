@@ -73,12 +73,20 @@ func root(t testing.TB) string {
 	return strings.TrimSpace(string(out))
 }
 
-// build returns the path of a replica with changes.
+// build returns the path of a replica with changes, and with a clock that can be
+// shifted.
 func build(t testing.TB, changes ...change) string {
+	t.Helper()
+	// The C library has a clock of its own.
+	return buildWith(t, append(changes, shiftedClock(t)...), "CGO_ENABLED=0")
+}
+
+// buildWith returns the path of a replica with changes, built in an environment.
+func buildWith(t testing.TB, changes []change, env ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	replace := make(map[string]string)
-	for i, c := range append(changes, shiftedClock(t)...) {
+	for i, c := range changes {
 		text := []byte(c.new)
 		if c.old != "" {
 			original, err := os.ReadFile(c.file)
@@ -102,8 +110,8 @@ func build(t testing.TB, changes ...change) string {
 		t.Fatal(err)
 	}
 	program := filepath.Join(dir, "replica")
-	cmd := exec.Command("go", "build", "-overlay="+overlayFile, "-o", program, "github.com/seed-296ca7ab/usersession/robustness/system/replica")
-	cmd.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0") // not the flags of this test
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-overlay="+overlayFile, "-o", program, "github.com/seed-296ca7ab/usersession/robustness/system/replica")
+	cmd.Env = append(append(os.Environ(), "GOFLAGS="), env...) // not the flags of this test
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the replica does not build: %v\n%s", err, out)
 	}

@@ -4,6 +4,7 @@
 // down as a history and checked against a model; what is left afterwards is
 // compared, row by row and key by key.
 //
-// "go test ./system" is the short run. "go run ./cmd/system" is the long one: it
-// prints its table and writes results/system.jsonl.
+// "go test ./system" is one round. "USERSESSION_TEST_DEPTH=full go test ./system" is
+// the short run, with every fault. "go run ./cmd/system" is the long one: it prints
+// its table and writes results/system.jsonl.
 package system

@@ -119,7 +119,7 @@ func faults() []fault {
 			return w.terminate
 		}},
 		{name: "FLUSHALL", not: needsRedis, loses: true, begin: func(w *world, i int) func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if err := w.keys.FlushAll(ctx).Err(); err != nil {
 				w.t.Errorf("FLUSHALL: %v", err)
@@ -158,7 +158,7 @@ func (w *world) terminate() {
 func statementTimeout(w *world, _ int) func() {
 	w.exec("ALTER DATABASE postgres SET statement_timeout = '80ms'")
 	w.terminate() // Only new connections have the setting.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	tx, err := w.index.BeginTx(ctx, nil)
 	if err == nil {
 		_, err = tx.ExecContext(ctx, "LOCK TABLE user_sessions IN ACCESS EXCLUSIVE MODE")

@@ -74,7 +74,7 @@ func (l Long) histories(tb testing.TB, program string, note notes) (wrong int) {
 	wrong = whole.wrong() + len(whole.violations)
 
 	for _, b := range broken(tb) {
-		sum := b.run(tb, l.Seed, 4)
+		sum := b.run(tb, l.Seed, 4, func(*totals) bool { return false })
 		note("operations", b.name, sum.operations, "operations")
 		note("histories", b.name, sum.histories, "histories")
 		note("Illegal", b.name, sum.illegal, "histories")
@@ -186,15 +186,15 @@ func broken(t testing.TB) []brokenOne {
 	}
 }
 
-// run runs rounds without faults.
-func (b brokenOne) run(tb testing.TB, seed uint64, rounds int) *totals {
+// run runs rounds without faults, and fewer if enough was found.
+func (b brokenOne) run(tb testing.TB, seed uint64, rounds int, enough func(*totals) bool) *totals {
 	s := scope{TB: tb}
 	defer s.close()
 	w := newWorld(&s, build(tb, b.changes...), b.profile)
 	c := newClients(w)
 	sum := newTotals()
 	rng := rand.New(rand.NewPCG(seed, 0))
-	for range rounds {
+	for n := 0; n < rounds && !enough(sum); n++ {
 		round{w, c, rng, faults()[:1], time.Second, 5}.run(sum)
 	}
 	tb.Logf("%s: %d of %d histories that no order explains, %d operations; sessions that no list shows %d",

@@ -103,7 +103,7 @@ func (r round) run(sum *totals) {
 				sum.ended++
 			}
 		}
-		tooSmall, tooBig := u.miscounts()
+		tooSmall, tooBig := u.miscounts(lost)
 		sum.smallCounts += tooSmall
 		u.violations = append(u.violations, tooBig...)
 		for _, violation := range u.violations {
@@ -150,7 +150,7 @@ func (r round) settle(where string, users []*user, lost []interval, sum *totals)
 	}
 	r.c.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	pass := func() findings {
 		pause(ctx, 2*pruneInterval)

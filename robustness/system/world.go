@@ -193,7 +193,7 @@ func (l *link) hurt(stream, kind, attributes string) {
 
 // heal takes every toxic away.
 func (l *link) heal() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, name := range l.hurts {
 		if err := l.proxy.Toxics.RemoveToxic(ctx, name); err != nil {
@@ -205,7 +205,7 @@ func (l *link) heal() {
 
 // exec runs SQL beside the replicas.
 func (w *world) exec(query string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := w.index.ExecContext(ctx, query); err != nil {
 		w.t.Errorf("%s: %v", query, err)

@@ -39,7 +39,7 @@ func Run(t *testing.T, newHandler func(context.Context, *sqlx.DB) (http.Handler,
 		{"forms of other sites are refused", crossSite},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			db, err := sqlx.Connect("sqlite", "file:"+filepath.Join(t.TempDir(), "db")+"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)")
+			db, err := sqlx.Connect("sqlite", "file:"+filepath.Join(t.TempDir(), "db")+"?_txlock=immediate&_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,9 +94,18 @@ func form(fields ...string) io.Reader {
 
 func (b *browser) send(method, path string, body io.Reader, header ...string) *http.Response {
 	b.t.Helper()
-	r, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, body)
+	resp, err := b.try(method, path, body, header...)
 	if err != nil {
 		b.t.Fatal(err)
+	}
+	return resp
+}
+
+// try is send for any goroutine: it does not end the test.
+func (b *browser) try(method, path string, body io.Reader, header ...string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, body)
+	if err != nil {
+		return nil, err
 	}
 	r.Header.Set("Accept", "application/json")
 	if body != nil {
@@ -106,11 +115,7 @@ func (b *browser) send(method, path string, body io.Reader, header ...string) *h
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	resp, err := b.client.Do(r)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return resp
+	return b.client.Do(r)
 }
 
 // want sends a request and returns the body of an answer of this status.
@@ -192,7 +197,12 @@ func inFlight(t *testing.T, s *site) {
 	body, send := io.Pipe()
 	answer := make(chan int)
 	go func() {
-		resp := phone.send("POST", "/note", body, "Expect", "100-continue")
+		resp, err := phone.try("POST", "/note", body, "Expect", "100-continue")
+		if err != nil {
+			body.CloseWithError(err) // whoever writes is not kept waiting
+			answer <- 0
+			return
+		}
 		resp.Body.Close()
 		answer <- resp.StatusCode
 	}()

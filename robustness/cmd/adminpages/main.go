@@ -39,7 +39,7 @@ func main() {
 			for _, t := range []struct {
 				what string
 				took time.Duration
-			}{{"raw SQL", r.Raw}, {"Sessions or CountSessions", r.List}, {"whole request, JSON", r.JSON}, {"whole request, HTML", r.HTML}} {
+			}{{"raw SQL", r.Raw}, {"ListMatching or CountMatching", r.List}, {"whole request, JSON", r.JSON}, {"whole request, HTML", r.HTML}} {
 				note(t.what, r.Name, fmt.Sprintf("%.3f", float64(t.took.Microseconds())/1000), "ms")
 				times += fmt.Sprintf("  %9.3f ms", float64(t.took.Microseconds())/1000)
 				if t.what != "raw SQL" {

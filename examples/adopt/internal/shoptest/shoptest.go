@@ -27,7 +27,7 @@ type Shop struct {
 // Start runs a shop until the test ends.
 func Start(t *testing.T, newHandler func(context.Context, *sqlx.DB, scs.Store) http.Handler) *Shop {
 	t.Helper()
-	db, err := sqlx.Connect("sqlite", filepath.Join(t.TempDir(), "shop.db")+"?_pragma=busy_timeout(5000)")
+	db, err := sqlx.Connect("sqlite", filepath.Join(t.TempDir(), "shop.db")+"?_pragma=busy_timeout(60000)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,121 @@
+package usersession
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// rememberKey is the key under which scs keeps RememberMe.
+const rememberKey = "__rememberMe"
+
+// writeCookie sets the cookie, or clears it if token is empty. It is scs's, but
+// that a single session may say whether its cookie persists.
+func (m *Manager) writeCookie(ctx context.Context, h http.Header, token string, expiry time.Time, b *trailer.Binding) {
+	s := m.SessionManager
+	c := &http.Cookie{
+		Name: s.Cookie.Name, Value: token, Path: s.Cookie.Path, Domain: s.Cookie.Domain,
+		Secure: s.Cookie.Secure, HttpOnly: s.Cookie.HttpOnly, SameSite: s.Cookie.SameSite, Partitioned: s.Cookie.Partitioned,
+	}
+	persist := s.Cookie.Persist || s.GetBool(ctx, rememberKey)
+	if b != nil && b.Persist != trailer.PersistDefault {
+		persist = b.Persist == trailer.PersistAlways
+	}
+	switch {
+	case token == "":
+		c.Expires, c.MaxAge = time.Unix(1, 0), -1
+	case persist:
+		c.Expires = time.Unix(expiry.Unix()+1, 0) // rounded up, as scs does
+		c.MaxAge = int(time.Until(expiry).Seconds() + 1)
+	}
+	h.Add("Set-Cookie", c.String())
+}
+
+// guard decides what leaves the process in the headers of a response: one cookie of
+// the session's name at most (RFC 6265, 4.1.1), and none that a shared cache could
+// give to somebody else, whatever the handler and those around it have set.
+func (m *Manager) guard(h http.Header) {
+	addVary(h)
+	if !dropCookies(h, m.sealed.Name, 1) {
+		return
+	}
+	for name := range h {
+		if isSurrogate(http.CanonicalHeaderKey(name)) {
+			delete(h, name)
+		}
+	}
+	if !forbidsSharing(h.Values("Cache-Control")) {
+		h.Set("Cache-Control", "no-store")
+		h.Del("Expires")
+	}
+}
+
+// isSurrogate reports whether a header tells caches in front of the program to do
+// otherwise than Cache-Control says.
+func isSurrogate(name string) bool {
+	switch name {
+	case "Surrogate-Control", "Edge-Control", "X-Accel-Expires", "X-Litespeed-Cache-Control":
+		return true
+	}
+	return strings.HasSuffix(name, "Cdn-Cache-Control")
+}
+
+// forbidsSharing reports whether Cache-Control keeps the whole response out of shared
+// caches. What is said both ways does not.
+func forbidsSharing(values []string) bool {
+	private := false
+	for _, v := range values {
+		for directive := range strings.SplitSeq(v, ",") {
+			name, _, _ := strings.Cut(directive, "=")
+			switch d := strings.ToLower(strings.TrimSpace(directive)); {
+			case d == "no-store":
+				return true
+			case d == "private":
+				private = true
+			case d == "public", strings.EqualFold(strings.TrimSpace(name), "s-maxage"):
+				return false
+			}
+		}
+	}
+	return private
+}
+
+// dropCookies leaves only the last cookies of a name that a response sets, at most
+// keep of them. It reports whether there are any.
+func dropCookies(h http.Header, name string, keep int) bool {
+	lines := h["Set-Cookie"]
+	if len(lines) == 0 {
+		return false
+	}
+	kept := 0
+	for i, line := range slices.Backward(lines) {
+		if n, _, _ := strings.Cut(line, "="); strings.TrimSpace(n) != name {
+			continue
+		}
+		if kept == keep {
+			lines = slices.Delete(lines, i, i+1)
+			continue
+		}
+		kept++
+	}
+	if h["Set-Cookie"] = lines; len(lines) == 0 {
+		h.Del("Set-Cookie")
+	}
+	return kept > 0
+}
+
+// addVary says that the response depends on the cookie, unless the headers say so.
+func addVary(h http.Header) {
+	for _, v := range h.Values("Vary") {
+		for field := range strings.SplitSeq(v, ",") {
+			if f := strings.TrimSpace(field); f == "*" || strings.EqualFold(f, "Cookie") {
+				return
+			}
+		}
+	}
+	h.Add("Vary", "Cookie")
+}

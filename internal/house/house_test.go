@@ -1,0 +1,287 @@
+// Package house holds the rules of this module's layout: which file may refer to
+// which, which package may import which, and who may know what. A rule that is
+// broken is named with the file and the line.
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/seed-296ca7ab/usersession"
+
+// order is that of the root's files: a file may refer to those in the lines above it,
+// and to no other.
+const order = `
+doc.go usersession.go errors.go store.go
+request.go
+events.go filter.go
+options.go
+sqlstore.go
+place.go
+session.go
+codec.go migrate.go userindex.go protocol_end.go
+protocol_lost.go
+login.go logout.go protocol_data.go
+reauthenticate.go revoke.go protocol_renew.go protocol_touch.go
+janitor.go protocol_commit.go protocol_load.go revoke_tx.go
+insession.go adapter.go cookie.go
+response.go
+middleware.go resolve.go
+new.go
+`
+
+// maxLines is how long a file of the root may be.
+const maxLines = 300
+
+// imports are the packages behind the walls, with those of this module that each may
+// import. None imports the root.
+var imports = map[string][]string{
+	"binarycodec": nil,
+	"bounded":     nil,
+	"decide":      nil,
+	"index":       {"sqldb", "token", "trailer"},
+	"pqread":      {"bounded"},
+	"response":    nil,
+	"schema":      {"sqldb"},
+	"sqldb":       {"bounded", "pqread"},
+	"timeout":     nil,
+	"token":       nil,
+	"touch":       {"trailer"},
+	"trailer":     {"token"},
+}
+
+// forTests are packages that no product package imports.
+var forTests = []string{"depth", "docs", "exampletest", "house", "prosetest", "questions", "sourcetest", "sqlspy", "testreport", "testserver"}
+
+// knows says who may have a text in the code, by the texts that are told from
+// others. A folder stands for its files.
+var knows = []struct {
+	what string
+	text *regexp.Regexp // of a string constant
+	who  []string
+}{
+	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go"}},
+	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/"}},
+	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/"}},
+	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "scsstore/"}},
+	{"a key of scs's values", regexp.MustCompile(`^__(?:usersession|rememberMe)$`), []string{"session.go", "cookie.go"}},
+}
+
+// pkg is a package as the go command lists it.
+type pkg struct {
+	ImportPath, Dir, Export string
+	GoFiles                 []string
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	// The go command forgets the result of this test when a folder that it has read
+	// gets another file.
+	for _, folders := range []string{"../../*", "../../*/*.go", "../../internal/*/*.go"} {
+		if _, err := filepath.Glob(folders); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Export,GoFiles"}, args...)...)
+	cmd.Dir = "../.."
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		switch err := dec.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return all
+		case err != nil:
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func (p pkg) parse(t *testing.T, fset *token.FileSet) []*ast.File {
+	t.Helper()
+	var files []*ast.File
+	for _, name := range p.GoFiles {
+		f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+// at names a place by its file, relative to the root, and line.
+func at(t *testing.T, fset *token.FileSet, pos token.Pos) (file, place string) {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := fset.Position(pos)
+	if file, err = filepath.Rel(root, p.Filename); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.ToSlash(file)
+	return file, fmt.Sprintf("%s:%d", file, p.Line)
+}
+
+// The root's files form a strict order. So there is no cycle, and who reads a file
+// has to know only those before it.
+func TestOrderOfFiles(t *testing.T) {
+	exports := make(map[string]string)
+	var root pkg
+	for _, p := range list(t, "-export", "-deps", ".") {
+		if exports[p.ImportPath] = p.Export; p.ImportPath == module {
+			root = p
+		}
+	}
+	level := make(map[string]int)
+	for i, line := range strings.Split(strings.TrimSpace(order), "\n") {
+		for name := range strings.FieldsSeq(line) {
+			if level[name] = i + 1; !slices.Contains(root.GoFiles, name) {
+				t.Errorf("%s is in the order of the root's files and not in the root", name)
+			}
+		}
+	}
+	fset := token.NewFileSet()
+	files := root.parse(t, fset)
+	for i, f := range files {
+		name := root.GoFiles[i]
+		if level[name] == 0 {
+			t.Errorf("%s:1: is not in the order of the root's files", name)
+		}
+		if n := fset.File(f.Pos()).LineCount() - 1; n > maxLines {
+			t.Errorf("%s:%d: the file has %d lines, at most %d", name, maxLines+1, n, maxLines)
+		}
+	}
+	info := types.Info{Uses: make(map[*ast.Ident]types.Object)}
+	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})}
+	this, err := conf.Check(module, fset, files, &info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := make(map[string]bool)
+	for id, o := range info.Uses {
+		if o.Pkg() != this || !o.Pos().IsValid() {
+			continue
+		}
+		from, place := at(t, fset, id.Pos())
+		to, _ := at(t, fset, o.Pos())
+		if from != to && level[from] > 0 && level[to] >= level[from] {
+			broken[fmt.Sprintf("%s: refers to %s of %s, which does not stand above it", place, o.Name(), to)] = true
+		}
+	}
+	for _, text := range slices.Sorted(maps.Keys(broken)) {
+		t.Error(text)
+	}
+}
+
+func TestImports(t *testing.T) {
+	seen := make(map[string]bool)
+	fset := token.NewFileSet()
+	for _, p := range list(t, "-e", "./...") {
+		name, behind := strings.CutPrefix(p.ImportPath, module+"/internal/")
+		if behind && slices.Contains(forTests, name) || strings.Contains(p.ImportPath, "/examples/") {
+			continue
+		}
+		allowed, known := imports[name]
+		if seen[name] = true; behind && !known {
+			t.Errorf("%s: nothing says what it may import", p.ImportPath)
+		}
+		for _, f := range p.parse(t, fset) {
+			for _, spec := range f.Imports {
+				_, place := at(t, fset, spec.Pos())
+				path, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if path != module && !strings.HasPrefix(path, module+"/") {
+					continue
+				}
+				of, inner := strings.CutPrefix(path, module+"/internal/")
+				switch {
+				case inner && slices.Contains(forTests, of):
+					t.Errorf("%s: imports internal/%s, which is for tests", place, of)
+				case behind && !inner:
+					t.Errorf("%s: internal/%s imports %s: nothing behind the walls imports what is before them", place, name, path)
+				case behind && !slices.Contains(allowed, of):
+					t.Errorf("%s: internal/%s may not import internal/%s", place, name, of)
+				}
+			}
+		}
+	}
+	for name := range imports {
+		if !seen[name] {
+			t.Errorf("internal/%s may import something and is not there", name)
+		}
+	}
+}
+
+func TestWhoKnows(t *testing.T) {
+	fset := token.NewFileSet()
+	used := make(map[string]bool)
+	for _, p := range list(t, "-e", "./...") {
+		name, behind := strings.CutPrefix(p.ImportPath, module+"/internal/")
+		if behind && slices.Contains(forTests, name) || strings.Contains(p.ImportPath, "/examples/") {
+			continue
+		}
+		for _, f := range p.parse(t, fset) {
+			ast.Inspect(f, func(n ast.Node) bool {
+				lit, ok := n.(*ast.BasicLit)
+				if !ok || lit.Kind != token.STRING {
+					return true
+				}
+				text, err := strconv.Unquote(lit.Value)
+				if err != nil {
+					return true // the tag of a field
+				}
+				file, place := at(t, fset, lit.Pos())
+				for _, k := range knows {
+					if !k.text.MatchString(text) {
+						continue
+					}
+					i := slices.IndexFunc(k.who, func(who string) bool {
+						return file == who || strings.HasSuffix(who, "/") && strings.HasPrefix(file, who)
+					})
+					if i < 0 {
+						t.Errorf("%s: knows %s, which is for %s", place, k.what, strings.Join(k.who, ", "))
+						continue
+					}
+					used[k.what+" "+k.who[i]] = true
+				}
+				return true
+			})
+		}
+	}
+	for _, k := range knows {
+		for _, who := range k.who {
+			if !used[k.what+" "+who] {
+				t.Errorf("%s may know %s and does not", who, k.what)
+			}
+		}
+	}
+}

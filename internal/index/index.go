@@ -1,0 +1,219 @@
+// Package index is the table that says which user each session belongs to. It
+// has one row for each login, in the default database, whatever the Store is.
+// Every statement on it is here, and nowhere else.
+//
+// It may import the packages sqldb, trailer and token. It must never ask the
+// program's clock whether a session is live, and never keep anything of a row
+// between two calls. It returns facts, and the root gives them their names.
+//
+// A statement names the user wherever it is known. It needs no more for that, and
+// reads one partition of an index that is partitioned by user.
+package index
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// PageSize bounds how many rows one statement reads or ends.
+const PageSize = 500
+
+// Config says which table the index is, and how long a session in it lives.
+type Config struct {
+	Dialect sqldb.Dialect
+	Table   string // quoted, and with its schema
+	Locks   string // the table of locks, likewise, on MariaDB only
+	Data    string // the table of the session data, likewise, or "" if it is in another database
+	Prepare bool   // keep prepared statements
+
+	UserIDType UserIDType
+	Max        int  // live sessions of a user; 0 if there is no limit
+	SoftMax    bool // logins on several replicas in the same instant may exceed it
+	OnLimit    Limit
+	Partitions int // 0 if it has none
+
+	// Here is the place of the Store, as rows keep it. It is part of statements, and
+	// has no character that means something there.
+	Here string
+
+	Grace     time.Duration // how long a login lives at most that is never confirmed
+	Idle      time.Duration // not positive if there is no idle timeout
+	Touch     time.Duration // how often a row is touched
+	Retention time.Duration // of ended rows
+}
+
+// Index is the index in one database. It is safe for concurrent use.
+type Index struct {
+	db        *sqldb.DB
+	c         Config
+	turns     turns    // of users who log in under a limit
+	part      sync.Map // name of a partition: *Index of it, with its statements
+	pages     sync.Map // the forms of pages that are kept statements
+	pageForms atomic.Int32
+}
+
+// New returns the index in a database.
+func New(pool *sqlx.DB, c Config) *Index {
+	return &Index{db: sqldb.New(pool, c.Dialect, c.words(), c.Prepare), c: c}
+}
+
+// DB returns what runs the statements of the index, for its migrations.
+func (x *Index) DB() *sqldb.DB { return x.db }
+
+// Row is a row of the index. Times are microseconds since 1970.
+type Row struct {
+	ID              string         `db:"id"`
+	UserID          sql.NullString `db:"user_id"`
+	SessionKey      string         `db:"session_key"`
+	OtherKey        string         `db:"other_key"`
+	CreatedAt       int64          `db:"created_at"`
+	AuthenticatedAt int64          `db:"authenticated_at"`
+	LastSeenAt      int64          `db:"last_seen_at"`
+	ExpiresAt       int64          `db:"expires_at"`
+	IP              string         `db:"ip"`
+	UserAgent       string         `db:"user_agent"`
+	Meta            string         `db:"meta"`
+	EndedAt         int64          `db:"ended_at"`
+	EndedBy         string         `db:"ended_by"`
+	Reason          string         `db:"reason"`
+	Place           string         `db:"place"`
+}
+
+// ColumnsSQL reads nothing, and fails if a column is not there.
+const ColumnsSQL = "SELECT" + rowColumns + ", purge_at\nFROM @index\nWHERE 1 = 0"
+
+const rowColumns = `
+	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
+	@us(created_at) AS created_at, @us(authenticated_at) AS authenticated_at,
+	@us(last_seen_at) AS last_seen_at, @us(expires_at) AS expires_at,
+	ip, user_agent, meta,
+	COALESCE(@us(ended_at), 0) AS ended_at, ended_by, reason, place`
+
+// RenewingTo returns the key to which the session is being renewed, if it is.
+func (r Row) RenewingTo() (key string, ok bool) { return strings.CutPrefix(r.OtherKey, bindingMark) }
+
+// The index (user_id, ended_at) serves this, the live half of revocations and the
+// foreign key's ON DELETE. last_seen_at is in no index, so that a touch stays in its
+// page (HOT).
+var listByUserSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND @live
+ORDER BY last_seen_at DESC, id
+LIMIT ` + strconv.Itoa(PageSize)
+
+// ListByUser returns at most PageSize live rows of a user, the most recently seen
+// first.
+func (x *Index) ListByUser(ctx context.Context, userID string) ([]Row, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, listByUserSQL, x.userArg(userID))
+	return ofUsers(rows, err, userID)
+}
+
+const listEndedSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND ended_at IS NOT NULL
+ORDER BY ended_at DESC, id
+LIMIT ?`
+
+// ListEnded returns the ended rows of a user, the most recently ended first. It
+// reads the index (user_id, ended_at) from its end.
+func (x *Index) ListEnded(ctx context.Context, userID string, limit int) ([]Row, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, listEndedSQL, x.userArg(userID), limit)
+	return ofUsers(rows, err, userID)
+}
+
+const liveByIDSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE id = ? AND user_id = ? AND @live`
+
+// LiveByID returns one live row of a user. The answer is false if there is none.
+func (x *Index) LiveByID(ctx context.Context, userID, id string) (Row, bool, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, liveByIDSQL, id, x.userArg(userID))
+	return first(ofUsers(rows, err, userID))
+}
+
+const byIDSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE id = ? AND user_id = ?`
+
+// ByID returns the row of the session of b, in whatever state it is. The answer is
+// false if there is none.
+func (x *Index) ByID(ctx context.Context, b *trailer.Binding) (Row, bool, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, byIDSQL, b.ID, x.userArg(b.UserID))
+	return first(ofUsers(rows, err, b.UserID))
+}
+
+const knowsSQL = `
+SELECT id
+FROM @index
+WHERE id = ?`
+
+// Knows reports whether a session has a row, in whatever state.
+func (x *Index) Knows(ctx context.Context, id string) (bool, error) {
+	var ids []string
+	err := x.db.Unkept().Select(ctx, &ids, knowsSQL, id)
+	return len(ids) > 0, err
+}
+
+const byKeySQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE session_key = ?`
+
+// ByKey returns the row under a key, in whatever state it is. The answer is false
+// if there is none.
+func (x *Index) ByKey(ctx context.Context, key string) (Row, bool, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, byKeySQL, key)
+	return first(rows, err)
+}
+
+const liveRowByKeySQL = byKeySQL + " AND @live"
+
+// LiveRowByKey is ByKey for a live row.
+func (x *Index) LiveRowByKey(ctx context.Context, key string) (Row, bool, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, liveRowByKeySQL, key)
+	return first(rows, err)
+}
+
+func first(rows []Row, err error) (Row, bool, error) {
+	if err != nil || len(rows) == 0 {
+		return Row{}, false, err
+	}
+	return rows[0], true, nil
+}
+
+// errOtherUser is what is wrong with a collation that takes two users for one, and
+// with a pooler or a driver that mixes up answers.
+var errOtherUser = errors.New("the index has answered with a session of another user")
+
+// ofUsers returns the rows if all of them are of one of the users, who are sorted.
+func ofUsers(rows []Row, err error, sorted ...string) ([]Row, error) {
+	for _, r := range rows {
+		if _, is := slices.BinarySearch(sorted, r.UserID.String); !is {
+			return nil, cmp.Or(err, errOtherUser)
+		}
+	}
+	return rows, err
+}

@@ -1,0 +1,196 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/internal/token"
+)
+
+// Limit says what becomes of a login of a user who has as many sessions as
+// allowed.
+type Limit string
+
+// The limits.
+const (
+	EvictOldest      Limit = "evict oldest"
+	EvictLeastRecent Limit = "evict least recent"
+	Reject           Limit = "reject"
+)
+
+// Entry says how a login under a limit ended.
+type Entry int
+
+// The entries.
+const (
+	Entered  Entry = iota
+	Full           // the user has too many sessions
+	Evicting       // a page of sessions has made room, and more are to follow
+)
+
+var errFull = errors.New("the user has too many sessions")
+
+var lockUserSQL = map[sqldb.Dialect]string{
+	sqldb.Postgres: "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))",
+	// The lock lasts until the transaction ends, the row until the janitor comes.
+	sqldb.MariaDB: "INSERT INTO @lock (user_hash) VALUES (?) ON DUPLICATE KEY UPDATE user_hash = user_hash",
+	// BEGIN IMMEDIATE has locked everybody out already.
+	sqldb.SQLite: "",
+}
+
+// A login that replaces sessions replaces one or two. Confirm ends those, and so
+// they do not count.
+const countedSQL = `
+FROM @index
+WHERE user_id = ? AND @live AND id NOT IN (?, ?)`
+
+const (
+	// liveUpToSQL stops counting where there is no room left.
+	liveUpToSQL = `
+SELECT COUNT(*) AS n
+FROM (
+	SELECT 1 AS one` + countedSQL + `
+	LIMIT ?
+) AS counted`
+	insertBelowSQL = `
+INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)
+SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, ?, ?, @here
+FROM (` + liveUpToSQL + `) AS live
+WHERE n < ?`
+)
+
+// unconfirmedSQL is true of a login that was never confirmed. Confirm notes that
+// the session was seen. Where the clock is too coarse to tell, it is the deadline
+// that tells, which Confirm moves away.
+const unconfirmedSQL = "last_seen_at = created_at AND expires_at <= @after(?)"
+
+var (
+	surplusOldestSQL      = surplusSQL("created_at")
+	surplusLeastRecentSQL = surplusSQL("last_seen_at")
+)
+
+// surplusSQL finds a page of the sessions that a login makes too many. A login that
+// was never confirmed comes last. Logins at once would end each other otherwise, and
+// none of them would succeed.
+func surplusSQL(order string) string {
+	return `
+SELECT id` + countedSQL + `
+ORDER BY CASE WHEN ` + unconfirmedSQL + ` THEN 0 ELSE 1 END, ` + order + ` DESC, id DESC
+LIMIT ` + strconv.Itoa(PageSize) + `
+OFFSET ?`
+}
+
+// Enter is Insert under a limit. It returns the rows it ended to make room. The
+// sessions that the login replaces, at most two, do not count.
+//
+// Logins of one user wait for each other here before they take a connection. They
+// would hold one each while they wait for the user's lock, and other users would
+// find none left.
+func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending) (evicted []EndedRow, e Entry, err error) {
+	if x.c.Max == 0 {
+		return nil, Entered, x.insert(ctx, x.db, l)
+	}
+	leave, err := x.turns.take(ctx, l.UserID)
+	if err != nil {
+		return nil, Entered, err
+	}
+	defer leave()
+	if n := x.lockless(); n > 0 {
+		if ok, err := x.insertUnlocked(ctx, l, replaces, n); ok || err != nil {
+			return nil, Entered, err
+		}
+	}
+	var out []EndedRow // not a result: fn may outlast an error
+	var entry Entry
+	err = x.db.Tx(ctx, func(q sqldb.Tx) error {
+		if lock := lockUserSQL[x.c.Dialect]; lock != "" {
+			if _, err := q.Exec(ctx, lock, token.Key(x.c.Table+"\x00"+l.UserID)); err != nil {
+				return err
+			}
+		}
+		if ok, err := x.insertBelow(ctx, q, l, replaces, x.c.Max); ok || err != nil {
+			out, entry = nil, Entered
+			return err
+		}
+		if x.c.OnLimit == Reject {
+			return errFull
+		}
+		rows, more, err := x.evict(ctx, q, l.UserID, replaces, by)
+		if err != nil {
+			return err
+		}
+		if out, entry = rows, Entered; more {
+			entry = Evicting
+			return nil
+		}
+		return x.insert(ctx, q, l)
+	})
+	switch {
+	case errors.Is(err, errFull):
+		return nil, Full, nil
+	case err != nil:
+		return nil, Entered, err
+	}
+	return out, entry, nil
+}
+
+// lockless returns how many sessions a user must stay below to need no lock. On
+// SQLite a statement that writes is alone. Elsewhere two statements do not see each
+// other's rows, so that half of a soft limit is left for those under way.
+func (x *Index) lockless() int {
+	switch {
+	case x.c.Dialect == sqldb.SQLite:
+		return x.c.Max
+	case x.c.SoftMax:
+		return x.c.Max / 2
+	}
+	return 0
+}
+
+// insertUnlocked is insertBelow on the pool.
+func (x *Index) insertUnlocked(ctx context.Context, l Login, replaces []string, below int) (bool, error) {
+	if x.c.Dialect != sqldb.MariaDB {
+		return x.insertBelow(ctx, x.db, l, replaces, below)
+	}
+	// On the pool the isolation is what the server says. By default a statement
+	// that writes locks what it reads, with the gaps between, and logins of other
+	// users run into a deadlock.
+	var n []int
+	err := x.db.Read(ctx, &n, liveUpToSQL, x.countedArgs(l.UserID, replaces, below)...)
+	if err != nil || len(n) != 1 || n[0] >= below {
+		return false, err
+	}
+	return true, x.insert(ctx, x.db, l)
+}
+
+// insertBelow inserts the row of a login if the user has fewer sessions than that.
+func (x *Index) insertBelow(ctx context.Context, q sqldb.Querier, l Login, replaces []string, below int) (bool, error) {
+	args := []any{l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, l.UserAgent, l.Meta}
+	args = append(args, x.countedArgs(l.UserID, replaces, below)...)
+	n, err := q.Exec(ctx, insertBelowSQL, append(args, below)...)
+	return n == 1, err
+}
+
+// countedArgs are the arguments of countedSQL, and more.
+func (x *Index) countedArgs(userID string, replaces []string, more ...any) []any {
+	var replaced [2]string
+	copy(replaced[:], replaces)
+	return append([]any{x.userArg(userID), replaced[0], replaced[1]}, more...)
+}
+
+// evict ends a page of the sessions that a login makes too many, and reports
+// whether there may be more.
+func (x *Index) evict(ctx context.Context, q sqldb.Querier, userID string, replaces []string, by Ending) (evicted []EndedRow, more bool, err error) {
+	surplus := surplusOldestSQL
+	if x.c.OnLimit == EvictLeastRecent {
+		surplus = surplusLeastRecentSQL
+	}
+	var ids []string
+	if err := q.Select(ctx, &ids, surplus, x.countedArgs(userID, replaces, x.c.Grace.Microseconds(), x.c.Max-1)...); err != nil {
+		return nil, false, err
+	}
+	evicted, err = x.endIDs(ctx, q, ids, by, " AND user_id = ?", x.userArg(userID))
+	return evicted, len(ids) == PageSize && len(evicted) > 0, err
+}

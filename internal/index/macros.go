@@ -1,0 +1,93 @@
+package index
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+)
+
+// words returns the macros of the index, beside those of a [sqldb.Dialect] and of
+// [DataWords]:
+//
+//	@index @lock         the tables, quoted and with their schema
+//	@seen(x)             x microseconds from now, but not before last_seen_at
+//	@live                the row is live: not ended, not expired, not idle
+//	@current             the same without "not ended"
+//	@due                 the row was not touched for Config.Touch
+//	@firstpass @again    when the data of an ended session are deleted a second time
+//	@retried             the same, of one whose deletion was pending
+//	@endedin(x)          when they are, of one that was ended to be deleted x later
+//	@here                Config.Here
+//	@keepuntil           when the row of an ended session may be deleted
+func (c Config) words() sqldb.Words {
+	data := DataWords(c.Dialect, c.Data)
+	return func(name, arg string) (string, bool) {
+		switch name {
+		case "endedin":
+			return fmt.Sprintf(afterEndSQL[c.Dialect], arg), true
+		case "here":
+			return "'" + c.Here + "'", true
+		case "index":
+			return c.Table, true
+		case "lock":
+			return c.Locks, true
+		case "firstpass":
+			return c.afterEnd(0), true
+		case "again":
+			return c.afterEnd(1), true
+		case "retried":
+			return c.afterEnd(2), true
+		case "keepuntil":
+			return fmt.Sprintf(keepUntilSQL[c.Dialect], c.Retention.Microseconds()), true
+		case "seen":
+			greatest := "GREATEST"
+			if c.Dialect == sqldb.SQLite {
+				greatest = "max"
+			}
+			return greatest + "(last_seen_at, @after(" + arg + "))", true
+		case "due":
+			return "last_seen_at <= " + ago(c.Touch), true
+		case "current":
+			return "(" + c.current() + ")", true
+		case "live":
+			return "(ended_at IS NULL AND " + c.current() + ")", true
+		}
+		return data(name, arg)
+	}
+}
+
+func (c Config) current() string {
+	s := "expires_at > @now"
+	if c.Idle > 0 {
+		s += " AND last_seen_at > " + ago(c.Idle)
+	}
+	return s
+}
+
+func ago(d time.Duration) string { return "@after(" + strconv.FormatInt(-d.Microseconds(), 10) + ")" }
+
+// firstPass is how long after the end of a session the janitor deletes its data
+// again.
+const firstPass = time.Minute
+
+// afterEnd returns that time, but for a few microseconds, which tell how the
+// session ended.
+func (c Config) afterEnd(sooner int64) string {
+	return fmt.Sprintf(afterEndSQL[c.Dialect], strconv.FormatInt(firstPass.Microseconds()-sooner, 10))
+}
+
+var afterEndSQL = map[sqldb.Dialect]string{
+	sqldb.Postgres: "(ended_at + (%s)::bigint * interval '1 microsecond')",
+	sqldb.MariaDB:  "TIMESTAMPADD(MICROSECOND, %s, ended_at)",
+	sqldb.SQLite:   "(ended_at + %s)",
+}
+
+// A row is kept until the session's deadline, and for the retention after its
+// end.
+var keepUntilSQL = map[sqldb.Dialect]string{
+	sqldb.Postgres: "GREATEST(expires_at, ended_at + %d * interval '1 microsecond')",
+	sqldb.MariaDB:  "GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, %d, ended_at))",
+	sqldb.SQLite:   "max(expires_at, ended_at + %d)",
+}

@@ -1,0 +1,131 @@
+package index
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// Renewal says what kind of renewal it is.
+type Renewal struct {
+	Authenticated bool   // the user has proved again who they are
+	Reason        string // that of Detach, if the caller detached the session before
+	Meta          string // the new metadata, or "" if they stay
+}
+
+const rekeySQL = `
+UPDATE @index
+SET session_key = ?
+WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL`
+
+// Rekey moves the login of b, which is not committed yet, to its key.
+func (x *Index) Rekey(ctx context.Context, b *trailer.Binding, from string) (bool, error) {
+	n, err := x.db.Exec(ctx, rekeySQL, b.Key, b.ID, from, x.userArg(b.UserID))
+	return n == 1, err
+}
+
+const renewBeginSQL = `
+UPDATE @index
+SET other_key = ?
+WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL AND reason = ?
+	AND (other_key IS NULL OR other_key NOT LIKE '` + bindingMark + `%')`
+
+// RenewBegin notes the key of b, to which its session is being renewed, so that
+// whatever ends the session meanwhile covers it. It reports false if the session
+// has ended, is under another key already, is being renewed, or was detached by
+// somebody else.
+func (x *Index) RenewBegin(ctx context.Context, b *trailer.Binding, from string, how Renewal) (bool, error) {
+	n, err := x.db.Exec(ctx, renewBeginSQL, bindingMark+b.Key, b.ID, from, x.userArg(b.UserID), how.Reason)
+	return n == 1, err
+}
+
+const renewTakeOverSQL = `
+UPDATE @index
+SET other_key = ?
+WHERE id = ? AND session_key = ? AND other_key = ? AND user_id = ? AND ended_at IS NULL`
+
+// RenewTakeOver is RenewBegin in the place of another renewal.
+func (x *Index) RenewTakeOver(ctx context.Context, b *trailer.Binding, from, abandoned string) (bool, error) {
+	n, err := x.db.Exec(ctx, renewTakeOverSQL, bindingMark+b.Key, b.ID, from, bindingMark+abandoned, x.userArg(b.UserID))
+	return n == 1, err
+}
+
+const renewSwapSQL = `
+UPDATE @index
+SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
+	meta = CASE WHEN ? = '' THEN meta ELSE ? END,
+	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?, place = @here
+WHERE id = ? AND user_id = ? AND ended_at IS NULL
+	AND (session_key = ? AND other_key = ? AND reason = ? OR session_key = ? AND other_key = ?)`
+
+// RenewSwap makes the new key, that of b, the session's key and keeps the old one
+// as the other. It reports false if the session has ended, was detached by somebody
+// else, or another renewal was faster. Done twice it is done, because
+// database/sql asks again by itself if a driver takes a lost answer for a bad
+// connection.
+func (x *Index) RenewSwap(ctx context.Context, b *trailer.Binding, from string, how Renewal) (bool, error) {
+	flag := 0
+	if how.Authenticated {
+		flag = 1
+	}
+	meta := how.Meta
+	if meta == "" {
+		meta = "{}" // valid in a column of JSON, and not used
+	}
+	n, err := x.db.Exec(ctx, renewSwapSQL, flag, how.Meta, meta, time.Until(b.Deadline).Microseconds(), b.Key, from,
+		b.ID, x.userArg(b.UserID), from, bindingMark+b.Key, how.Reason, b.Key, from)
+	return n == 1, err
+}
+
+const renewBackSQL = `
+UPDATE @index
+SET expires_at = @after(?), authenticated_at = @at(?), session_key = ?, other_key = ?
+WHERE id = ? AND session_key = ? AND other_key = ? AND user_id = ? AND ended_at IS NULL`
+
+// RenewBack undoes RenewSwap of a session to key, but for its metadata.
+func (x *Index) RenewBack(ctx context.Context, from *trailer.Binding, key string) error {
+	_, err := x.db.Exec(ctx, renewBackSQL,
+		time.Until(from.Deadline).Microseconds(), from.AuthenticatedAt.UnixMicro(), from.Key, key,
+		from.ID, key, from.Key, x.userArg(from.UserID))
+	return err
+}
+
+const detachSQL = `
+UPDATE @index
+SET expires_at = @now, reason = ?
+WHERE session_key = ? AND ended_at IS NULL AND reason = ''`
+
+// Detach takes the life of a session whose key somebody deleted through scs, and
+// notes the reason for which it may end. The session is in no list any more. If
+// that was the first half of scs's RenewToken, the second half brings it back with
+// RenewSwap. If it was Destroy, the janitor ends it. Whatever ends sessions covers
+// it meanwhile. Detach reports false if the session has ended or was detached
+// before. Then it is not this caller's to bring back.
+func (x *Index) Detach(ctx context.Context, key, reason string) (bool, error) {
+	n, err := x.db.Exec(ctx, detachSQL, reason, key)
+	return n == 1, err
+}
+
+const shortenSQL = `
+UPDATE @index
+SET expires_at = @after(?)
+WHERE id = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @after(?)`
+
+// Shorten moves the end of a session nearer, to that of b, and never away.
+func (x *Index) Shorten(ctx context.Context, b *trailer.Binding) error {
+	us := time.Until(b.Deadline).Microseconds()
+	_, err := x.db.Exec(ctx, shortenSQL, us, b.ID, x.userArg(b.UserID), us)
+	return err
+}
+
+const setMetaSQL = `
+UPDATE @index
+SET meta = ?
+WHERE id = ? AND user_id = ? AND ended_at IS NULL`
+
+// SetMeta replaces the metadata of the session of b, if it has not ended.
+func (x *Index) SetMeta(ctx context.Context, b *trailer.Binding, meta string) error {
+	_, err := x.db.Exec(ctx, setMetaSQL, meta, b.ID, x.userArg(b.UserID))
+	return err
+}

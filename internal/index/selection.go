@@ -1,0 +1,192 @@
+package index
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+)
+
+// Selection says which rows are meant, as SQL. It selects every row that it
+// should, on every database. If it is exact, it selects no other.
+type Selection struct {
+	x     *Index
+	cond  string
+	args  []any
+	exact bool
+	users []string // the users whose rows they are; nil: everybody's
+	// common says that the text is one of a few and its plan does not hang on
+	// the arguments, so that it is worth a kept statement. A plan that was kept
+	// for one time or network can be hundreds of times too slow for another.
+	common bool
+}
+
+func (s *Selection) add(cond string, args ...any) {
+	if s.cond != "" {
+		s.cond += " AND "
+	}
+	s.cond += cond
+	s.args = append(s.args, args...)
+}
+
+// none makes the selection one of nothing.
+func (s *Selection) none() { s.add("1 = 0") }
+
+// Select returns a selection of every row, for the following methods to narrow.
+func (x *Index) Select() *Selection { return &Selection{x: x, exact: true, common: true} }
+
+// Exact reports whether the selection selects no row that it should not. If it is
+// not exact, the reader of the rows has the last word.
+func (s *Selection) Exact() bool { return s.exact }
+
+// Users selects the rows of these users. There must be one, and all in canonical
+// form.
+func (s *Selection) Users(ids []string) {
+	s.users = slices.Sorted(slices.Values(ids))
+	if len(ids) == 1 {
+		s.add("user_id = ?", s.x.userArg(ids[0]))
+		return
+	}
+	s.common = false
+	list := make(sqldb.List, len(ids))
+	for i, id := range ids {
+		list[i] = s.x.userArg(id)
+	}
+	s.add("user_id IN @list", list)
+}
+
+// Created selects by the time of the login, between two times. The zero time is
+// no bound.
+func (s *Selection) Created(before, after time.Time) { s.between("created_at", before, after) }
+
+// Until returns the selection of those rows that were there at a time of the
+// database, in microseconds since 1970.
+func (s *Selection) Until(us int64) *Selection {
+	narrowed := *s
+	narrowed.args = slices.Clone(s.args)
+	narrowed.add("created_at <= @at(?)", us)
+	narrowed.common = false
+	return &narrowed
+}
+
+// Seen selects by the time of the last request, likewise.
+func (s *Selection) Seen(before, after time.Time) { s.between("last_seen_at", before, after) }
+
+func (s *Selection) between(column string, before, after time.Time) {
+	if !before.IsZero() {
+		s.add(column+" < @at(?)", before.UnixMicro())
+		s.common = false
+	}
+	if !after.IsZero() {
+		s.add(column+" > @at(?)", after.UnixMicro())
+		s.common = false
+	}
+}
+
+// Except leaves out one row.
+func (s *Selection) Except(id string) { s.add("id <> ?", id) }
+
+// IP selects by the network that the login came from.
+func (s *Selection) IP(p netip.Prefix) {
+	s.common = false
+	s.addIP(Unmapped(p).Masked())
+}
+
+// addIP compares addresses as the texts they are kept as: what all addresses of
+// the network begin with.
+func (s *Selection) addIP(p netip.Prefix) {
+	addr, bits := p.Addr(), p.Bits()
+	if bits == addr.BitLen() {
+		s.add("ip = ?", addr.String())
+		return
+	}
+	begin := ""
+	if addr.Is4() {
+		s.exact = s.exact && bits > 0 && bits%8 == 0
+		four := addr.As4()
+		for i := range bits / 8 {
+			begin += strconv.Itoa(int(four[i])) + "."
+		}
+	} else {
+		s.exact = s.exact && bits > 0 && bits%16 == 0
+		sixteen := addr.As16()
+		for i := 0; i < bits/16; i++ {
+			group := int(sixteen[2*i])<<8 | int(sixteen[2*i+1])
+			if group == 0 { // the text may be shortened from here on
+				s.exact = false
+				break
+			}
+			begin += strconv.FormatInt(int64(group), 16) + ":"
+		}
+	}
+	if begin == "" {
+		s.add("ip <> ''")
+		return
+	}
+	s.add("ip LIKE ?", begin+"%")
+}
+
+var userAgentSQL = map[sqldb.Dialect]string{
+	// Of the collation "C", ILIKE knows the letters A to Z only. What it will
+	// find is estimated from the column's statistics, unlike that of lower or
+	// position: a rare text is not looked for along the primary key.
+	sqldb.Postgres: `user_agent COLLATE "C" ILIKE ?`,
+	// What is not ASCII becomes "?", in the argument as well.
+	sqldb.MariaDB: "LOCATE(CONVERT(? USING ascii), LOWER(CONVERT(user_agent USING ascii))) > 0",
+	sqldb.SQLite:  "instr(lower(user_agent), lower(?)) > 0",
+}
+
+// UserAgent selects rows whose User-Agent contains a text, upper and lower case of
+// the letters A to Z alike.
+func (s *Selection) UserAgent(part string) {
+	s.common = false
+	if !Storable(part) {
+		s.none() // the column has no such text
+		return
+	}
+	part = LowerASCII(part)
+	switch s.x.c.Dialect {
+	case sqldb.Postgres:
+		part = "%" + likeLiteral.Replace(part) + "%"
+	case sqldb.MariaDB:
+		part = strings.Map(func(r rune) rune {
+			if r >= utf8.RuneSelf {
+				return '?'
+			}
+			return r
+		}, part)
+		s.exact = s.exact && !strings.Contains(part, "?")
+	}
+	s.add(userAgentSQL[s.x.c.Dialect], part)
+}
+
+// Meta selects rows that have all of these pairs.
+func (s *Selection) Meta(pairs map[string]string) {
+	s.common = false
+	for k, v := range pairs {
+		if !Storable(k) || !Storable(v) {
+			s.none()
+			return
+		}
+		switch s.x.c.Dialect {
+		case sqldb.Postgres:
+			s.add("meta @> (?)::jsonb", MetaJSON(map[string]string{k: v}))
+		case sqldb.MariaDB:
+			s.add("JSON_CONTAINS(meta, ?)", MetaJSON(map[string]string{k: v}))
+		case sqldb.SQLite:
+			s.add("CASE WHEN json_valid(meta) THEN EXISTS (SELECT 1 FROM json_each(meta) WHERE key = ? AND value = ? AND type = 'text') ELSE 0 END", k, v)
+		}
+	}
+}
+
+// Unmapped returns an IPv4 prefix in the form in which addresses are kept.
+func Unmapped(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
+}

@@ -1,0 +1,44 @@
+package index
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+)
+
+// Clip cuts s to at most n bytes of valid UTF-8 without NUL.
+func Clip(s string, n int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// Storable reports whether the index can hold a text at all.
+func Storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// LowerASCII is strings.ToLower for the letters A to Z only, which every
+// database can do alike.
+func LowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+var likeLiteral = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
+
+// MetaJSON returns metadata as the index keeps them.
+func MetaJSON(meta map[string]string) string {
+	if len(meta) == 0 {
+		return "{}"
+	}
+	b, _ := json.Marshal(meta) // a map of strings always marshals
+	return string(b)
+}

@@ -1,0 +1,124 @@
+package pqread
+
+import (
+	"context"
+	"database/sql/driver"
+	"io"
+	"sync"
+)
+
+// call is one attempt.
+type call struct {
+	d     *Reader
+	ctx   context.Context
+	q     string
+	args  []any
+	to    rowTaker
+	conn  driver.Conn
+	kept  bool  // the connection was not known
+	stale bool  // the statement has to be prepared again
+	err   error // what became of it
+
+	mu    sync.Mutex
+	looks int  // of tick
+	ended bool // its context had, at the last tick
+	late  bool // its connection has been closed
+	back  bool // it is over
+}
+
+// run is for sql.Conn.Raw. Its error says that the connection is not to be used
+// again.
+func (c *call) run(dc any) error {
+	if !IsLibPQ(dc) {
+		c.d.off.Store(true)
+		return driver.ErrSkip
+	}
+	c.conn = dc.(driver.Conn)
+	var on *conn
+	on, c.kept = c.d.begin(c)
+	defer on.call.Store(nil)
+	c.d.watch()
+	c.err = c.read(on.stmts)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.back = true
+	if c.late || c.err != nil && SQLState(c.err) == "" {
+		c.d.forget(c.conn)
+		return driver.ErrBadConn // who knows what is left in it
+	}
+	return nil
+}
+
+func (c *call) read(stmts map[string]driver.Stmt) error {
+	stmt, ok := stmts[c.q]
+	if !ok {
+		var err error
+		if stmt, err = c.conn.Prepare(c.q); err != nil {
+			return err
+		}
+		stmts[c.q] = stmt
+	}
+	err := c.rows(stmt)
+	if err != nil {
+		switch SQLState(err) {
+		case "26000", "0A000": // somebody deallocated it, or has altered the table
+			c.stale = true
+			delete(stmts, c.q)
+		}
+	}
+	return err
+}
+
+func (c *call) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.looks++; c.looks > 1 {
+		c.d.wary.Store(true)
+	}
+	switch {
+	case c.back, c.late, c.ctx.Err() == nil:
+	case c.ended:
+		c.late = true
+		c.d.distrust()
+		go c.conn.Close() // its read comes back then
+	default:
+		c.ended = true
+	}
+}
+
+func (c *call) rows(stmt driver.Stmt) (err error) {
+	args := make([]driver.NamedValue, len(c.args))
+	for i, a := range c.args {
+		v, err := driver.DefaultParameterConverter.ConvertValue(a)
+		if err != nil {
+			return err
+		}
+		args[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	// Not c.ctx: it costs lib/pq a goroutine.
+	rows, err := stmt.(driver.StmtQueryContext).QueryContext(context.Background(), args)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// To the end of the answer, where there may be an error too.
+		if cerr := rows.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	names := rows.Columns()
+	if err := c.to.columns(names); err != nil {
+		return err
+	}
+	values := make([]driver.Value, len(names))
+	for {
+		if err := rows.Next(values); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := c.to.row(values); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,41 @@
+-- name: {{.Table}}
+CREATE TABLE IF NOT EXISTS {{.Index}} (
+	id               VARCHAR(22)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+	user_id          {{.UserIDType}} NULL,
+	session_key      CHAR(43)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	other_key        VARCHAR(44)  CHARACTER SET ascii COLLATE ascii_bin NULL,
+	created_at       DATETIME(6)  NOT NULL,
+	authenticated_at DATETIME(6)  NOT NULL,
+	last_seen_at     DATETIME(6)  NOT NULL,
+	expires_at       DATETIME(6)  NOT NULL,
+	ip               VARCHAR(45)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	user_agent       VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	meta             LONGTEXT     CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL CHECK (JSON_VALID(meta)),
+	ended_at         DATETIME(6)  NULL,
+	ended_by         VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '',
+	reason           VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '',
+	purge_at         DATETIME(6)  NULL,
+	place            VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
+	UNIQUE KEY `{{.Table}}_key` (session_key),
+	KEY `{{.Table}}_user` (user_id, ended_at),
+	KEY `{{.Table}}_expires` (ended_at, expires_at),
+	KEY `{{.Table}}_purge` (purge_at),
+	KEY `{{.Table}}_due` (user_id, purge_at){{with .Users}},
+	FOREIGN KEY (user_id) REFERENCES {{.}} ON DELETE SET NULL{{end}}
+) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {{.Lock}} (
+	user_hash CHAR(43) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY
+) ENGINE=InnoDB;
+-- down
+DROP TABLE {{.Lock}};
+DROP TABLE {{.Index}};
+{{if .Data}}-- name: {{.DataTable}}
+CREATE TABLE IF NOT EXISTS {{.Data}} (
+	token  CHAR(43)    CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+	data   MEDIUMBLOB  NOT NULL,
+	expiry DATETIME(6) NOT NULL,
+	KEY `{{.DataTable}}_expiry_idx` (expiry)
+) ENGINE=InnoDB;
+-- down
+DROP TABLE {{.Data}};
+{{end}}

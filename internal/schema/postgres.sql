@@ -1,0 +1,39 @@
+-- name: {{.Table}}
+CREATE TABLE IF NOT EXISTS {{.Index}} (
+	id               text        NOT NULL{{if not .Partitions}} PRIMARY KEY{{end}},
+	user_id          {{.UserIDType}}{{with .Users}} REFERENCES {{.}} ON DELETE SET NULL{{end}},
+	session_key      text        NOT NULL{{if not .Partitions}} UNIQUE{{end}},
+	other_key        text,
+	created_at       timestamptz NOT NULL,
+	authenticated_at timestamptz NOT NULL,
+	last_seen_at     timestamptz NOT NULL,
+	expires_at       timestamptz NOT NULL,
+	ip               text        NOT NULL,
+	user_agent       text        NOT NULL,
+	meta             jsonb       NOT NULL,
+	ended_at         timestamptz,
+	ended_by         text        NOT NULL DEFAULT '',
+	reason           text        NOT NULL DEFAULT '',
+	purge_at         timestamptz,
+	place            text        NOT NULL DEFAULT ''
+){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
+{{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
+	PRIMARY KEY (id),
+	UNIQUE (session_key)
+) FOR VALUES WITH (MODULUS {{.Modulus}}, REMAINDER {{.Remainder}}) WITH (fillfactor = 90);
+{{end}}CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
+-- down
+DROP TABLE {{.Index}};
+{{if .Data}}-- name: {{.DataTable}}
+CREATE TABLE IF NOT EXISTS {{.Data}} (
+	token  text        NOT NULL PRIMARY KEY,
+	data   bytea       NOT NULL,
+	expiry timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "{{.DataTable}}_expiry_idx" ON {{.Data}} (expiry);
+-- down
+DROP TABLE {{.Data}};
+{{end}}

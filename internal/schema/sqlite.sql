@@ -1,0 +1,35 @@
+-- name: {{.Table}}
+CREATE TABLE IF NOT EXISTS {{.Index}} (
+	id               TEXT    NOT NULL PRIMARY KEY,
+	user_id          {{.UserIDType}}{{with .Users}} REFERENCES {{.}} ON DELETE SET NULL{{end}},
+	session_key      TEXT    NOT NULL UNIQUE,
+	other_key        TEXT,
+	created_at       INTEGER NOT NULL,
+	authenticated_at INTEGER NOT NULL,
+	last_seen_at     INTEGER NOT NULL,
+	expires_at       INTEGER NOT NULL,
+	ip               TEXT    NOT NULL,
+	user_agent       TEXT    NOT NULL,
+	meta             TEXT    NOT NULL,
+	ended_at         INTEGER,
+	ended_by         TEXT    NOT NULL DEFAULT '',
+	reason           TEXT    NOT NULL DEFAULT '',
+	purge_at         INTEGER,
+	place            TEXT    NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
+-- down
+DROP TABLE {{.Index}};
+{{if .Data}}-- name: {{.DataTable}}
+CREATE TABLE IF NOT EXISTS {{.Data}} (
+	token  TEXT NOT NULL PRIMARY KEY,
+	data   BLOB NOT NULL,
+	expiry REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "{{.DataTable}}_expiry_idx" ON {{.Data}} (expiry);
+-- down
+DROP TABLE {{.Data}};
+{{end}}

@@ -1,0 +1,284 @@
+// Package sqldb runs statements on an SQL database, on its pool, in a
+// transaction of ours or in one of the application.
+//
+// It expands the macros in which databases differ, keeps prepared statements,
+// comes back when a context ends, and tries again after a conflict. It may import
+// internal/pqread and internal/bounded. It must never name a table. The owner of a
+// table hands in its words.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/jmoiron/sqlx/reflectx"
+
+	"github.com/seed-296ca7ab/usersession/internal/bounded"
+	"github.com/seed-296ca7ab/usersession/internal/pqread"
+)
+
+// Querier runs statements. It is a [DB], an [Unkept] or a [Tx].
+//
+// Exec returns how many rows a statement has changed. Select fills the slice that
+// dest points to, of structs or of values, which an error leaves as it was.
+type Querier interface {
+	Exec(ctx context.Context, q string, args ...any) (int64, error)
+	Select(ctx context.Context, dest any, q string, args ...any) error
+}
+
+// List is an argument that is many. "@list" becomes its placeholders. It must not
+// be empty. Lists have all lengths, so that an [Unkept] and a [Tx] take them and a
+// [DB] does not.
+type List []any
+
+// ListOf returns a List of texts.
+func ListOf(texts []string) List {
+	list := make(List, len(texts))
+	for i, t := range texts {
+		list[i] = t
+	}
+	return list
+}
+
+// DB runs statements on the pool. Their texts are constants or one of a few,
+// because their expansion is kept, and a prepared statement of each. It is safe for
+// concurrent use.
+type DB struct {
+	pool     *sqlx.DB
+	dialect  Dialect
+	words    Words
+	std      *std
+	runner   runner
+	expanded sync.Map // query with macros: string
+}
+
+// New returns a DB on a pool. words are those of the tables, and may be nil. If
+// prepare is false, no prepared statements are kept.
+func New(pool *sqlx.DB, d Dialect, words Words, prepare bool) *DB {
+	s := &std{pool: pool, prepare: prepare, mayBeSplit: !prepare && d == Postgres}
+	db := &DB{pool: pool, dialect: d, words: words, std: s, runner: s}
+	if prepare && d == Postgres {
+		if r := pqread.New(pool); r != nil {
+			db.runner = &libPQ{s, r}
+		}
+	}
+	return db
+}
+
+// Pool returns the pool.
+func (db *DB) Pool() *sqlx.DB { return db.pool }
+
+// Dialect returns the dialect of the database.
+func (db *DB) Dialect() Dialect { return db.dialect }
+
+// Pooled reports whether a pooler may give each transaction another connection of
+// the server. It may where no prepared statements are kept.
+func (db *DB) Pooled() bool { return !db.std.prepare }
+
+// Expand returns a query without macros. A query with a list keeps "@list" and its
+// question marks, because its text depends on the list.
+func (db *DB) Expand(q string) string {
+	if s, ok := db.expanded.Load(q); ok {
+		return s.(string)
+	}
+	s := db.dialect.expand(q, db.words)
+	db.expanded.Store(q, s)
+	return s
+}
+
+// Exec implements Querier.
+func (db *DB) Exec(ctx context.Context, q string, args ...any) (int64, error) {
+	return db.exec(ctx, statement{text: db.Expand(q), args: args, kept: true})
+}
+
+// Select implements Querier.
+func (db *DB) Select(ctx context.Context, dest any, q string, args ...any) error {
+	return db.rows(ctx, statement{text: db.Expand(q), args: args, kept: true}, dest)
+}
+
+// Read is Select for a statement that changes nothing and waits for no lock of a
+// row.
+func (db *DB) Read(ctx context.Context, dest any, q string, args ...any) error {
+	return db.rows(ctx, statement{text: db.Expand(q), args: args, kept: true, read: true}, dest)
+}
+
+// ReadRow is Read for at most one row, which is scanned into dest. That costs every
+// request less than filling a slice of structs. found is false if there is none.
+// After an error dest must not be read.
+func (db *DB) ReadRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
+	s := statement{text: db.Expand(q), args: args, kept: true, read: true}
+	err = retry(ctx, func() (err error) {
+		found, err = db.runner.row(ctx, s, dest)
+		return err
+	})
+	return found, explain(ctx, err)
+}
+
+func (db *DB) exec(ctx context.Context, s statement) (n int64, err error) {
+	err = retry(ctx, func() (err error) {
+		n, err = db.runner.exec(ctx, s)
+		return err
+	})
+	return n, explain(ctx, err)
+}
+
+func (db *DB) rows(ctx context.Context, s statement, dest any) error {
+	return explain(ctx, retry(ctx, func() error { return db.runner.rows(ctx, s, dest) }))
+}
+
+// Unkept is the pool for statements of which nothing is kept. There are too
+// many texts, or the plan of one must not outlive its arguments.
+type Unkept struct{ db *DB }
+
+// Unkept returns the pool for statements of which nothing is kept.
+func (db *DB) Unkept() Unkept { return Unkept{db} }
+
+// Exec implements Querier.
+func (u Unkept) Exec(ctx context.Context, q string, args ...any) (int64, error) {
+	return u.db.exec(ctx, u.statement(q, args))
+}
+
+// Select implements Querier.
+func (u Unkept) Select(ctx context.Context, dest any, q string, args ...any) error {
+	return u.db.rows(ctx, u.statement(q, args), dest)
+}
+
+func (u Unkept) statement(q string, args []any) statement {
+	q, args = u.db.dialect.fill(u.db.dialect.expand(q, u.db.words), args)
+	return statement{text: q, args: args}
+}
+
+// Tx runs statements in a transaction. A statement in it is not tried again, and
+// does not come back before the driver does. The code that opened the transaction
+// sees to both.
+type Tx struct {
+	db *DB
+	on Transaction
+}
+
+// Transaction can execute and query. It is a *sql.Tx, a *sqlx.Tx, or a
+// connection with a transaction under way.
+type Transaction interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// In returns a transaction that the application has opened.
+func (db *DB) In(tx Transaction) Tx { return Tx{db, tx} }
+
+// Exec implements Querier.
+func (tx Tx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
+	q, args = tx.db.dialect.fill(tx.db.Expand(q), args)
+	n, err := changed(tx.on.ExecContext(ctx, q, args...))
+	return n, explain(ctx, err)
+}
+
+// Select implements Querier.
+func (tx Tx) Select(ctx context.Context, dest any, q string, args ...any) error {
+	q, args = tx.db.dialect.fill(tx.db.Expand(q), args)
+	return explain(ctx, sqlx.SelectContext(ctx, queryer{tx.on, tx.db.pool.Mapper}, dest, q, args...))
+}
+
+// queryer has sqlx scan the rows of a Transaction.
+type queryer struct {
+	Transaction
+	mapper *reflectx.Mapper
+}
+
+func (q queryer) QueryxContext(ctx context.Context, query string, args ...any) (*sqlx.Rows, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &sqlx.Rows{Rows: rows, Mapper: q.mapper}, nil
+}
+
+func (queryer) QueryRowxContext(context.Context, string, ...any) *sqlx.Row {
+	panic("usersession: sqlx.SelectContext asks for rows")
+}
+
+var beginSQL = map[Dialect][]string{
+	Postgres: {"BEGIN ISOLATION LEVEL READ COMMITTED"},
+	MariaDB:  {"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"},
+	// Taking the write lock at once: a transaction that reads first and then
+	// writes fails with SQLITE_BUSY, which no waiting can cure.
+	SQLite: {"BEGIN IMMEDIATE"},
+}
+
+// Tx runs fn in a transaction of its own and retries the whole on conflicts. It
+// does not outlast ctx, but fn may. So the variables that fn writes to must not be
+// read after an error.
+func (db *DB) Tx(ctx context.Context, fn func(Tx) error) error {
+	return explain(ctx, retry(ctx, func() error {
+		_, err := bounded.Call(ctx, func() (struct{}, error) {
+			return struct{}{}, db.once(ctx, func(cn *sqlx.Conn) error { return fn(Tx{db, cn}) })
+		})
+		return err
+	}))
+}
+
+// Begin is Tx for migrations. fn gets the connection itself, its errors are
+// returned as they are, and Begin lasts as long as the driver does.
+func (db *DB) Begin(ctx context.Context, fn func(*sqlx.Conn) error) error {
+	return retry(ctx, func() error { return db.once(ctx, fn) })
+}
+
+func (db *DB) once(ctx context.Context, fn func(*sqlx.Conn) error) (err error) {
+	if err := db.std.check(ctx); err != nil {
+		return err
+	}
+	cn, err := db.pool.Connx(ctx)
+	if err != nil {
+		return err
+	}
+	defer cn.Close()
+	begun, done := false, false
+	defer func() {
+		if done {
+			return
+		}
+		// The context may be what failed; the connection must not go back to
+		// the pool inside a transaction.
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if _, rerr := cn.ExecContext(rctx, "ROLLBACK"); rerr != nil && (begun || ctx.Err() != nil) {
+			cn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}()
+	for _, q := range beginSQL[db.dialect] {
+		if _, err := cn.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	begun = true
+	if err := fn(cn); err != nil {
+		return err
+	}
+	if _, err := cn.ExecContext(ctx, "COMMIT"); err != nil {
+		return unknownOutcome{err}
+	}
+	done = true
+	return nil
+}
+
+// changed returns how many rows a statement has changed.
+func changed(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// Pause waits for d, or until ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

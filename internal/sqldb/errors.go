@@ -1,0 +1,145 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/pqread"
+)
+
+// The errors that this package tells from others.
+var (
+	ErrNotMigrated = errors.New("usersession: the tables are missing or incomplete: run Manager.Migrate")
+	ErrUnknownUser = errors.New("usersession: no such user in UsersTable")
+)
+
+// retry runs fn again after a conflict: three times after a deadlock or a
+// serialisation failure; until ctx ends while SQLite is busy, because waiting
+// for the one writer is all there is to do. A connection that the server had closed
+// is replaced at once. A pool may hold many of them.
+func retry(ctx context.Context, fn func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := fn()
+		kind := conflictOf(err)
+		if kind == noConflict || kind == deadlock && attempt > 3 || kind == closed && attempt > maxClosed {
+			return err
+		}
+		if kind == closed && ctx.Err() == nil {
+			continue
+		}
+		pause := time.NewTimer(time.Duration(1+rand.IntN(5*min(attempt, 8))) * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return errors.Join(err, ctx.Err())
+		case <-pause.C:
+		}
+	}
+}
+
+type conflict int
+
+const (
+	noConflict conflict = iota
+	deadlock
+	busy
+	closed
+)
+
+// maxClosed bounds the connections that one call finds closed.
+const maxClosed = 128
+
+// unknownOutcome is the error of a COMMIT. It may have been executed even though
+// the connection is gone.
+type unknownOutcome struct{ error }
+
+func (e unknownOutcome) Unwrap() error { return e.error }
+
+func conflictOf(err error) conflict {
+	if err == nil {
+		return noConflict
+	}
+	switch pqread.SQLState(err) {
+	case "40001", "40P01":
+		return deadlock
+	case "57P01", "57P02", "57P05", "25P03":
+		// The server ends a connection with one of these, and with it what has
+		// not been committed. lib/pq asks again by itself, and pgx does not.
+		if _, committing := errors.AsType[unknownOutcome](err); committing {
+			return noConflict
+		}
+		return closed
+	case "":
+	default:
+		return noConflict
+	}
+	// The MySQL and SQLite drivers are not imported here, and have no method
+	// in common that tells.
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "Error 1213"), strings.Contains(text, "Error 1205"), strings.Contains(text, "Error 1020"):
+		return deadlock
+	case strings.Contains(text, "SQLITE_BUSY"), strings.Contains(text, "database is locked"), strings.Contains(text, "database table is locked"):
+		return busy
+	}
+	return noConflict
+}
+
+// explain puts ErrNotMigrated and ErrUnknownUser before the driver's errors
+// that mean them, and says what to do about those of a pooler. Of an error that
+// comes from the end of ctx it says that it does: drivers have words of their own
+// for it.
+func explain(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = errors.Join(ctx.Err(), err)
+	}
+	if err == nil || errors.Is(err, ErrNotMigrated) || errors.Is(err, ErrUnknownUser) {
+		return err
+	}
+	text, state := err.Error(), pqread.SQLState(err)
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case state == "26000", state == "42P05", state == "08P01" && has("prepared statement"):
+		return fmt.Errorf("a connection pooler does not keep prepared statements: set Options.Index.NoPreparedStatements, and binary_parameters=yes (lib/pq) or default_query_exec_mode=exec (pgx) in the connection string: %w", err)
+	case state == "42P01", state == "42703", state == "3F000",
+		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
+		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
+	case state == "23503", state == "" && has("FOREIGN KEY constraint failed", "Error 1452"):
+		return fmt.Errorf("%w: %w", ErrUnknownUser, err)
+	}
+	return err
+}
+
+// IsDuplicate reports whether err is a violated unique constraint.
+func IsDuplicate(err error) bool {
+	if err == nil {
+		return false
+	}
+	if s := pqread.SQLState(err); s != "" {
+		return s == "23505"
+	}
+	text := err.Error()
+	return strings.Contains(text, "Error 1062") || strings.Contains(text, "UNIQUE constraint failed")
+}
+
+// IsLockTimeout reports whether err says that a lock was not got in time.
+func IsLockTimeout(err error) bool {
+	if err == nil {
+		return false
+	}
+	if s := pqread.SQLState(err); s != "" {
+		return s == "55P03"
+	}
+	return strings.Contains(err.Error(), "Error 1205")
+}

@@ -1,0 +1,33 @@
+package sqldb
+
+import (
+	"context"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// InMemory reports whether a SQLite database is in no file, so that each connection
+// has one of its own.
+func InMemory(ctx context.Context, db *sqlx.DB) (bool, error) {
+	var list []struct {
+		Seq  int     `db:"seq"`
+		Name string  `db:"name"`
+		File *string `db:"file"`
+	}
+	if err := db.SelectContext(ctx, &list, "PRAGMA database_list"); err != nil {
+		return false, err
+	}
+	for _, d := range list {
+		if d.Name == "main" && (d.File == nil || *d.File == "") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ForeignKeys reports whether a connection of a SQLite database heeds foreign keys.
+func ForeignKeys(ctx context.Context, db *sqlx.DB) (bool, error) {
+	var on bool
+	err := db.GetContext(ctx, &on, "PRAGMA foreign_keys")
+	return on, err
+}

@@ -1,0 +1,129 @@
+// Package trailer writes and reads the binding of a session, which stands behind
+// the bytes of the codec in its data. It may import the package token and nothing
+// else of this module. Bytes that nobody here has written never become a binding,
+// and nothing here changes the data it is given.
+package trailer
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/token"
+)
+
+// Binding says which session some data belongs to. It is immutable. Code that
+// wants another one makes another one.
+type Binding struct {
+	Key             string    // the store key the data is committed under, or "" until it is
+	Deadline        time.Time // absolute end of the session
+	UserID          string    // "" for an anonymous session
+	ID              string    // public ID, or "" for an anonymous session
+	AuthenticatedAt time.Time
+	Persist         Persistence
+}
+
+// Authenticated reports whether b is a binding to a user.
+func (b *Binding) Authenticated() bool { return b != nil && b.UserID != "" }
+
+// String keeps keys and user IDs out of what a program prints.
+func (b *Binding) String() string { return "session" }
+
+// GoString does the same for %#v.
+func (b *Binding) GoString() string { return "session" }
+
+// EndingBy returns b with a deadline that is not later than the given one.
+func (b *Binding) EndingBy(deadline time.Time) *Binding {
+	nb := *b
+	if deadline.Before(nb.Deadline) {
+		nb.Deadline = deadline
+	}
+	return &nb
+}
+
+// Persistence says whether the cookie of a session outlives the browser.
+type Persistence byte
+
+// The values of Persistence are stored, so they must not change.
+const (
+	PersistDefault Persistence = iota // as the cookie of the scs manager
+	PersistAlways
+	PersistNever
+)
+
+// The trailer stands behind the bytes of the codec:
+//
+//	codec's bytes | version 1 | persistence 1 | key 32 | deadline 8 |
+//	[ authenticated 8 | ID 16 | user ID, the rest ] | length of all that 2 | magic 4
+//
+// It is not before them, because gob ignores bytes that follow. So plain scs
+// can read the data after a roll back. Times are microseconds since 1970, big
+// endian.
+const (
+	version       = 1
+	magic         = "\xf5uS\x01"
+	endSize       = 2 + len(magic)
+	keyAt         = 2
+	anonymousSize = 2 + sha256.Size + 8
+	userAt        = anonymousSize + 8 + token.IDSize
+
+	// Room is what a codec leaves free for the trailer of most sessions.
+	Room = userAt + 40 + endSize
+)
+
+// Append appends the trailer of b to data.
+func Append(data []byte, b *Binding) []byte {
+	start := len(data)
+	data = append(data, version, byte(b.Persist))
+	var key [sha256.Size]byte
+	token.Encoding.Decode(key[:], []byte(b.Key)) // an empty key stays zero
+	data = append(data, key[:]...)
+	data = binary.BigEndian.AppendUint64(data, uint64(b.Deadline.UnixMicro()))
+	if b.Authenticated() {
+		data = binary.BigEndian.AppendUint64(data, uint64(b.AuthenticatedAt.UnixMicro()))
+		var id [token.IDSize]byte
+		token.Encoding.Decode(id[:], []byte(b.ID))
+		data = append(data, id[:]...)
+		data = append(data, b.UserID...)
+	}
+	data = binary.BigEndian.AppendUint16(data, uint16(len(data)-start))
+	return append(data, magic...)
+}
+
+// Split returns the codec's bytes and the binding behind them. The binding is nil
+// if there is none that can be read.
+func Split(data []byte) ([]byte, *Binding) {
+	end := len(data) - endSize
+	if end < 0 || string(data[end+2:]) != magic {
+		return data, nil
+	}
+	size := int(binary.BigEndian.Uint16(data[end:]))
+	start := end - size
+	if start < 0 || size != anonymousSize && size <= userAt {
+		return data, nil
+	}
+	t := data[start:end]
+	if t[0] != version || Persistence(t[1]) > PersistNever {
+		return data, nil
+	}
+	b := &Binding{Persist: Persistence(t[1])}
+	b.Deadline = time.UnixMicro(int64(binary.BigEndian.Uint64(t[keyAt+sha256.Size:]))).UTC()
+	// One string for all three: every request comes by here.
+	const keyText, idText = 43, 22
+	text := make([]byte, keyText, keyText+idText+256)
+	key := t[keyAt : keyAt+sha256.Size]
+	token.Encoding.Encode(text, key)
+	if size > anonymousSize {
+		b.AuthenticatedAt = time.UnixMicro(int64(binary.BigEndian.Uint64(t[anonymousSize:]))).UTC()
+		text = token.Encoding.AppendEncode(text, t[anonymousSize+8:userAt])
+		text = append(text, t[userAt:]...)
+	}
+	all := string(text)
+	if [sha256.Size]byte(key) != [sha256.Size]byte{} {
+		b.Key = all[:keyText]
+	}
+	if size > anonymousSize {
+		b.ID, b.UserID = all[keyText:keyText+idText], all[keyText+idText:]
+	}
+	return data[:start:start], b
+}

@@ -1,0 +1,65 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/token"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// Logout ends the session of the context, anonymous or not, and clears its
+// data. The cookie is cleared also when an error is returned, so the browser is
+// logged out in any case. It returns ErrNoSession if the context has no
+// session. Any other error means that the session may still be accepted. After
+// ErrRevocationPending the janitor (Run) deletes the session's data.
+func (m *Manager) Logout(ctx context.Context) error {
+	if ctx.Value(m.scsKey) == nil {
+		return ErrNoSession
+	}
+	r := m.request(ctx)
+	if r == nil || r.other {
+		return m.SessionManager.Destroy(ctx)
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	by := index.Ending{Reason: ReasonLogout, Actor: m.actor(ctx)}
+	var s *staged
+	var own *trailer.Binding
+	r.do(func() {
+		s, own = r.staged, r.origin()
+		r.staged = nil
+	})
+	if by.Actor == "" && own.Authenticated() {
+		by.Actor = own.UserID // whose data may be unreadable
+	}
+	m.abort(ctx, s)
+	err := m.endOwn(wctx, own, by)
+	err = errors.Join(err, m.endOthers(wctx, r, by))
+	m.forget(ctx, r)
+	if err != nil {
+		return wrap("Logout", err)
+	}
+	return nil
+}
+
+// endOthers ends the sessions of the other cookies that came: the browser would send
+// them on, and be logged in.
+func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending) error {
+	var tokens []string
+	r.do(func() { tokens, r.others = r.others, nil })
+	var failed error
+	for _, tok := range tokens {
+		if _, err := m.endKey(ctx, token.Key(tok), by); err != nil {
+			failed = errors.Join(failed, err)
+			r.do(func() { r.others = append(r.others, tok) }) // for the next Logout
+		}
+	}
+	return failed
+}
+
+// Destroy is Logout under the name scs gives it.
+func (m *Manager) Destroy(ctx context.Context) error { return m.Logout(ctx) }

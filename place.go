@@ -1,0 +1,98 @@
+package usersession
+
+import (
+	"strings"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// place is where the data of sessions are, and who vouches for a user's session
+// when it is loaded. It does no I/O and does not change.
+type place struct {
+	store   Store
+	table   *SQLStore // the Store, if it is a table in the index's database
+	voucher voucher
+	atomic  bool          // the Store's updates are atomic
+	idle    time.Duration // Options.IdleTimeout; there is none if it is not positive
+	name    string        // the place as rows keep it
+}
+
+// voucher is who says that a user's session is live when it is loaded.
+type voucher int
+
+const (
+	vouchedByData voucher = iota // its data: whoever ends a session deletes them
+	vouchedByRow                 // its row, read by a statement of its own
+	vouchedByBoth                // its row, read with its data in one statement
+)
+
+// newPlace returns the place of a Store. table is the Store itself, if it is a table
+// in the index's database.
+func newPlace(s Store, table *SQLStore, o Options) place {
+	p := place{store: s, table: table, atomic: updatesAtomically(s), idle: o.IdleTimeout}
+	switch {
+	case table != nil && o.Index.Partitions == 0: // else a key alone would be looked up in every partition
+		p.voucher = vouchedByBoth
+	case o.VerifyEveryRequest || !p.atomic || o.Store == nil:
+		p.voucher = vouchedByRow
+	}
+	if p.name = placeOf(s); table != nil {
+		p.name = "index" + strings.TrimPrefix(p.name, "sql")
+	}
+	if p.voucher == vouchedByBoth || !p.atomic || o.Store == nil {
+		p.name = rowVouches + p.name
+	}
+	return p
+}
+
+// rowVouches begins the place of a Store whose sessions are checked against the index
+// by every Manager. A row that has ended is enough for those.
+const rowVouches = "="
+
+// has reports whether the data of a row with that place are in this Store, or were in
+// one that has ended with its process.
+func (p place) has(name string) bool { return name != "" && lasting(name) == lasting(p.name) }
+
+// lasting returns the part of a place that outlives its process.
+func lasting(name string) string {
+	name, _, _ = strings.Cut(strings.TrimPrefix(name, rowVouches), "#")
+	return name
+}
+
+// elsewhere returns those of some ended rows whose data may be good for a request
+// and are not in this Store.
+func (p place) elsewhere(rows []index.EndedRow) (other []index.EndedRow) {
+	for _, r := range rows {
+		if r.Listed == 1 && r.Place != "" && r.Place != p.name && !strings.HasPrefix(r.Place, rowVouches) {
+			other = append(other, r)
+		}
+	}
+	return other
+}
+
+// verified reports whether a session is checked against the index on every
+// request.
+func (p place) verified() bool { return p.voucher != vouchedByData }
+
+// rowTells reports whether the row of the session of b says when it was last seen,
+// so that its data need not.
+func (p place) rowTells(b *trailer.Binding) bool { return b.Authenticated() && p.verified() }
+
+// idleInStore reports whether the Store's expiry carries the idle timeout of
+// sessions for which no row tells: only where moving it cannot undo a deletion.
+func (p place) idleInStore() bool { return p.idle > 0 && p.atomic }
+
+// storeExpiry returns the expiry a session is stored with that was seen then.
+func (p place) storeExpiry(b *trailer.Binding, seen time.Time) time.Time {
+	if idle := seen.Add(p.idle); p.idleInStore() && !p.rowTells(b) && idle.Before(b.Deadline) {
+		return idle
+	}
+	return b.Deadline
+}
+
+// deletesRefused reports whether the data of a session that is refused are to be
+// deleted. Those in a table of the index's database may be another Manager's,
+// whose rows are not in this index.
+func (p place) deletesRefused() bool { return p.table == nil || !p.verified() }

@@ -1,0 +1,236 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/decide"
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// errCleared is returned by a commit whose values have lost the identity of the
+// session: by Clear, which in scs logs nobody in and nobody out. The session
+// has been ended.
+var errCleared = &clearedError{}
+
+type clearedError struct{}
+
+func (*clearedError) Error() string { return ErrSessionEnded.Error() + ": its values were cleared" }
+
+func (*clearedError) Unwrap() error { return ErrSessionEnded }
+
+// commitRequest commits the data of a request this Manager has loaded. The caller
+// has locked r.
+func (m *Manager) commitRequest(ctx context.Context, r *request, key string, body []byte, b *trailer.Binding) error {
+	own, answer := r.own, r.onCommit(key, b)
+	switch answer {
+	case decide.RenewDetached, decide.CommitLogin, decide.CommitRenewal:
+		if err := r.lost(); err != nil {
+			return err
+		}
+	}
+	switch answer {
+	case decide.RefuseEnded:
+		return m.endedMeanwhile(ctx, b)
+	case decide.EndLost:
+		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.UserID}); err != nil {
+			return err
+		}
+		return m.endedMeanwhile(ctx, own)
+	case decide.RefuseCleared:
+		return errCleared
+	case decide.EndCleared:
+		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.UserID}); err != nil {
+			return err
+		}
+		r.standing = decide.Cleared
+		return errCleared
+	case decide.Update:
+		nb := own.EndingBy(b.Deadline) // whose session it is is known from its own loading only
+		if err := m.update(ctx, key, body, own, nb); err != nil {
+			return err
+		}
+		r.has(nb)
+		return nil
+	case decide.RenewDetached:
+		nb, err := m.renew(ctx, own, key, body, own.EndingBy(b.Deadline), index.Renewal{Reason: ReasonLogout})
+		if err != nil {
+			return err
+		}
+		r.has(nb)
+		return nil
+	case decide.CommitLogin:
+		return m.commitLogin(ctx, r, key, body, b)
+	case decide.CommitRenewal:
+		return m.commitRenewal(ctx, r, key, body, b)
+	case decide.ReplaceUnreadable:
+		r.unstage() // at most a renewal
+		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonReplaced, Actor: own.UserID}); err != nil {
+			return err
+		}
+	case decide.GiveUpStaged:
+		// Neither the login nor the renewal happens, the former session ends, and
+		// what was put since is a new anonymous session's.
+		s := r.unstage()
+		m.abort(ctx, s)
+		if err := m.endOwn(ctx, s.from, index.Ending{Reason: ReasonLogout, Actor: s.actor}); err != nil {
+			return err
+		}
+	}
+	if err := r.lost(); err != nil {
+		return err
+	}
+	nb := m.anonymous(key, b.Deadline)
+	if err := m.create(ctx, key, body, nb); err != nil {
+		return err
+	}
+	r.has(nb)
+	return nil
+}
+
+// commitOther commits the data of a session that Iterate or InSession opened:
+// an update or nothing.
+func (m *Manager) commitOther(ctx context.Context, key string, body []byte, was, b *trailer.Binding) error {
+	if b.Key != key {
+		if err := m.endOther(ctx, key); err != nil {
+			return err
+		}
+		return errCleared
+	}
+	return m.update(ctx, key, body, was, b)
+}
+
+// commitByHand commits data whose loading this Manager has not seen: somebody
+// called Load and Commit of the embedded scs manager.
+func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, was, b *trailer.Binding) error {
+	q := decide.ByHand{Moved: b.Key != key, User: b.Authenticated()}
+	var row index.Row
+	if q.Moved {
+		var found bool
+		var err error
+		if q.User {
+			row, found, err = m.index.ByID(ctx, b)
+		} else {
+			row, found, err = m.index.ByKey(ctx, key)
+		}
+		switch {
+		case err != nil:
+			return err
+		case !found:
+		case row.EndedAt != 0:
+			q.Row = decide.Over
+		case row.SessionKey == key:
+			q.Row = decide.Here
+		default:
+			q.Row = decide.Elsewhere
+			q.Detached = m.detachedByHand.take(handDetach{ctx.Value(m.scsKey), row.SessionKey})
+		}
+	}
+	nb := *b
+	switch q.Decide() {
+	case decide.Update:
+		nb.Key = key
+		return m.update(ctx, key, body, was, &nb)
+	case decide.RefuseEnded:
+		return m.endedMeanwhile(ctx, b)
+	case decide.RenewDetached:
+		nb.Key = row.SessionKey // not that of the binding, if this is not the first renewal
+		_, err := m.renew(ctx, &nb, key, body, b, index.Renewal{Reason: ReasonLogout})
+		return err
+	case decide.EndCleared:
+		if _, err := m.endKey(ctx, key, index.Ending{Reason: ReasonLogout}); err != nil {
+			return err
+		}
+		return errCleared
+	}
+	created := m.anonymous(key, b.Deadline)
+	err := m.create(ctx, key, body, created)
+	if errors.Is(err, ErrKeyExists) { // committed by hand before
+		return m.update(ctx, key, body, created, created)
+	}
+	return err
+}
+
+// commitRenewal finishes a Reauthenticate or a RenewToken. The caller has locked r.
+func (m *Manager) commitRenewal(ctx context.Context, r *request, key string, body []byte, b *trailer.Binding) error {
+	s := r.unstage()
+	how := index.Renewal{Authenticated: s.authenticated, Meta: s.meta}
+	if s.detached {
+		how.Reason = ReasonLogout
+	}
+	nb, err := m.renew(ctx, s.from, key, body, s.binding.EndingBy(b.Deadline), how)
+	if err != nil {
+		return err
+	}
+	r.has(nb)
+	if nb.Authenticated() {
+		kind := EventRenewed
+		if s.authenticated {
+			kind = EventReauthenticated
+		}
+		m.emit(ctx, Event{Kind: kind, SessionID: nb.ID, UserID: nb.UserID})
+	}
+	return nil
+}
+
+// commitLogin finishes a Login. The caller has locked r.
+func (m *Manager) commitLogin(ctx context.Context, r *request, key string, body []byte, b *trailer.Binding) error {
+	s := r.unstage()
+	nb := s.binding.EndingBy(b.Deadline)
+	nb.Key = key
+	if err := m.confirmLogin(ctx, s, nb, body); err != nil {
+		m.abort(ctx, s)
+		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: nb.ID, UserID: nb.UserID, Err: err})
+		return err
+	}
+	r.has(nb)
+	m.emit(ctx, Event{Kind: EventLogin, SessionID: nb.ID, UserID: nb.UserID})
+	return nil
+}
+
+// confirmLogin stores the data of a login and gives its row its real deadline.
+func (m *Manager) confirmLogin(ctx context.Context, s *staged, nb *trailer.Binding, body []byte) error {
+	if nb.Key != s.key { // RenewToken of scs after Login
+		ok, err := m.index.Rekey(ctx, nb, s.key)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return ErrSessionEnded
+		}
+	}
+	by := index.Ending{Reason: ReasonReplaced, Actor: s.actor}
+	ok, ended, err := m.createConfirmed(ctx, nb, body, s.from, by)
+	// The row of the former session has ended, so its data go, whatever became
+	// of the login. If they cannot, the row says so, and it is reported.
+	m.deleteEnded(ctx, ended, by)
+	if err != nil || !ok {
+		m.discard(ctx, nb.Key)
+		if err == nil {
+			err = ErrSessionEnded
+		}
+		return err
+	}
+	if len(ended) == 0 && s.from != nil {
+		m.discard(ctx, s.from.Key)
+	}
+	return nil
+}
+
+// createConfirmed stores the data of a login and confirms its row: in one statement
+// where data and row are in one database that can, and nothing is replaced.
+func (m *Manager) createConfirmed(ctx context.Context, b *trailer.Binding, body []byte, from *trailer.Binding, by index.Ending) (ok bool, ended []index.EndedRow, err error) {
+	if m.data.voucher == vouchedByBoth && m.index.ConfirmsWithData() && !from.Authenticated() {
+		if !b.Deadline.After(time.Now()) {
+			return false, nil, ErrSessionEnded
+		}
+		ok, err = m.index.ConfirmWithData(ctx, b, trailer.Append(body, b))
+		return ok, nil, err
+	}
+	if err := m.create(ctx, b.Key, body, b); err != nil {
+		return false, nil, err
+	}
+	return m.index.Confirm(ctx, b, from, by)
+}

@@ -1,0 +1,84 @@
+package usersession
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// anonymous returns the binding of a new anonymous session. SetDeadline of scs
+// may shorten its lifetime and never lengthens it.
+func (m *Manager) anonymous(key string, deadline time.Time) *trailer.Binding {
+	b := &trailer.Binding{Key: key, Deadline: now().Add(m.opts.Lifetime)}
+	return b.EndingBy(deadline)
+}
+
+// create stores the data of a new key.
+func (m *Manager) create(ctx context.Context, key string, body []byte, b *trailer.Binding) error {
+	if !b.Deadline.After(time.Now()) {
+		return ErrSessionEnded
+	}
+	err := m.data.store.Create(ctx, key, trailer.Append(body, b), m.data.storeExpiry(b, time.Now()))
+	if err == nil && !m.data.rowTells(b) {
+		m.touches.Note(key)
+	}
+	return err
+}
+
+// update stores changed data of a session that is there; now is its binding
+// from here on, was the one until here.
+func (m *Manager) update(ctx context.Context, key string, body []byte, was, now *trailer.Binding) error {
+	if !now.Deadline.After(time.Now()) {
+		// The program moved the deadline into the past: that ends a session.
+		if err := m.endOwn(ctx, was, index.Ending{Reason: ReasonExpired, Actor: was.UserID}); err != nil {
+			return err
+		}
+		return ErrSessionEnded
+	}
+	found, err := m.data.store.Update(ctx, key, trailer.Append(body, now))
+	if err != nil {
+		return err
+	}
+	if !found {
+		m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})
+		return ErrSessionEnded
+	}
+	if now.Authenticated() && now.Deadline.Before(was.Deadline) {
+		return m.index.Shorten(ctx, now)
+	}
+	return nil
+}
+
+// discard deletes the data of a key that nobody may have any more. Whether that
+// works does not matter to who asked for it, and the janitor comes by.
+func (m *Manager) discard(ctx context.Context, keys ...string) {
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	if err := m.data.store.Delete(ctx, keys...); err != nil {
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: an ended session could not be deleted from the store yet", "error", err)
+	}
+}
+
+// refused deletes the data of a session that is over. Those of a session that is not
+// in this index are another program's, on the same Store, and are left to it. As they
+// stay, they are remembered where the row does not speak on every request.
+func (m *Manager) refused(ctx context.Context, b *trailer.Binding) {
+	if !m.data.deletesRefused() {
+		return
+	}
+	if b.Authenticated() {
+		fctx, cancel := m.finishing(ctx)
+		defer cancel()
+		switch known, err := m.index.Knows(fctx, b.ID); {
+		case err != nil:
+			m.touches.Failed(b.Key) // so that it is asked again soon
+			return
+		case !known:
+			m.strangers.Note(b.Key)
+			return
+		}
+	}
+	m.discard(ctx, b.Key)
+}

@@ -1,0 +1,141 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-296ca7ab/usersession/internal/decide"
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// The files protocol_*.go order the two sides, index and Store: what gives life is
+// written to the index first and to the Store second; what ends life ends the row
+// first and deletes the data second. The keys in the Store never outlive their row.
+
+// endOwn ends the session of a request.
+func (m *Manager) endOwn(ctx context.Context, own *trailer.Binding, by index.Ending) error {
+	if own == nil {
+		return nil
+	}
+	if !own.Authenticated() {
+		return m.data.store.Delete(ctx, own.Key)
+	}
+	rows, err := m.index.EndID(ctx, own, by)
+	if err != nil {
+		// The row stands; without its data the session is not accepted
+		// either, if that much works.
+		return errors.Join(err, m.data.store.Delete(ctx, own.Key))
+	}
+	if len(rows) == 0 {
+		return m.data.store.Delete(ctx, own.Key)
+	}
+	_, err = m.deleteEnded(ctx, rows, by)
+	return err
+}
+
+// endKey ends the session of a key, if it is a user's, and deletes its data.
+func (m *Manager) endKey(ctx context.Context, key string, by index.Ending) (int, error) {
+	rows, err := m.index.EndKey(ctx, key, by)
+	if err != nil {
+		return 0, errors.Join(err, m.data.store.Delete(ctx, key)) // as endOwn does
+	}
+	if len(rows) == 0 {
+		return 0, m.data.store.Delete(ctx, key)
+	}
+	return m.deleteEnded(ctx, rows, by)
+}
+
+// endOther ends a session that Iterate or InSession opened under a key.
+func (m *Manager) endOther(ctx context.Context, key string) error {
+	by := index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}
+	if r := m.request(ctx); r != nil {
+		return m.endOwn(ctx, r.loaded(), by) // by its ID: its token may be another by now
+	}
+	_, found, err := m.data.store.Find(ctx, key)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return ErrSessionEnded // or it has another key by now, which only its row knows
+	}
+	_, err = m.endKey(ctx, key, by)
+	return err
+}
+
+// deleteEnded deletes the data of rows that have ended, and says how many of
+// them a list would have shown. If the Store cannot, or the data are in another one,
+// the rows say so and the answer is ErrRevocationPending.
+func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) (int, error) {
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	n := index.NewlyEnded(rows)
+	err := m.data.store.Delete(ctx, index.Keys(rows)...)
+	m.emitEnded(ctx, rows, by)
+	if err != nil {
+		return n, m.leavePending(ctx, rows, by, err)
+	}
+	if other := m.data.elsewhere(rows); len(other) > 0 {
+		err = m.leavePending(ctx, other, by, errElsewhere)
+	}
+	return n, err
+}
+
+func (m *Manager) emitEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) {
+	for _, r := range rows {
+		if r.Again != 0 {
+			continue // whoever ended it has said so
+		}
+		m.emit(ctx, Event{Kind: EventEnded, SessionID: r.ID, UserID: r.UserID.String, Reason: by.Reason, Actor: by.Actor})
+	}
+}
+
+// leavePending notes that the data of rows that have ended are still to be deleted,
+// and returns ErrRevocationPending with the reason.
+func (m *Manager) leavePending(ctx context.Context, rows []index.EndedRow, by index.Ending, why error) error {
+	// The store may have used up the time that was there.
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	err := errors.Join(ErrRevocationPending, why, m.index.Pending(ctx, rows))
+	m.emit(ctx, Event{Kind: EventRevocationPending, Count: len(rows), Actor: by.Actor, Reason: by.Reason, Err: err})
+	return err
+}
+
+// detach deletes a key for scs: first the row loses its life, then the data go.
+// It reports whether this call was the one that took it.
+func (m *Manager) detach(ctx context.Context, key string) (bool, error) {
+	detached, err := m.index.Detach(ctx, key, ReasonLogout)
+	if err != nil {
+		return false, err
+	}
+	return detached, m.data.store.Delete(ctx, key)
+}
+
+// abort ends the row of a login that will not be committed. If even that fails,
+// its short deadline ends it.
+func (m *Manager) abort(ctx context.Context, s *staged) {
+	if s == nil || !s.login {
+		return
+	}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	if _, err := m.index.EndID(ctx, s.binding, index.Ending{Reason: ReasonAborted, Actor: s.actor}); err != nil {
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a login that was given up could not be ended yet", "error", err)
+	}
+}
+
+func (m *Manager) endedMeanwhile(ctx context.Context, b *trailer.Binding) error {
+	m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: b.ID, UserID: b.UserID})
+	return ErrSessionEnded
+}
+
+// forget makes the context's session a new empty one and clears the cookie.
+// Nothing is deleted: the caller has seen to that.
+func (m *Manager) forget(ctx context.Context, r *request) {
+	m.SessionManager.Destroy(context.WithValue(ctx, askerKey{m.id}, decide.Forget)) // cannot fail: it is not to delete
+	r.do(func() {
+		r.forget()
+		r.loggedOut = true
+	})
+}

@@ -1,0 +1,111 @@
+package usersession
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/decide"
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/timeout"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// Load is Load of scs. It returns a context with the session of token, or with
+// an empty new one. Programs without LoadAndSave pair it with Commit. A
+// malformed token is treated as unknown. Session data that the codec cannot
+// read are kept, and the context gets an empty session. What ends or replaces that
+// session ends the one that could not be read.
+func (m *Manager) Load(ctx context.Context, token string) (context.Context, error) {
+	if ctx.Value(m.scsKey) != nil {
+		return ctx, nil
+	}
+	return m.load(ctx, token, &request{})
+}
+
+func (m *Manager) load(ctx context.Context, token string, r *request) (context.Context, error) {
+	ctx = context.WithValue(ctx, requestKey{m.id}, r)
+	loaded, err := m.SessionManager.Load(ctx, token)
+	if err != nil {
+		b := r.loaded()
+		if b == nil {
+			return nil, err
+		}
+		// The Store answered, so it is the codec: a value whose type this
+		// program does not know, in the middle of a deployment perhaps.
+		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: b.ID, UserID: b.UserID, Err: err})
+		r.do(func() { r.standing = decide.Unreadable })
+		loaded, err = m.SessionManager.Load(ctx, "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.do(func() { r.session = loaded.Value(m.scsKey) })
+	return loaded, nil
+}
+
+// find resolves a key to data that may be served, with the binding they carry.
+// A nil binding means that there is no such session. peek leaves the session
+// untouched: it is somebody else who looks.
+func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *trailer.Binding, error) {
+	limited := timeout.New(ctx, m.opts.ReadTimeout)
+	defer limited.Release()
+	ctx = limited
+	var data []byte
+	var row index.LiveRow
+	if m.data.voucher == vouchedByBoth {
+		found, r, ok, err := m.index.FindLive(ctx, key)
+		if err != nil || !ok {
+			return nil, nil, m.notFound(ctx, key, peek, err)
+		}
+		data, row = found, r
+	} else {
+		found, ok, err := m.data.store.Find(ctx, key)
+		if err != nil || !ok {
+			return nil, nil, m.notFound(ctx, key, peek, err)
+		}
+		data = found
+	}
+	_, b := trailer.Split(data)
+	if b == nil {
+		return nil, nil, nil // not written by us: it says nothing about a user
+	}
+	if b.Key != key {
+		m.emit(ctx, Event{Kind: EventMisplaced, SessionID: b.ID, UserID: b.UserID})
+		return nil, nil, nil
+	}
+	if !b.Deadline.After(time.Now()) {
+		m.discard(ctx, key)
+		return nil, nil, nil
+	}
+	if b.Authenticated() && m.data.voucher == vouchedByRow {
+		var err error
+		if row, err = m.index.LiveByKey(ctx, b); err != nil {
+			return nil, nil, err
+		}
+	}
+	ok, due := true, false
+	switch {
+	case b.Authenticated() && !m.data.verified() && m.strangers.Noted(key):
+		return nil, nil, nil
+	case m.data.rowTells(b):
+		ok, due = row.Accepts(b)
+	case b.Authenticated() || m.data.idleInStore():
+		due = !peek && m.touches.Due(key)
+	}
+	if ok && due && !peek && !m.queue.Add(b) {
+		ok = m.touchNow(ctx, b)
+	}
+	if !ok {
+		m.refused(ctx, b)
+		return nil, nil, nil
+	}
+	return data, b, nil
+}
+
+// notFound ends the row of a key without data, unless err says that this is not known.
+func (m *Manager) notFound(ctx context.Context, key string, peek bool, err error) error {
+	if err == nil && !peek {
+		m.lost(ctx, key)
+	}
+	return err
+}

@@ -1,0 +1,203 @@
+package usersession
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/seed-296ca7ab/usersession/internal/schema"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+)
+
+// resolve returns a copy of opts with every default filled in, or every error
+// at once.
+func (opts *Options) resolve() (Options, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("usersession: Options.%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	o.resolveSCS(bad)
+
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"Lifetime", &o.Lifetime, DefaultLifetime},
+		{"TouchInterval", &o.TouchInterval, DefaultTouchInterval},
+		{"Retention", &o.Retention, 0},
+		{"ReadTimeout", &o.ReadTimeout, DefaultReadTimeout},
+		{"WriteTimeout", &o.WriteTimeout, DefaultWriteTimeout},
+		{"PruneInterval", &o.PruneInterval, DefaultPruneInterval},
+	} {
+		if *d.value < 0 {
+			bad(d.name, "must not be negative, is %v", *d.value)
+		}
+		if *d.value > 0 && *d.value < time.Millisecond {
+			bad(d.name, "must be at least 1ms, is %v", *d.value)
+		}
+		if *d.value == 0 && d.name != "TouchInterval" {
+			*d.value = d.def
+		}
+	}
+	defaultIdle := o.IdleTimeout == 0
+	switch {
+	case o.IdleTimeout == NoIdleTimeout:
+	case o.IdleTimeout < 0:
+		bad("IdleTimeout", "must not be negative, is %v; NoIdleTimeout turns it off", o.IdleTimeout)
+	case o.IdleTimeout == 0:
+		o.IdleTimeout = min(DefaultIdleTimeout, o.Lifetime)
+	case o.IdleTimeout < 10*time.Millisecond:
+		bad("IdleTimeout", "must be at least 10ms, is %v", o.IdleTimeout)
+	}
+	if !defaultIdle && o.IdleTimeout > o.Lifetime && o.Lifetime > 0 {
+		bad("IdleTimeout", "%v is longer than the Lifetime of %v", o.IdleTimeout, o.Lifetime)
+	}
+	switch {
+	case o.TouchInterval == 0:
+		o.TouchInterval = DefaultTouchInterval
+		if o.IdleTimeout > 0 {
+			o.TouchInterval = min(o.TouchInterval, o.IdleTimeout/4)
+		}
+	case o.IdleTimeout > 0 && o.TouchInterval > o.IdleTimeout/4:
+		bad("TouchInterval", "%v is more than a quarter of the IdleTimeout of %v", o.TouchInterval, o.IdleTimeout)
+	}
+
+	if o.MaxSessions < 0 && o.MaxSessions != NoMaxSessions {
+		bad("MaxSessions", "must not be negative, is %d; NoMaxSessions turns it off", o.MaxSessions)
+	}
+	if o.OnLimit < LimitEvictOldest || o.OnLimit > LimitReject {
+		bad("OnLimit", "is %d, which is none of LimitEvictOldest, LimitEvictLeastRecent, LimitReject", o.OnLimit)
+	}
+	if o.Index.Partitions < 0 || o.Index.Partitions > schema.MaxPartitions {
+		bad("Index.Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, o.Index.Partitions)
+	}
+	switch o.UserIDType {
+	case "":
+		o.UserIDType = UserIDText
+	case UserIDText, UserIDBigint, UserIDUUID:
+	default:
+		bad("UserIDType", "is %q, which is none of text, bigint, uuid", o.UserIDType)
+	}
+	switch o.Index.Dialect {
+	case "", DialectPostgres, DialectSQLite, DialectMariaDB:
+	default:
+		bad("Index.Dialect", "is %q, which is none of postgres, sqlite, mariadb", o.Index.Dialect)
+	}
+	if o.Index.Table == "" {
+		o.Index.Table = DefaultTable
+	}
+	if !sqldb.Identifier.MatchString(o.Index.Table) {
+		bad("Index.Table", "%q is not a name of at most 48 letters, digits and underscores", o.Index.Table)
+	}
+	if o.Index.Schema != "" && !sqldb.Identifier.MatchString(o.Index.Schema) {
+		bad("Index.Schema", "%q is not a name of at most 48 letters, digits and underscores", o.Index.Schema)
+	}
+	if o.UsersTable != "" {
+		if _, err := parseUsersTable(o.UsersTable); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if o.Index.ReadReplica != nil && o.Index.ReadReplica.DB == nil {
+		bad("Index.ReadReplica", "has no database: make it with sqlx")
+	}
+	if o.Store != nil && isNilPointer(o.Store) {
+		bad("Store", "is a nil %T", o.Store)
+	}
+	if o.ClientIP == nil {
+		o.ClientIP = remoteIP
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = slog.New(quietHandler{o.Logger.Handler()})
+	return o, errors.Join(errs...)
+}
+
+// resolveSCS merges the settings of a given scs manager into o, or makes one.
+func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
+	if o.SCS == nil {
+		o.SCS = scs.New()
+		o.SCS.Codec = BinaryCodec{}
+		o.SCS.Cookie.Name = "__Host-session"
+		o.SCS.Cookie.Secure = true
+		o.SCS.Cookie.Persist = false
+		if o.InsecureCookies {
+			o.SCS.Cookie.Name = "session"
+			o.SCS.Cookie.Secure = false
+		}
+		return
+	}
+	s := o.SCS
+	if _, ok := s.Store.(*adapter); ok {
+		bad("SCS", "belongs to another Manager already")
+		return
+	}
+	if s.Codec == nil {
+		bad("SCS", "has no Codec: make it with scs.New")
+	}
+	if s.Store != nil && reflect.TypeOf(s.Store) != reflect.TypeOf(scsDefaults().Store) {
+		bad("SCS", "its Store is a %T, which would not be used: pass it as Options.Store with scsstore.Wrap and set SCS.Store to nil", s.Store)
+	}
+	if s.IdleTimeout < 0 || s.Lifetime < 0 {
+		bad("SCS", "its IdleTimeout and Lifetime must not be negative")
+	}
+	if s.IdleTimeout > 0 {
+		if o.IdleTimeout != 0 && o.IdleTimeout != s.IdleTimeout {
+			bad("IdleTimeout", "is %v, but that of SCS is %v: set one of them", o.IdleTimeout, s.IdleTimeout)
+		}
+		o.IdleTimeout = s.IdleTimeout
+	}
+	if s.Lifetime > 0 {
+		if o.Lifetime != 0 && o.Lifetime != s.Lifetime && s.Lifetime != DefaultLifetime {
+			bad("Lifetime", "is %v, but that of SCS is %v: set one of them", o.Lifetime, s.Lifetime)
+		}
+		if o.Lifetime == 0 {
+			o.Lifetime = s.Lifetime
+		}
+	}
+	if (&http.Cookie{Name: s.Cookie.Name, Value: "x"}).Valid() != nil {
+		bad("SCS", "its Cookie.Name %q is not a cookie name", s.Cookie.Name)
+	}
+	// Browsers read the prefixes in upper and lower case alike.
+	name := strings.ToLower(s.Cookie.Name)
+	if s.Cookie.SameSite == http.SameSiteNoneMode && !s.Cookie.Secure {
+		bad("SCS", "a SameSite=None cookie needs Secure (RFC 6265bis, 5.7)")
+	}
+	if strings.HasPrefix(name, "__host-") && (!s.Cookie.Secure || s.Cookie.Domain != "" || s.Cookie.Path != "/") {
+		bad("SCS", "a __Host- cookie needs Secure, Path / and no Domain (RFC 6265bis, 4.1.3.2)")
+	}
+	if strings.HasPrefix(name, "__secure-") && !s.Cookie.Secure {
+		bad("SCS", "a __Secure- cookie needs Secure (RFC 6265bis, 4.1.3.1)")
+	}
+}
+
+// scsDefaults is what scs.New makes. Each call of scs.New starts a goroutine that
+// nothing can end, so there is one for all Managers to compare with.
+var scsDefaults = sync.OnceValue(scs.New)
+
+// isDefaultErrorFunc reports whether nobody has set the ErrorFunc of s.
+func isDefaultErrorFunc(s *scs.SessionManager) bool {
+	return s.ErrorFunc == nil || reflect.ValueOf(s.ErrorFunc).Pointer() == reflect.ValueOf(scsDefaults().ErrorFunc).Pointer()
+}
+
+// remoteIP is the default of Options.ClientIP.
+func remoteIP(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
+}

@@ -1,0 +1,274 @@
+package usersession
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/seed-296ca7ab/usersession/internal/decide"
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/response"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// exchange is a request and its response: one allocation for what every request
+// needs.
+type exchange struct {
+	m      *Manager
+	r      *http.Request
+	token  string // of the cookie
+	came   bool   // there was a cookie of the session's name
+	over   bool   // the handler has returned
+	began  bool   // the response has begun before that
+	data   *data  // what the commit has saved then; nil: nobody had changed anything
+	saves  int    // of state, then
+	state  request
+	writer response.Writer
+}
+
+// Commit implements response.Committer.
+func (x *exchange) Commit(h http.Header) error {
+	x.state.do(func() { x.state.started = true })
+	if err := x.commit(h); err != nil {
+		return err
+	}
+	if !x.over {
+		x.began, x.data = true, x.m.changed(x.r.Context())
+		x.state.do(func() { x.saves = x.state.saves })
+	}
+	x.m.guard(h)
+	return nil
+}
+
+// Refuse implements response.Committer.
+func (x *exchange) Refuse(w http.ResponseWriter, err error) {
+	m, ctx, h := x.m, x.r.Context(), w.Header()
+	given := x.giveUp()
+	addVary(h)
+	h.Set("Cache-Control", "no-store")
+	loggedOut := false
+	x.state.do(func() { loggedOut = x.state.loggedOut })
+	if loggedOut {
+		x.clearCookie(h)
+	}
+	if errors.Is(err, ErrSessionEnded) {
+		m.forget(ctx, &x.state) // nobody is logged in any more
+		m.answer(w, http.StatusUnauthorized, func(rw http.ResponseWriter) { m.unauthenticated(rw, x.r) })
+		return
+	}
+	switch {
+	case !errors.Is(err, errLost):
+		m.emit(ctx, Event{Kind: EventStoreFailed, Err: err})
+	case given != nil && given.login:
+		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: given.binding.ID, UserID: given.binding.UserID, Err: err})
+	}
+	m.failed(w, x.r, err)
+}
+
+// Abandon implements response.Committer.
+func (x *exchange) Abandon(h http.Header) {
+	x.giveUp()
+	x.m.guard(h) // whoever recovers may send them
+}
+
+// giveUp gives up what is staged, and returns it.
+func (x *exchange) giveUp() (s *staged) {
+	x.state.do(func() { s = x.state.unstage() })
+	x.m.abort(x.r.Context(), s)
+	return s
+}
+
+// commit commits the session and sets the cookie, if there is anything to commit or
+// to set.
+func (x *exchange) commit(h http.Header) error {
+	m, ctx, r := x.m, x.r.Context(), &x.state
+	switch m.SessionManager.Status(ctx) {
+	case scs.Modified:
+		if m.nothingToKeep(ctx, r) {
+			break
+		}
+		next, expiry, err := m.commitSession(ctx, r)
+		if err == nil && next == "" {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if b := r.loaded(); next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey) {
+			m.writeCookie(ctx, h, next, expiry, b)
+		}
+		return nil
+	case scs.Destroyed:
+		var lost *trailer.Binding // it may have another key by now, from a renewal in another request
+		r.do(func() {
+			if r.loggedOut = true; r.standing == decide.Lost {
+				lost = r.own
+			}
+		})
+		if err := m.endDestroyed(ctx, r, lost); err != nil {
+			return err
+		}
+	}
+	if err := m.giveUpStaged(ctx, r); err != nil {
+		return err
+	}
+	var clear bool
+	r.do(func() { clear = r.loggedOut })
+	if clear {
+		x.clearCookie(h)
+	}
+	return nil
+}
+
+// clearCookie clears the cookie that came. A request of another site comes without
+// the cookie that the browser has (SameSite), so an answer to a request without one
+// must not touch it: that would be a logout by anybody, of a session that lives on.
+func (x *exchange) clearCookie(h http.Header) {
+	dropCookies(h, x.m.sealed.Name, 0)
+	if x.came {
+		x.m.writeCookie(x.r.Context(), h, "", time.Time{}, nil)
+	}
+}
+
+// commitSession commits the session; no token if nothing is left of it after Clear.
+func (m *Manager) commitSession(ctx context.Context, r *request) (string, time.Time, error) {
+	err := m.endClearedUnreadable(ctx, r)
+	if err == nil {
+		token, expiry, err := m.SessionManager.Commit(ctx)
+		if !errors.Is(err, errCleared) {
+			return token, expiry, err
+		}
+	} else if !errors.Is(err, errCleared) {
+		return "", time.Time{}, err
+	}
+	return m.commitRest(ctx, r)
+}
+
+// endClearedUnreadable ends a session whose data could not be read, if the program
+// has cleared it: that is errCleared.
+func (m *Manager) endClearedUnreadable(ctx context.Context, r *request) error {
+	var own *trailer.Binding
+	_, kept := m.SessionManager.Get(ctx, reservedKey).(unreadable)
+	r.do(func() {
+		if r.standing == decide.Unreadable && r.staged == nil && !kept {
+			own = r.own
+		}
+	})
+	if own == nil {
+		return nil
+	}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.UserID}); err != nil {
+		return err
+	}
+	return errCleared
+}
+
+// endDestroyed ends what Destroy of scs has not: the session of a user under a key
+// that scs does not know, which is lost, and those of the other cookies that came.
+func (m *Manager) endDestroyed(ctx context.Context, r *request, lost *trailer.Binding) error {
+	by := index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	err := m.endOthers(ctx, r, by)
+	if lost.Authenticated() {
+		by.Actor = cmp.Or(by.Actor, lost.UserID)
+		err = errors.Join(err, m.endOwn(ctx, lost, by))
+	}
+	return err
+}
+
+// nothingToKeep reports whether a commit would make a session with nothing in
+// it: that of a visitor whose login was refused, say.
+func (m *Manager) nothingToKeep(ctx context.Context, r *request) bool {
+	// Not the Keys of m: the identity is something.
+	keys := len(m.SessionManager.Keys(ctx))
+	_, kept := m.SessionManager.Get(ctx, reservedKey).(unreadable)
+	renewed := m.SessionManager.Token(ctx) != "" // by scs, if not by a login that was refused
+	nothing := false
+	r.do(func() {
+		switch {
+		case r.standing == decide.Unreadable:
+			nothing = kept && keys == 1 && r.staged == nil && (!renewed || r.unstaged)
+		default:
+			nothing = keys == 0 && r.present() == nil && (r.staged == nil || r.staged.from == nil)
+		}
+	})
+	return nothing
+}
+
+// commitRest makes a new anonymous session of what was put after Clear; no
+// session and no token if that is nothing.
+func (m *Manager) commitRest(ctx context.Context, r *request) (string, time.Time, error) {
+	rest := make(map[string]any)
+	for _, k := range m.Keys(ctx) {
+		rest[k] = m.SessionManager.Get(ctx, k)
+	}
+	m.forget(ctx, r)
+	if len(rest) == 0 {
+		return "", time.Time{}, nil
+	}
+	for k, v := range rest {
+		m.SessionManager.Put(ctx, k, v)
+	}
+	return m.SessionManager.Commit(ctx)
+}
+
+// giveUpStaged ends a login that Destroy or Clear of scs has taken back: there is
+// nothing to commit.
+func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
+	var s *staged
+	r.do(func() { s = r.unstage() })
+	if s == nil {
+		return nil
+	}
+	m.abort(ctx, s)
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	return m.endOwn(ctx, s.from, index.Ending{Reason: ReasonLogout, Actor: s.actor})
+}
+
+func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {
+	if m.opts.OnUnauthenticated != nil {
+		m.opts.OnUnauthenticated.ServeHTTP(w, r)
+		return
+	}
+	http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
+}
+
+// staleLogin tells a user from nobody: who has to log in, and who to prove again
+// that it is they (RFC 9470).
+func (m *Manager) staleLogin(w http.ResponseWriter, r *http.Request, maxAge time.Duration) {
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Session error="insufficient_user_authentication", max_age="%d"`, int(max(0, maxAge).Seconds())))
+	switch {
+	case m.opts.OnStaleLogin != nil:
+		m.opts.OnStaleLogin.ServeHTTP(w, r)
+	case m.opts.OnUnauthenticated != nil:
+		m.opts.OnUnauthenticated.ServeHTTP(w, r)
+	default:
+		http.Error(w, "a fresh login is needed", http.StatusUnauthorized)
+	}
+}
+
+// failed lets the ErrorFunc answer.
+func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
+	m.answer(w, http.StatusServiceUnavailable, func(rw http.ResponseWriter) { m.SessionManager.ErrorFunc(rw, r, err) })
+}
+
+// answer sends what write writes, with headers as guard leaves them.
+func (m *Manager) answer(w http.ResponseWriter, status int, write func(http.ResponseWriter)) {
+	response.Answer(w, status, write, m.guard)
+}
+
+// serveError is the ErrorFunc of a manager that has no other: a side is down,
+// and what it says is for the log.
+func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+}

@@ -1,0 +1,207 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/token"
+)
+
+// RevokeSession ends one session of a user. Once it has returned nil, no
+// request is served by that session, on any replica, and no request in flight
+// brings it back. Revoking the session of the context is a logout.
+// RevokeSession returns ErrSessionNotFound for an unknown ID and for one of
+// somebody else. If it returns ErrRevocationPending, call it again to retry the
+// deletion.
+func (m *Manager) RevokeSession(ctx context.Context, userID, id string) error {
+	uid, err := checkUserID(m.index, userID)
+	if err != nil {
+		return err
+	}
+	if !token.ValidID(id) {
+		return ErrSessionNotFound
+	}
+	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	rows, err := m.index.EndOne(wctx, uid, id, by)
+	if err == nil && len(rows) == 0 {
+		return ErrSessionNotFound
+	}
+	if err == nil {
+		_, err = m.deleteEnded(wctx, rows, by)
+		err = errors.Join(err, m.forgetAmong(ctx, rows))
+	}
+	if err == nil && rows[0].Again == index.EndedBefore {
+		return ErrSessionNotFound // it had ended; now its data are certainly gone
+	}
+	return wrap("RevokeSession", err)
+}
+
+// forgetAmong logs the context out if its session is among the ended.
+func (m *Manager) forgetAmong(ctx context.Context, rows []index.EndedRow) error {
+	current, r := m.currentID(ctx), m.request(ctx)
+	if current == "" || r == nil || r.other {
+		return nil
+	}
+	if !slices.ContainsFunc(rows, func(row index.EndedRow) bool { return row.ID == current }) {
+		return nil
+	}
+	if m.stagedLogin(ctx) != "" { // the session that the login was to replace is not to outlive it
+		return m.Logout(ctx)
+	}
+	m.forget(ctx, r)
+	return nil
+}
+
+// stagedLogin returns the ID of the session that the context's request is to log in
+// with its commit; "" if there is none.
+func (m *Manager) stagedLogin(ctx context.Context) (id string) {
+	if r := m.request(ctx); r != nil {
+		r.do(func() {
+			if r.staged != nil && r.staged.login {
+				id = r.staged.binding.ID
+			}
+		})
+	}
+	return id
+}
+
+// RevokeOtherSessions ends all sessions of the current user but the current
+// one, and returns how many. Call it after a change of password (ASVS 5.0,
+// 7.4.3). It returns ErrNoSession if nobody is logged in, and ErrSessionEnded
+// if the current session has itself been ended. ErrRevocationPending comes with
+// the count. It works in pages, as RevokeAllSessions does.
+func (m *Manager) RevokeOtherSessions(ctx context.Context) (int, error) {
+	b := m.binding(ctx)
+	if !b.Authenticated() {
+		return 0, ErrNoSession
+	}
+	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
+	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) ([]index.EndedRow, *index.Place, error) {
+		rows, next, live, err := m.index.EndOthers(ctx, b.UserID, b.ID, from, by)
+		if err == nil && !live {
+			err = ErrSessionEnded
+		}
+		return rows, next, err
+	})
+	return n, wrap("RevokeOtherSessions", err)
+}
+
+// RevokeAllSessions ends every session of a user, that of the context included,
+// and returns how many. Call it when an account is compromised or closed (ASVS
+// 5.0, 7.4.2 and 7.4.5). If the user has no sessions, it returns 0 and no
+// error. ErrRevocationPending comes with the count.
+//
+// It works in pages of about 500 sessions, each within Options.WriteTimeout, until
+// none is left. If the Store cannot delete the data of a page, the next ones are
+// ended all the same. Any other error stops it, and comes with the count of
+// the sessions that were ended before. Call it again to go on.
+func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, error) {
+	uid, err := checkUserID(m.index, userID)
+	if err != nil {
+		return 0, err
+	}
+	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
+	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) ([]index.EndedRow, *index.Place, error) {
+		return m.index.EndUser(ctx, uid, from, by)
+	})
+	return n, wrap("RevokeAllSessions", err)
+}
+
+// endPages ends the pages of a user's sessions, one after the other. A client that
+// hangs up does not stop it.
+func (m *Manager) endPages(ctx context.Context, by index.Ending, end func(context.Context, index.Place) ([]index.EndedRow, *index.Place, error)) (total int, err error) {
+	var pending error
+	page := func(from index.Place) (next *index.Place, err error) {
+		wctx, cancel := m.finishing(ctx)
+		defer cancel()
+		rows, next, err := end(wctx, from)
+		derr := m.deletePage(wctx, rows, by, pending)
+		total += index.NewlyEnded(rows)
+		if derr = errors.Join(derr, m.forgetAmong(ctx, rows)); derr != nil {
+			pending = derr // the next page is as urgent
+		}
+		return next, err
+	}
+	for next := new(index.Place); next != nil; {
+		if next, err = page(*next); err != nil {
+			break
+		}
+	}
+	if pending == nil {
+		return total, err // bare, if it has a name
+	}
+	return total, errors.Join(err, pending)
+}
+
+// deletePage is deleteEnded for one page of many. A Store that has failed before, if
+// pending says so, is not asked again: one that hangs would cost each page its time.
+func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by index.Ending, pending error) error {
+	if pending == nil || len(rows) == 0 || errors.Is(pending, errElsewhere) {
+		_, err := m.deleteEnded(ctx, rows, by)
+		return err
+	}
+	m.emitEnded(ctx, rows, by)
+	return m.leavePending(ctx, rows, by, nil)
+}
+
+// checkRevoking refuses filters that cannot be meant for revoking.
+func checkRevoking(f Filter) error {
+	if f.Ended {
+		return errors.New("usersession: Filter.Ended: ended sessions cannot be revoked")
+	}
+	if !f.selective() {
+		return ErrEmptyFilter
+	}
+	return nil
+}
+
+// matching returns what has the last word on the rows that f selects.
+func (m *Manager) matching(f Filter) func(index.Row) bool {
+	return func(r index.Row) bool { return f.matches(sessionOf(r, m.opts.IdleTimeout, "")) }
+}
+
+// RevokeMatching ends the sessions that f selects, in batches, and returns how
+// many. On error it returns the number ended so far. Calling it again ends the
+// rest. A filter that selects nothing in particular is refused with
+// ErrEmptyFilter. To mean everyone, set Filter.Everyone.
+func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
+	if err := checkRevoking(f); err != nil {
+		return 0, err
+	}
+	sel, err := f.where(m.index, m.currentID(ctx))
+	if err != nil {
+		return 0, err
+	}
+	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}
+	total, after := 0, ""
+	var pending error
+	for {
+		n, next, err := m.revokePage(ctx, f, sel, after, by)
+		total += n
+		if errors.Is(err, ErrRevocationPending) {
+			pending, err = err, nil // the next batch is as urgent
+		}
+		if err == nil && next != "" {
+			err = ctx.Err() // between batches a caller may give up
+		}
+		if err != nil || next == "" {
+			return total, wrap("RevokeMatching", errors.Join(err, pending))
+		}
+		after = next
+	}
+}
+
+func (m *Manager) revokePage(ctx context.Context, f Filter, sel *index.Selection, after string, by index.Ending) (int, string, error) {
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	rows, next, err := m.index.EndPage(wctx, sel, after, m.matching(f), by)
+	if err != nil {
+		return 0, "", err
+	}
+	n, err := m.deleteEnded(wctx, rows, by)
+	return n, next, errors.Join(err, m.forgetAmong(ctx, rows))
+}
