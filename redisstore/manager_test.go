@@ -401,9 +401,10 @@ func TestRedisTurnsBad(t *testing.T) {
 		{"another password", [][]any{{"CONFIG", "SET", "requirepass", "new"}, {"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}},
 			[][]any{{"CONFIG", "SET", "requirepass", ""}},
 			"refuses the user name or the password", false, usersession.ErrRevocationPending},
+		{"restarts", nil, nil, "connection refused", false, usersession.ErrRevocationPending},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			server := startServer(t, "--maxmemory-policy", "noeviction")
+			server := startServer(t, "--maxmemory-policy", "noeviction", "--appendonly", "yes", "--appendfsync", "always")
 			admin, client := newClient(t, server.addr), newClient(t, server.addr)
 			do := func(commands [][]any) {
 				for _, args := range commands {
@@ -422,7 +423,9 @@ func TestRedisTurnsBad(t *testing.T) {
 			ctx, err = m.Load(t.Context(), kept[0]) // a request that is in flight
 			noError(t, "Load", err)
 
-			do(tc.breakIt)
+			if do(tc.breakIt); tc.breakIt == nil {
+				server.stop()
+			}
 			m.Put(ctx, "cart", "new")
 			_, _, err = m.Commit(ctx)
 			wantError(t, "Commit", err, tc.text)
@@ -444,7 +447,11 @@ func TestRedisTurnsBad(t *testing.T) {
 				t.Errorf("%d sessions are listed after their revocation, %v", len(list), err)
 			}
 
-			do(tc.mendIt)
+			if do(tc.mendIt); tc.mendIt == nil {
+				if server.run(t); !server.answers(t) {
+					t.Fatal("redis-server has ended")
+				}
+			}
 			if n, err := m.RevokeAllSessions(t.Context(), "bob"); err != nil {
 				t.Errorf("a revocation once all is well: %d, %v", n, err)
 			}

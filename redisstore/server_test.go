@@ -25,6 +25,7 @@ const startTimeout = time.Minute
 // [testserver.Redis]; these have settings of their own.
 type server struct {
 	addr    string
+	command func() *exec.Cmd
 	process *os.Process
 	log     bytes.Buffer
 	exited  chan struct{} // closed when the server has ended
@@ -81,11 +82,30 @@ func launch(t *testing.T, program string, arguments func(dir string) []string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{addr: freeAddr(t), exited: make(chan struct{})}
-	cmd := exec.Command(program, append(arguments(dir), "--bind", "127.0.0.1", "--port", s.port(), "--dir", dir)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &s.log, &s.log
-	cmd.SysProcAttr = unprivileged(t, dir)
+	s := &server{addr: freeAddr(t)}
+	args := append(arguments(dir), "--bind", "127.0.0.1", "--port", s.port(), "--dir", dir)
+	s.command = func() *exec.Cmd {
+		cmd := exec.Command(program, args...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &s.log, &s.log
+		cmd.SysProcAttr = unprivileged(t, dir)
+		return cmd
+	}
+	s.run(t)
+	t.Cleanup(func() {
+		s.stop()
+		_ = os.RemoveAll(dir)
+		if t.Failed() {
+			t.Logf("the log of %s:\n%s", s.addr, tail(s.log.String()))
+		}
+	})
+	return s
+}
 
+// run starts the server, or starts it again on its address and its data.
+func (s *server) run(t *testing.T) {
+	t.Helper()
+	cmd, exited := s.command(), make(chan struct{})
+	s.exited = exited
 	started := make(chan error)
 	go func() {
 		// The kernel ends the server with the thread that started it, so that
@@ -96,20 +116,12 @@ func launch(t *testing.T, program string, arguments func(dir string) []string) *
 		started <- err
 		if err == nil {
 			_ = cmd.Wait()
-			close(s.exited)
+			close(exited)
 		}
 	}()
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.stop()
-		_ = os.RemoveAll(dir)
-		if t.Failed() {
-			t.Logf("the log of %s:\n%s", s.addr, tail(s.log.String()))
-		}
-	})
-	return s
 }
 
 // stop ends the server without giving it time for anything.
