@@ -47,6 +47,7 @@ func TestStoreWithoutAtomicUpdates(t *testing.T) {
 // TestKitCanFail hands broken stores to the kit, each in a process of its own
 // because a failed subtest cannot be taken back.
 func TestKitCanFail(t *testing.T) {
+	t.Parallel()
 	// Most of them wait, so that more than t.Parallel allows may run.
 	var running sync.WaitGroup
 	defer running.Wait()
