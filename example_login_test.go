@@ -41,6 +41,37 @@ func ExampleManager_Login() {
 	// 200 42
 }
 
+// The password changes while the login handler computes. The second look, once the
+// login is in the index, sees it.
+func ExampleWithRecheck() {
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+
+	hash := "old" // yours is in a table
+	errChanged := errors.New("the password has changed")
+	handler := sessions.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		known := hash
+		hash = "new" // by somebody else, while this handler checks the password
+		err := sessions.Login(r.Context(), "42", usersession.WithRecheck(func(ctx context.Context) error {
+			if hash != known {
+				return errChanged
+			}
+			return nil
+		}))
+		if errors.Is(err, errChanged) {
+			http.Error(w, "wrong password", http.StatusUnauthorized)
+		}
+	}))
+
+	fmt.Println((&browser{}).send(handler, "POST /login"))
+	list, err := sessions.ListSessions(context.Background(), "42")
+	fmt.Println(len(list), err)
+	// Output:
+	// 401 wrong password
+	// 0 <nil>
+}
+
 // "Remember me" gives one session a longer life, and a cookie that outlives the
 // browser's window. It needs an idle timeout that is as long.
 func ExampleManager_Login_rememberMe() {

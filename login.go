@@ -3,112 +3,14 @@ package usersession
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"net/netip"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
-
-// A LoginOption is a setting of one login.
-type LoginOption func(*loginOptions)
-
-type loginOptions struct {
-	meta      map[string]string
-	ip        *netip.Addr
-	userAgent *string
-	lifetime  *time.Duration
-	persist   trailer.Persistence
-}
-
-// WithMeta notes pairs in UserSession.Meta. Lists show them, and Filter.Meta
-// finds them. The login fails if there are more than 32 pairs or 4096 bytes in
-// all, if a text is not UTF-8 or holds a NUL, or if a key is empty.
-func WithMeta(pairs map[string]string) LoginOption {
-	return func(o *loginOptions) {
-		if o.meta == nil {
-			o.meta = make(map[string]string)
-		}
-		maps.Copy(o.meta, pairs)
-	}
-}
-
-// MetaMethod is the key under which WithMethod notes how the user logged in.
-const MetaMethod = "auth_method"
-
-// WithMethod notes how the user proved who they are, "password" or "passkey"
-// say, in UserSession.Meta under MetaMethod.
-func WithMethod(method string) LoginOption {
-	return WithMeta(map[string]string{MetaMethod: method})
-}
-
-// WithIP notes another address of the client than that of Options.ClientIP.
-// Reauthenticate ignores it.
-func WithIP(ip netip.Addr) LoginOption {
-	return func(o *loginOptions) { o.ip = &ip }
-}
-
-// WithUserAgent notes another User-Agent than that of the request, cut to 512
-// bytes. Reauthenticate ignores it.
-func WithUserAgent(userAgent string) LoginOption {
-	return func(o *loginOptions) { o.userAgent = &userAgent }
-}
-
-// WithLifetime gives this one session another lifetime than Options.Lifetime,
-// for "remember me". The idle timeout still counts. The login fails if d is
-// less than 1 second.
-func WithLifetime(d time.Duration) LoginOption {
-	return func(o *loginOptions) { o.lifetime = &d }
-}
-
-// WithPersistentCookie says whether the cookie of this session outlives the
-// browser's window. The default is Cookie.Persist of the scs manager.
-func WithPersistentCookie(persistent bool) LoginOption {
-	return func(o *loginOptions) {
-		o.persist = trailer.PersistNever
-		if persistent {
-			o.persist = trailer.PersistAlways
-		}
-	}
-}
-
-func newLoginOptions(opts []LoginOption) (loginOptions, error) {
-	var o loginOptions
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
-	if o.lifetime != nil && *o.lifetime < time.Second {
-		return o, fmt.Errorf("usersession: WithLifetime: must be at least 1s, is %v", *o.lifetime)
-	}
-	return o, checkMeta(o.meta)
-}
-
-func checkMeta(meta map[string]string) error {
-	size := 0
-	for k, v := range meta {
-		size += len(k) + len(v)
-		for _, text := range []string{k, v} {
-			if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
-				return errors.New("usersession: WithMeta: not UTF-8 text without NUL")
-			}
-		}
-		if k == "" {
-			return errors.New("usersession: WithMeta: empty key")
-		}
-	}
-	if len(meta) > 32 || size > 4096 {
-		return fmt.Errorf("usersession: WithMeta: %d pairs of %d bytes, at most 32 of 4096", len(meta), size)
-	}
-	return nil
-}
 
 // Login makes the session of the context one of userID, under a new token
 // (ASVS 5.0, 7.2.4). Call it in the login handler once the user has proved who
@@ -122,8 +24,8 @@ func checkMeta(meta map[string]string) error {
 //
 // Login returns ErrNoUserID, ErrBadUserID, ErrTooManySessions, ErrUnknownUser,
 // ErrResponseStarted, ErrOtherSession inside InSession, ErrNoSession without
-// LoadAndSave, or the error of an option, of a request that has ended, or of a
-// database or Store that is down. On error the browser keeps its session,
+// LoadAndSave, or the error of an option, of a check of WithRecheck, of a request
+// that has ended, or of a database or Store that is down. On error the browser keeps its session,
 // possibly under a new token.
 func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption) error {
 	uid, err := checkUserID(m.index, userID)
@@ -162,9 +64,19 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		UserID: uid, ID: token.NewID(), Persist: o.persist,
 		AuthenticatedAt: now(), Deadline: now().Add(lifetime),
 	}
-	if err := m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor); err != nil {
+	err = m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor)
+	if err == nil && o.recheck != nil {
+		if err = o.recheck(ctx); err != nil {
+			m.abort(ctx, &staged{login: true, binding: b, actor: actor})
+		}
+	}
+	if err != nil {
 		// The token is a new one and cannot be turned back. What was this
-		// browser's session stays it.
+		// browser's session stays it, under another one: the row of the login may
+		// be there and have this one's key.
+		if other, err := m.newToken(ctx, r); err == nil {
+			key = other
+		}
 		r.do(func() {
 			if r.standing == decide.Unreadable {
 				return // it stays where it is, for no commit can move its data

@@ -133,13 +133,15 @@ func toLogin(w http.ResponseWriter, r *http.Request) {
 
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
 	name := r.PostFormValue("name")
-	ok, err := a.users.check(r.Context(), name, r.PostFormValue("password"))
-	if err == nil && !ok {
+	known, err := a.users.check(r.Context(), name, r.PostFormValue("password"))
+	if err == nil {
+		// Once more: check takes a while, and the password may be changed meanwhile.
+		err = a.sessions.Login(r.Context(), name, usersession.WithMethod("password"), usersession.WithPersistentCookie(true),
+			usersession.WithRecheck(func(ctx context.Context) error { return a.users.unchanged(ctx, name, known) }))
+	}
+	if errors.Is(err, errPassword) {
 		a.show(w, r, http.StatusUnauthorized, "login.html", "The name or the password is wrong.")
 		return
-	}
-	if err == nil {
-		err = a.sessions.Login(r.Context(), name, usersession.WithMethod("password"), usersession.WithPersistentCookie(true))
 	}
 	if err != nil {
 		a.fail(w, r, err)
@@ -158,8 +160,8 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) {
 
 // reauth is where the page of devices sends users whose login is not fresh.
 func (a *app) reauth(w http.ResponseWriter, r *http.Request) {
-	ok, err := a.users.check(r.Context(), a.sessions.UserID(r.Context()), r.PostFormValue("password"))
-	if err == nil && !ok {
+	_, err := a.users.check(r.Context(), a.sessions.UserID(r.Context()), r.PostFormValue("password"))
+	if errors.Is(err, errPassword) {
 		a.show(w, r, http.StatusUnauthorized, "reauth.html", "The password is wrong.")
 		return
 	}
@@ -175,13 +177,13 @@ func (a *app) reauth(w http.ResponseWriter, r *http.Request) {
 
 func (a *app) changePassword(w http.ResponseWriter, r *http.Request) {
 	ctx, user := r.Context(), a.sessions.UserID(r.Context())
-	ok, err := a.users.check(ctx, user, r.PostFormValue("password"))
-	if err != nil {
-		a.fail(w, r, err)
+	_, err := a.users.check(ctx, user, r.PostFormValue("password"))
+	if errors.Is(err, errPassword) {
+		a.show(w, r, http.StatusUnauthorized, "password.html", "The password is wrong.")
 		return
 	}
-	if !ok {
-		a.show(w, r, http.StatusUnauthorized, "password.html", "The password is wrong.")
+	if err != nil {
+		a.fail(w, r, err)
 		return
 	}
 	if len(r.PostFormValue("new")) < 8 {

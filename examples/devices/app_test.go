@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -199,6 +201,54 @@ func TestPasswordChangeEndsTheOthers(t *testing.T) {
 		}
 		if at, _ := s.client(linux).post("/login", "name", "ada", "password", "battery staple"); at != "/" {
 			t.Error("the new password is not good")
+		}
+	})
+}
+
+// TestOldPasswordKeepsNoSession changes a password while others log in with it all
+// the time.
+func TestOldPasswordKeepsNoSession(t *testing.T) {
+	defer func(n int) { iterations = n }(iterations)
+	iterations = 20_000 // a login takes time between the look at the hash and its session
+	changes := 2
+	if depth.Full() {
+		changes = 10
+	}
+	eachDatabase(t, func(t *testing.T, s *server) {
+		owner, old := s.login("ada", linux), password
+		for n := range changes {
+			changed, attempts := make(chan struct{}), make(chan struct{}, 1)
+			var bots sync.WaitGroup
+			for range 2 {
+				bot := s.client(phone)
+				bots.Go(func() {
+					for {
+						resp, err := bot.http.PostForm(s.URL+"/login", url.Values{"name": {"ada"}, "password": {old}})
+						if err != nil {
+							t.Error(err)
+						} else {
+							resp.Body.Close()
+						}
+						select {
+						case attempts <- struct{}{}:
+						case <-changed:
+							return
+						default:
+						}
+					}
+				})
+			}
+			<-attempts
+			next := fmt.Sprint("battery staple ", n)
+			if at, body := owner.post("/password", "password", old, "new", next); at != "/devices/?done=others" {
+				t.Errorf("the owner is at %s:\n%s", at, body)
+			}
+			close(changed)
+			bots.Wait()
+			if list, err := s.app.sessions.ListSessions(t.Context(), "ada"); len(list) != 1 || err != nil {
+				t.Fatalf("%d sessions after change %d, %v; want the owner's", len(list), n, err)
+			}
+			old = next
 		}
 	})
 }

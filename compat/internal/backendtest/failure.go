@@ -152,10 +152,17 @@ func storeDownEviction(t *testing.T, b backend) {
 	e := b.startFaulty(t, limited(1, usersession.LimitEvictOldest))
 	laptop, phone := e.browser(), e.browser()
 	laptop.login("alice")
+	phone.login("bob")
+	phone.put("cart", 7)
 	e.faults.fail("Delete")
-	phone.do(func(ctx context.Context) { e.want(e.m.Login(ctx, "alice"), usersession.ErrRevocationPending) })
-	e.faults.recover()
-	phone.wantUser("")
+	e.wantOK(phone.do(func(ctx context.Context) {
+		e.want(e.m.Login(ctx, "alice"), usersession.ErrRevocationPending)
+		e.faults.recover()
+	}))
+	phone.wantUser("bob")
+	if got := phone.get("cart"); got != 7 {
+		t.Errorf("cart %v, want 7", got)
+	}
 	e.prune()
 	e.wantDead(laptop.token())
 	e.wantSessions("alice", 0)

@@ -1,0 +1,126 @@
+package usersession
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// A LoginOption is a setting of one login.
+type LoginOption func(*loginOptions)
+
+type loginOptions struct {
+	meta      map[string]string
+	ip        *netip.Addr
+	userAgent *string
+	lifetime  *time.Duration
+	persist   trailer.Persistence
+	recheck   func(ctx context.Context) error
+}
+
+// WithMeta notes pairs in UserSession.Meta. Lists show them, and Filter.Meta
+// finds them. The login fails if there are more than 32 pairs or 4096 bytes in
+// all, if a text is not UTF-8 or holds a NUL, or if a key is empty.
+func WithMeta(pairs map[string]string) LoginOption {
+	return func(o *loginOptions) {
+		if o.meta == nil {
+			o.meta = make(map[string]string)
+		}
+		maps.Copy(o.meta, pairs)
+	}
+}
+
+// MetaMethod is the key under which WithMethod notes how the user logged in.
+const MetaMethod = "auth_method"
+
+// WithMethod notes how the user proved who they are, "password" or "passkey"
+// say, in UserSession.Meta under MetaMethod.
+func WithMethod(method string) LoginOption {
+	return WithMeta(map[string]string{MetaMethod: method})
+}
+
+// WithIP notes another address of the client than that of Options.ClientIP.
+// Reauthenticate ignores it.
+func WithIP(ip netip.Addr) LoginOption {
+	return func(o *loginOptions) { o.ip = &ip }
+}
+
+// WithUserAgent notes another User-Agent than that of the request, cut to 512
+// bytes. Reauthenticate ignores it.
+func WithUserAgent(userAgent string) LoginOption {
+	return func(o *loginOptions) { o.userAgent = &userAgent }
+}
+
+// WithLifetime gives this one session another lifetime than Options.Lifetime,
+// for "remember me". The idle timeout still counts. The login fails if d is
+// less than 1 second.
+func WithLifetime(d time.Duration) LoginOption {
+	return func(o *loginOptions) { o.lifetime = &d }
+}
+
+// WithPersistentCookie says whether the cookie of this session outlives the
+// browser's window. The default is Cookie.Persist of the scs manager.
+func WithPersistentCookie(persistent bool) LoginOption {
+	return func(o *loginOptions) {
+		o.persist = trailer.PersistNever
+		if persistent {
+			o.persist = trailer.PersistAlways
+		}
+	}
+}
+
+// WithRecheck calls check once the row of the login is in the index, where every
+// revocation finds it. If check returns an error, the login ends, and Login returns
+// an error that wraps it. Reauthenticate ignores it.
+//
+// It closes the gap between the check of a password and the login. A login whose
+// password is changed in between would begin after the revocation that ends the
+// others. Let check read, from the primary database, that what the user has proved
+// still counts, such as the same password hash and an account that is not disabled.
+//
+// Then either check sees the change, or the revocation after the change ends the
+// login. Change first and revoke second, or do both in a transaction and call
+// Finish of the Revocation. Sessions that made room for a refused login, because
+// of MaxSessions, stay ended. The context is that of Login.
+func WithRecheck(check func(ctx context.Context) error) LoginOption {
+	return func(o *loginOptions) { o.recheck = check }
+}
+
+func newLoginOptions(opts []LoginOption) (loginOptions, error) {
+	var o loginOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if o.lifetime != nil && *o.lifetime < time.Second {
+		return o, fmt.Errorf("usersession: WithLifetime: must be at least 1s, is %v", *o.lifetime)
+	}
+	return o, checkMeta(o.meta)
+}
+
+func checkMeta(meta map[string]string) error {
+	size := 0
+	for k, v := range meta {
+		size += len(k) + len(v)
+		for _, text := range []string{k, v} {
+			if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+				return errors.New("usersession: WithMeta: not UTF-8 text without NUL")
+			}
+		}
+		if k == "" {
+			return errors.New("usersession: WithMeta: empty key")
+		}
+	}
+	if len(meta) > 32 || size > 4096 {
+		return fmt.Errorf("usersession: WithMeta: %d pairs of %d bytes, at most 32 of 4096", len(meta), size)
+	}
+	return nil
+}
