@@ -2,6 +2,7 @@ package explore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -157,6 +158,36 @@ var special = map[string]operation{
 		return outcome{}
 	}},
 	"six minutes later": {ends: true, silent: true, run: atOnce(6 * time.Minute)},
+	"login, looking twice": {by: visitor, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.entrance(), w.visitor, func(m *usersession.Manager, r *http.Request) error {
+			look := func(ctx context.Context) (int, error) {
+				_, err := taskOf(ctx).step(step{side: timeSide, name: "the password is read"})
+				return w.password, err
+			}
+			var err error
+			if w.proved, err = look(r.Context()); err != nil {
+				return err
+			}
+			return m.Login(r.Context(), user, usersession.WithRecheck(func(ctx context.Context) error {
+				now, err := look(ctx)
+				if err == nil && now != w.proved {
+					err = errors.New("the password has changed")
+				}
+				return err
+			}))
+		})
+	}},
+	"password changed": {ends: true, covers: both, run: func(w *world, ctx context.Context) outcome {
+		ok, err := taskOf(ctx).step(step{side: timeSide, name: "the password is changed"})
+		if ok {
+			w.password++
+		}
+		if err != nil {
+			return outcome{}
+		}
+		_, err = w.replica.RevokeAllSessions(ctx, user)
+		return done(err)
+	}},
 }
 
 func operationOf(name string) operation {

@@ -143,6 +143,19 @@ func TestRevokeOthersFromTwoTabs(t *testing.T) {
 		})
 }
 
+// TestOldPassword changes the password at each step of a login that looks at it
+// twice: what began with the old one is over with the revocation after the change.
+func TestOldPassword(t *testing.T) {
+	every(t, "login, looking twice, with a change of password", []string{"login, looking twice", "password changed"}, nil,
+		func(w *world, _ []*task, _ bool) []string {
+			in, change := w.outcomes[0], w.outcomes[1]
+			if in != nil && change != nil && change.ok && w.proved != w.password && w.servedAs(in.cookie) != "" {
+				return []string{"a login with the old password is served after the change"}
+			}
+			return nil
+		})
+}
+
 // TestNoClockDecides lets a session be over by the clock of the index and not by
 // that of the Store, and ends it: what ends a session covers it all the same.
 func TestNoClockDecides(t *testing.T) {

@@ -54,6 +54,8 @@ type world struct {
 	outcomes []*outcome // of the operations; nil: not answered
 	seen     []browser  // every token that has left the process
 	userless bool       // the user's row was deleted
+	password int        // of the user, as the application has it
+	proved   int        // the password that the login has looked at first
 	skewed   bool       // the clock of the index is ahead of the Store's, and a session is over by it
 	gone     map[string]bool
 	known    []row // the rows, as everyStep saw them last
