@@ -258,7 +258,7 @@ func TestDocsGo(t *testing.T) {
 	}
 	bin := filepath.Join(m.dir, "bin") + string(filepath.Separator)
 	m.run("build", ".") // the fragments
-	m.run("build", "-o", bin, "./...")
+	m.run("build", "-ldflags=-s -w", "-o", bin, "./...")
 
 	for name, addr := range programs {
 		t.Run(name, func(t *testing.T) {
@@ -403,7 +403,7 @@ func TestDocsTranscript(t *testing.T) {
 
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "quickstart")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", bin, ".")
 	build.Dir = inRepository(program) // a module of its own
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
