@@ -59,7 +59,8 @@ var (
 	//
 	// It is also returned if the data are in another Store than Options.Store, for
 	// example in another Redis prefix. The janitor of a program that has that Store
-	// then deletes them.
+	// then deletes them. Login, RenewToken and new data go on if they replace such
+	// a session, and EventRevocationPending says so.
 	ErrRevocationPending = errors.New("usersession: revocation is pending: the store could not delete the session data")
 
 	// ErrNotCommitted is returned by Revocation.Finish before the commit of the

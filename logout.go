@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
-	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -47,15 +46,15 @@ func (m *Manager) Logout(ctx context.Context) error {
 }
 
 // endOthers ends the sessions of the other cookies that came: the browser would send
-// them on, and be logged in.
+// them on, and be logged in. It also asks again for one that could not be looked up.
 func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending) error {
-	var tokens []string
-	r.do(func() { tokens, r.others = r.others, nil })
+	var keys []string
+	r.do(func() { keys, r.others = r.others, nil })
 	var failed error
-	for _, tok := range tokens {
-		if _, err := m.endKey(ctx, token.Key(tok), by); err != nil {
+	for _, key := range keys {
+		if _, err := m.endKey(ctx, key, by); err != nil {
 			failed = errors.Join(failed, err)
-			r.do(func() { r.others = append(r.others, tok) }) // for the next Logout
+			r.alsoEnds(key) // by the next Logout
 		}
 	}
 	return failed

@@ -152,7 +152,8 @@ func (m *Manager) cookies(r *http.Request) (tokens []string, came bool) {
 }
 
 // loadFirst loads the session of the first token that has one: a dead cookie must not
-// hide a live one. The other tokens are ended with the session.
+// hide a live one, nor one whose data are in another Store. The other tokens are ended
+// with the session.
 func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (context.Context, error) {
 	for i, tok := range tokens {
 		x.state.do(func() { x.state.session = nil }) // of the token before
@@ -160,9 +161,13 @@ func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (cont
 		if err != nil {
 			return nil, err
 		}
-		if x.state.loaded() != nil || x.state.isUnreadable() || i == len(tokens)-1 {
+		if x.state.isHere() || i == len(tokens)-1 {
 			x.token = tok
-			x.state.others = slices.Delete(tokens, i, i+1)
+			if len(tokens) > 1 {
+				for _, tok := range tokens {
+					x.state.alsoEnds(token.Key(tok))
+				}
+			}
 			return ctx, nil
 		}
 	}

@@ -17,6 +17,7 @@ type place struct {
 	atomic  bool          // the Store's updates are atomic
 	idle    time.Duration // Options.IdleTimeout; there is none if it is not positive
 	name    string        // the place as rows keep it
+	began   time.Time     // when this Manager was made
 }
 
 // voucher is who says that a user's session is live when it is loaded.
@@ -31,7 +32,7 @@ const (
 // newPlace returns the place of a Store. table is the Store itself, if it is a table
 // in the index's database.
 func newPlace(s Store, table *SQLStore, o Options) place {
-	p := place{store: s, table: table, atomic: updatesAtomically(s), idle: o.IdleTimeout}
+	p := place{store: s, table: table, atomic: updatesAtomically(s), idle: o.IdleTimeout, began: time.Now()}
 	switch {
 	case table != nil && o.Index.Partitions == 0: // else a key alone would be looked up in every partition
 		p.voucher = vouchedByBoth
@@ -51,14 +52,18 @@ func newPlace(s Store, table *SQLStore, o Options) place {
 // by every Manager. A row that has ended is enough for those.
 const rowVouches = "="
 
-// has reports whether the data of a row with that place are in this Store, or were in
-// one that has ended with its process.
-func (p place) has(name string) bool { return name != "" && lasting(name) == lasting(p.name) }
+// has reports whether the data of a row with that place are in this Store.
+func (p place) has(name string) bool { return name != "" && bare(name) == bare(p.name) }
 
-// lasting returns the part of a place that outlives its process.
-func lasting(name string) string {
-	name, _, _ = strings.Cut(strings.TrimPrefix(name, rowVouches), "#")
-	return name
+// bare returns a place without what says who vouches for its sessions.
+func bare(name string) string { return strings.TrimPrefix(name, rowVouches) }
+
+// mayBeFormer reports whether the data of a row with that place may be those of a
+// process before this one, with which they have ended.
+func (p place) mayBeFormer(name string) bool {
+	kind, _, mortal := strings.Cut(bare(name), "#")
+	own, _, _ := strings.Cut(bare(p.name), "#")
+	return mortal && kind == own && !p.has(name)
 }
 
 // elsewhere returns those of some ended rows whose data may be good for a request

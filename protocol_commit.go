@@ -67,7 +67,8 @@ func (m *Manager) commitRequest(ctx context.Context, r *request, key string, bod
 		return m.commitRenewal(ctx, r, key, body, b)
 	case decide.ReplaceUnreadable:
 		r.unstage() // at most a renewal
-		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonReplaced, Actor: own.UserID}); err != nil {
+		err := m.endOwn(ctx, own, index.Ending{Reason: ReasonReplaced, Actor: own.UserID})
+		if err != nil && !errors.Is(err, errElsewhere) { // which is pending, as of an eviction
 			return err
 		}
 	case decide.GiveUpStaged:

@@ -3,21 +3,59 @@ package usersession
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
+	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
-// lost ends the live row of a key under which the Store has found nothing.
+// lost ends the live row of a key under which the Store has found nothing, if the
+// Store should have the data. If another one has them, the session is not served here
+// and is this browser's all the same.
 func (m *Manager) lost(ctx context.Context, key string) {
-	ctx, cancel := m.finishing(ctx)
+	wctx, cancel := m.finishing(ctx)
 	defer cancel()
-	row, found, err := m.index.LiveRowByKey(ctx, key)
+	row, found, err := m.index.LiveRowByKey(wctx, key)
 	if err == nil && found && m.data.has(row.Place) {
-		_, err = m.endLost(ctx, row)
+		_, err = m.endLost(wctx, row)
+	} else if r := m.request(ctx); r != nil && ctx.Value(m.scsKey) == nil && (found || err != nil) {
+		r.notHere(key, row)
 	}
 	if err != nil {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a session whose data are lost could not be ended yet", "error", err)
 	}
+}
+
+// notHere notes a session whose data are not in the Store of the Manager. Like one
+// whose data the codec cannot read, it ends with what ends or replaces the session of
+// this browser. Without a user in its row, only Logout ends it.
+func (r *request) notHere(key string, row index.Row) {
+	if !row.UserID.Valid {
+		r.alsoEnds(key)
+		return
+	}
+	r.do(func() {
+		if r.own != nil {
+			return
+		}
+		r.standing, r.elsewhere = decide.Unreadable, true
+		r.own = &trailer.Binding{
+			ID: row.ID, UserID: row.UserID.String, Key: key,
+			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Deadline: time.UnixMicro(row.ExpiresAt),
+		}
+	})
+}
+
+// alsoEnds notes a key whose session a Logout ends as well. The caller has not locked
+// r.
+func (r *request) alsoEnds(key string) {
+	r.do(func() {
+		if (r.own == nil || key != r.own.Key) && !slices.Contains(r.others, key) {
+			r.others = append(r.others, key)
+		}
+	})
 }
 
 // endLost ends a row whose data the Store does not have, and counts it. It spares a
@@ -37,12 +75,29 @@ func (m *Manager) endLost(ctx context.Context, row index.Row) (int, error) {
 }
 
 // endIfLost asks the Store for the data of a live row, and ends it if there are none.
+// Rows with data in another Store are left out.
 func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
+	if !m.data.has(row.Place) {
+		if former, err := m.former(ctx, row); err != nil || !former {
+			return 0, err
+		}
+	}
 	_, found, err := m.data.store.Find(ctx, row.SessionKey)
 	if err != nil || found {
 		return 0, err
 	}
 	return m.endLost(ctx, row)
+}
+
+// former reports whether the data of a row have ended with a process before this one.
+// Another process may live as well as this one. What is in use there is seen now and
+// then.
+func (m *Manager) former(ctx context.Context, row index.Row) (bool, error) {
+	if !m.data.mayBeFormer(row.Place) {
+		return false, nil
+	}
+	now, err := m.index.Now(ctx)
+	return row.LastSeenAt < now-time.Since(m.data.began).Microseconds(), err
 }
 
 // makeRoom ends those of a user's sessions whose data are lost. It is asked only
@@ -54,13 +109,11 @@ func (m *Manager) makeRoom(ctx context.Context, userID string) error {
 	}
 	ended := 0
 	for _, row := range rows {
-		if m.data.has(row.Place) {
-			n, err := m.endIfLost(ctx, row)
-			if err != nil {
-				return errors.Join(ErrTooManySessions, err)
-			}
-			ended += n
+		n, err := m.endIfLost(ctx, row)
+		if err != nil {
+			return errors.Join(ErrTooManySessions, err)
 		}
+		ended += n
 	}
 	if ended == 0 {
 		return ErrTooManySessions

@@ -74,7 +74,8 @@ func updatesAtomically(s Store) bool {
 // Two Stores with the same data say the same, in every process. Two Stores with
 // different data say different things where they can. A host or a port is no part
 // of it, because one server may have several. A part from "#" on names data that end
-// with their process. A Store that does not say is known by its type.
+// with their process, and no other Store has the same. [Manager.Reconcile] says when
+// data of that kind are taken for lost. A Store that does not say is known by its type.
 type Placer interface {
 	// Place returns the same text each time, and does no I/O.
 	Place() string

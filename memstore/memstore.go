@@ -53,7 +53,7 @@ func New() *Store {
 // under one lock.
 func (s *Store) AtomicUpdates() bool { return true }
 
-// Place names this Store, and no other has its data.
+// Place names this Store, and no other has its data or its name.
 func (s *Store) Place() string { return s.place }
 
 // Find returns a copy of the data of a key.

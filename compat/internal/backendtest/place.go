@@ -3,6 +3,9 @@ package backendtest
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +19,9 @@ var placeBehaviours = []behaviour{
 	{"place: the janitor of a program with another Store", placeJanitor},
 	{"place: pages of sessions in two Stores", placePages},
 	{"place: an eviction beside another Store", placeEvict},
+	{"place: what ends or replaces the browser's session beside another Store", placeBrowser},
+	{"place: two cookies beside another Store", placeCookies},
+	{"place: a session that could not be looked up", placeUnknown},
 	{"place: two programs on one Store", placeShared},
 	{"lost: a request ends the row", lostRequest},
 	{"lost: a login is not refused for it", lostReject},
@@ -23,6 +29,7 @@ var placeBehaviours = []behaviour{
 	{"lost: not what another Store has", lostElsewhere},
 	{"lost: not if the Store fails", lostFailing},
 	{"lost: a memstore that has restarted", lostRestart},
+	{"lost: not what another memstore has", lostTwo},
 }
 
 // others are programs with other Stores on the index of e.
@@ -146,6 +153,185 @@ func placeEvict(t *testing.T, b backend) {
 	}
 }
 
+// A session whose data are in another Store is this browser's all the same.
+func placeBrowser(t *testing.T, b backend) {
+	one := limited(1, usersession.LimitReject)
+	e := b.start(t, one)
+	var pending counter
+	heard := func(o *usersession.Options) { o.OnEvent = pending.count(usersession.EventRevocationPending) }
+	b.configure = append(b.configure[:len(b.configure):len(b.configure)], one, heard)
+	for name, tool := range e.others(b) {
+		for _, c := range []struct {
+			name   string
+			act    func(m *usersession.Manager, ctx context.Context) error
+			reason string // "": it lives on
+			told   bool   // it is an ending, which must not be said to be done
+		}{
+			{"nothing", func(m *usersession.Manager, ctx context.Context) error { return nil }, "", false},
+			{"Reauthenticate", func(m *usersession.Manager, ctx context.Context) error {
+				e.want(m.Reauthenticate(ctx), usersession.ErrNoSession)
+				return nil
+			}, "", false},
+			{"RevokeOtherSessions", func(m *usersession.Manager, ctx context.Context) error {
+				_, err := m.RevokeOtherSessions(ctx)
+				e.want(err, usersession.ErrNoSession)
+				return nil
+			}, "", false},
+			{"Logout", func(m *usersession.Manager, ctx context.Context) error { return m.Logout(ctx) }, usersession.ReasonLogout, true},
+			{"Destroy", func(m *usersession.Manager, ctx context.Context) error { return m.Destroy(ctx) }, usersession.ReasonLogout, true},
+			{"scs Destroy", func(m *usersession.Manager, ctx context.Context) error { return m.SessionManager.Destroy(ctx) }, usersession.ReasonLogout, true},
+			{"Clear", func(m *usersession.Manager, ctx context.Context) error {
+				m.Clear(ctx) // what it ends, it ends with the commit
+				return nil
+			}, usersession.ReasonLogout, true},
+			{"Put and Logout", func(m *usersession.Manager, ctx context.Context) error {
+				m.Put(ctx, "k", "v")
+				return m.Logout(ctx)
+			}, usersession.ReasonLogout, true},
+			{"Login and Logout", func(m *usersession.Manager, ctx context.Context) error {
+				e.ok(m.Login(ctx, "alice"))
+				return m.Logout(ctx)
+			}, usersession.ReasonLogout, true},
+			{"Login", func(m *usersession.Manager, ctx context.Context) error { return m.Login(ctx, "alice") }, usersession.ReasonReplaced, false},
+			{"Login of another", func(m *usersession.Manager, ctx context.Context) error { return m.Login(ctx, "bob") }, usersession.ReasonReplaced, false},
+			{"RenewToken", func(m *usersession.Manager, ctx context.Context) error { return m.RenewToken(ctx) }, usersession.ReasonReplaced, false},
+			{"scs RenewToken", func(m *usersession.Manager, ctx context.Context) error { return m.SessionManager.RenewToken(ctx) }, usersession.ReasonReplaced, false},
+			{"Put", func(m *usersession.Manager, ctx context.Context) error {
+				m.Put(ctx, "k", "v")
+				return nil
+			}, usersession.ReasonReplaced, false},
+		} {
+			t.Run(name+"/"+c.name, func(t *testing.T) {
+				e, tool := e.with(t), tool.with(t)
+				laptop := e.browser()
+				id := laptop.login("alice")
+				visitor := tool.thief(laptop.token())
+				before := pending.value()
+				var err error
+				a := visitor.do(func(ctx context.Context) { err = c.act(tool.m, ctx) })
+				if heard, want := pending.value() > before, c.reason != "" && !e.verified(); heard != want {
+					t.Errorf("an event of a pending deletion: %v, want %v", heard, want)
+				}
+				switch told := c.told && !e.verified(); {
+				case told && c.name == "Clear":
+					e.wantUnavailable(a)
+				case told:
+					e.want(err, usersession.ErrRevocationPending)
+				default:
+					e.ok(err)
+					e.wantOK(a)
+				}
+				if c.reason == "" {
+					laptop.wantUser("alice")
+					e.wantSessions("alice", 1)
+				} else {
+					e.wantReason(id, c.reason)
+					if !e.verified() {
+						e.prune() // at once, for its data are known to be there
+						e.wantStored(0)
+					}
+					laptop.wantUser("")
+				}
+				for _, user := range []string{"alice", "bob"} {
+					tool.m.RevokeAllSessions(t.Context(), user)
+				}
+				if !e.verified() {
+					e.prune()
+				}
+			})
+		}
+	}
+}
+
+// cookies is a jar of several cookies of one name.
+type cookies []*http.Cookie
+
+func (c cookies) Cookies(*url.URL) []*http.Cookie     { return c }
+func (c cookies) SetCookies(*url.URL, []*http.Cookie) {}
+
+// carrying returns a browser that sends several tokens, and keeps to them.
+func (e *env) carrying(tokens ...string) *browser {
+	var jar cookies
+	for _, token := range tokens {
+		jar = append(jar, &http.Cookie{Name: e.m.Cookie.Name, Value: token})
+	}
+	return &browser{env: e, jar: jar, userAgent: firefox}
+}
+
+// The session here counts, whichever cookie comes first, and Logout ends all of them.
+func placeCookies(t *testing.T, b backend) {
+	e := b.start(t)
+	for name, tool := range e.others(b) {
+		for _, order := range []string{"here there", "there here", "there dead", "dead there", "there there"} {
+			var tokens []string
+			var there []*browser
+			user := ""
+			for which := range strings.FieldsSeq(order) {
+				browser := e.browser()
+				switch which {
+				case "here":
+					browser, user = tool.browser(), "alice"
+					browser.login("alice")
+				case "there":
+					browser.login("bob")
+					there = append(there, browser)
+				case "dead":
+					browser.login("carol")
+					defer browser.wantUser("")
+					_, err := e.m.RevokeAllSessions(t.Context(), "carol")
+					e.ok(err)
+				}
+				tokens = append(tokens, browser.token())
+			}
+			visitor := tool.carrying(tokens...)
+			visitor.wantUser(user)
+			for _, browser := range there {
+				browser.wantUser("bob")
+			}
+			var err error
+			visitor.do(func(ctx context.Context) { err = tool.m.Logout(ctx) })
+			if !e.verified() && !errors.Is(err, usersession.ErrRevocationPending) || e.verified() && err != nil {
+				t.Errorf("%s, %s: %v", name, order, err)
+			}
+			visitor.wantUser("")
+			e.wantSessions("bob", 0)
+			if !e.verified() {
+				e.prune()
+				e.wantStored(0)
+			}
+			for _, browser := range there {
+				browser.wantUser("")
+			}
+		}
+	}
+}
+
+// A database that fails while the session is looked up is no reason to say that it
+// has ended.
+func placeUnknown(t *testing.T, b backend) {
+	e := b.start(t)
+	laptop := e.browser()
+	id := laptop.login("alice")
+	tool := e.others(b)["memstore"]
+	rename := func(from, to string) {
+		_, err := e.db.ExecContext(background(), "ALTER TABLE "+quoted(e.db, from)+" RENAME TO "+quoted(e.db, to))
+		e.ok(err)
+	}
+	rename(e.table, "hidden")
+	visitor := tool.thief(laptop.token())
+	var err error
+	visitor.do(func(ctx context.Context) {
+		err = tool.m.Logout(ctx)
+		rename("hidden", e.table)
+		if err == nil {
+			t.Error("nil, want an error")
+		}
+		err = tool.m.Logout(ctx)
+	})
+	e.wantEndedElsewhere(err, laptop)
+	e.wantReason(id, usersession.ReasonLogout)
+}
+
 // lose takes the data of every session out of the Store.
 func (e *env) lose() {
 	e.Helper()
@@ -215,12 +401,9 @@ func lostReconcile(t *testing.T, b backend) {
 func lostElsewhere(t *testing.T, b backend) {
 	e := b.start(t)
 	laptop := e.browser()
+	others := e.others(b)
 	laptop.login("alice")
-	_, memory := e.store.(*memstore.Store)
-	for name, tool := range e.others(b) {
-		if name == "memstore" && memory {
-			continue // of another process, which has ended
-		}
+	for name, tool := range others {
 		tool.thief(laptop.token()).wantUser("")
 		if n, err := tool.m.Reconcile(t.Context()); n != 0 || err != nil {
 			t.Errorf("%s: %d, %v, want none ended", name, n, err)
@@ -248,18 +431,59 @@ func lostFailing(t *testing.T, b backend) {
 	laptop.wantUser("alice")
 }
 
+// Nobody can tell a process that has ended from one that is not asked. So a request
+// ends nothing, and what stands in the way of a login ends if it was not seen since.
 func lostRestart(t *testing.T, b backend) {
 	b.store.New = func(*testing.T) usersession.Store { return memstore.New() }
 	one := limited(1, usersession.LimitReject)
 	e := b.start(t, one)
-	laptop, phone := e.browser(), e.browser()
-	laptop.login("alice")
-	phone.login("bob")
+	laptop, phone, tablet := e.browser(), e.browser(), e.browser()
+	ids := []string{laptop.login("alice"), phone.login("bob"), tablet.login("carol")}
+	for _, id := range ids {
+		e.shift(id, "last_seen_at", -time.Second)
+	}
 	again := b.startOn(t, e.db, nil, one)
-	again.thief(laptop.token()).wantUser("")
-	again.wantSessions("alice", 0)
+	back := again.thief(laptop.token())
+	back.wantUser("")
+	again.wantSessions("alice", 1)
+	back.login("alice")
+	again.wantReason(ids[0], usersession.ReasonReplaced)
+	again.wantSessions("alice", 1)
+
 	again.browser().login("bob")
+	again.wantReason(ids[1], usersession.ReasonDataLost)
 	again.wantSessions("bob", 1)
+
+	if n, err := again.m.Reconcile(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d, %v, want 1 ended", n, err)
+	}
+	again.wantReason(ids[2], usersession.ReasonDataLost)
+}
+
+// Two processes with a memstore each, on one index.
+func lostTwo(t *testing.T, b backend) {
+	b.store.New = func(*testing.T) usersession.Store { return memstore.New() }
+	one := limited(1, usersession.LimitReject)
+	e := b.start(t, one)
+	other := b.startOn(t, e.db, nil, one)
+	here, there := e.browser(), other.browser()
+	here.login("alice")
+	there.login("bob")
+	for range 2 {
+		other.thief(here.token()).wantUser("")
+		e.thief(there.token()).wantUser("")
+		for user, m := range map[string]*usersession.Manager{"alice": other.m, "bob": e.m} {
+			if n, err := m.Reconcile(t.Context()); n != 0 || err != nil {
+				t.Errorf("%d, %v, want none ended", n, err)
+			}
+			e.wantSessions(user, 1)
+		}
+		var err error
+		other.browser().do(func(ctx context.Context) { err = other.m.Login(ctx, "alice") })
+		e.want(err, usersession.ErrTooManySessions)
+		here.wantUser("alice")
+		there.wantUser("bob")
+	}
 }
 
 // The token of one is no good at the other, and stays good where it belongs.
