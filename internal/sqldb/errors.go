@@ -115,6 +115,8 @@ func explain(ctx context.Context, err error) error {
 	case state == "42P01", state == "42703", state == "3F000",
 		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
+	case state == "22P05", state == "22021":
+		return fmt.Errorf("a user ID, or a text of WithMeta or Filter.Meta, has a letter that the encoding of the database or of the connection does not have: %w", err)
 	case state == "23503", state == "" && has("FOREIGN KEY constraint failed", "Error 1452"):
 		return fmt.Errorf("%w: %w", ErrUnknownUser, err)
 	}
