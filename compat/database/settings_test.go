@@ -187,6 +187,7 @@ func TestSettingsRefusedMariaDB(t *testing.T) {
 	}
 	for setting, name := range refusedMariaDB {
 		db := opendb.Connect(t, "mysql", withSetting(dsn, setting))
+		db.SetMaxIdleConns(0) // a ROLLBACK closes some of them
 		f := usersession.Filter{UserIDs: []string{"ann"}}
 		for what, call := range map[string]func(m *usersession.Manager) error{
 			"Migrate": func(m *usersession.Manager) error { return m.Migrate(t.Context()) },
