@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
 // Filter selects sessions across users. All fields that are set must match. The
@@ -128,7 +130,7 @@ func (f Filter) matches(s UserSession) bool {
 	if f.IP.IsValid() && !(s.IP.IsValid() && index.Unmapped(f.IP).Contains(s.IP)) {
 		return false
 	}
-	if f.UserAgent != "" && !strings.Contains(index.LowerASCII(s.UserAgent), index.LowerASCII(f.UserAgent)) {
+	if f.UserAgent != "" && !strings.Contains(index.LowerASCII(sqldb.Within(s.UserAgent, unicode.MaxASCII)), index.LowerASCII(sqldb.Within(f.UserAgent, unicode.MaxASCII))) {
 		return false
 	}
 	for k, v := range f.Meta {

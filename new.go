@@ -118,6 +118,10 @@ func checkSQLite(db *sqlx.DB, o Options) error {
 	if err == nil && memory && db.Stats().MaxOpenConnections != 1 {
 		return errors.New("usersession: New: a :memory: SQLite database is another one on each connection: call db.SetMaxOpenConns(1), or use a file")
 	}
+	full := false
+	if err == nil {
+		full, err = sqldb.FullColumnNames(ctx, db)
+	}
 	heeded := true
 	if err == nil && o.UsersTable != "" {
 		heeded, err = sqldb.ForeignKeys(ctx, db)
@@ -125,6 +129,8 @@ func checkSQLite(db *sqlx.DB, o Options) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("usersession: New: %w", err)
+	case full:
+		return errors.New("usersession: New: this SQLite connection has the setting full_column_names=1, under which columns get other names than they are read by: take the pragma out of its name")
 	case !heeded:
 		return errors.New("usersession: Options.UsersTable: foreign keys are off in this SQLite connection: add _pragma=foreign_keys(1) (modernc.org/sqlite) or _foreign_keys=on (mattn/go-sqlite3) to its name")
 	}

@@ -80,8 +80,12 @@ func TestMigrateOnlyLooks(t *testing.T) {
 					for _, c := range calls {
 						queries[c.Query] = true
 					}
-					if len(queries) == 0 || len(queries) > 5 {
-						t.Errorf("%d statements, want at most 5", len(queries))
+					most := 5
+					if d.name == "MariaDB" {
+						most++ // the first of a Manager, about settings
+					}
+					if len(queries) == 0 || len(queries) > most {
+						t.Errorf("%d statements, want at most %d", len(queries), most)
 					}
 					for _, c := range calls {
 						if !looks.MatchString(c.Query) || locks.MatchString(c.Query) {

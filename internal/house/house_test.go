@@ -77,7 +77,8 @@ var knows = []struct {
 	text *regexp.Regexp // of a string constant
 	who  []string
 }{
-	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go"}},
+	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go",
+		"internal/sqldb/settings.go", "internal/sqldb/text.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/"}},
 	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "scsstore/"}},

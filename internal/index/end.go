@@ -127,8 +127,8 @@ func (x *Index) amongUsers(users []string) (cond string, args []any) {
 const (
 	endableSQL = `(ended_at IS NULL OR purge_at <= @firstpass)`
 	endSetSQL  = `
-SET ended_by = CASE WHEN ended_at IS NULL THEN ? ELSE ended_by END,
-	reason = CASE WHEN ended_at IS NULL AND reason = '' THEN ? ELSE reason END,
+SET ended_by = CASE WHEN ended_at IS NULL THEN @text(?) ELSE ended_by END,
+	reason = CASE WHEN ended_at IS NULL AND reason = '' THEN @text(?) ELSE reason END,
 	purge_at = CASE WHEN ended_at IS NULL THEN @after(?) WHEN purge_at = ended_at THEN @retried ELSE @again END,
 	ended_at = COALESCE(ended_at, @now)`
 	endReturningSQL = "UPDATE @index" + endSetSQL + "\nWHERE "
@@ -172,14 +172,14 @@ func (x *Index) endIn(ctx context.Context, q sqldb.Querier, by Ending, cond stri
 	var rows []EndedRow
 	if x.c.Dialect != sqldb.MariaDB {
 		err := q.Select(ctx, &rows, endReturningSQL+cond+" AND "+endableSQL+"\nRETURNING"+endedColumns,
-			append([]any{by.Actor, by.Reason, by.purgeAfter()}, args...)...)
+			append([]any{sqldb.Text(by.Actor), sqldb.Text(by.Reason), by.purgeAfter()}, args...)...)
 		return rows, err
 	}
 	if err := q.Select(ctx, &rows, endSelectSQL+cond+" AND "+endableSQL+"\nORDER BY id\nFOR UPDATE", args...); err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	for chunk := range slices.Chunk(idsOf(rows), PageSize) {
-		if _, err := q.Exec(ctx, endByIDsSQL, by.Actor, by.Reason, by.purgeAfter(), sqldb.ListOf(chunk)); err != nil {
+		if _, err := q.Exec(ctx, endByIDsSQL, sqldb.Text(by.Actor), sqldb.Text(by.Reason), by.purgeAfter(), sqldb.ListOf(chunk)); err != nil {
 			return nil, err
 		}
 	}

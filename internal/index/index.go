@@ -99,8 +99,8 @@ const rowColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
 	@us(created_at) AS created_at, @us(authenticated_at) AS authenticated_at,
 	@us(last_seen_at) AS last_seen_at, @us(expires_at) AS expires_at,
-	ip, user_agent, meta,
-	COALESCE(@us(ended_at), 0) AS ended_at, ended_by, reason, place`
+	ip, @bytes(user_agent), @bytes(meta),
+	COALESCE(@us(ended_at), 0) AS ended_at, @bytes(ended_by), @bytes(reason), place`
 
 // RenewingTo returns the key to which the session is being renewed, if it is.
 func (r Row) RenewingTo() (key string, ok bool) { return strings.CutPrefix(r.OtherKey, bindingMark) }

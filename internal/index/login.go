@@ -17,11 +17,11 @@ type Login struct {
 
 const insertSQL = `
 INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)
-VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, ?, ?, @here)`
+VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here)`
 
 // insert writes the row of a login.
 func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) error {
-	_, err := q.Exec(ctx, insertSQL, l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, l.UserAgent, l.Meta)
+	_, err := q.Exec(ctx, insertSQL, l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta))
 	return err
 }
 
@@ -73,7 +73,7 @@ func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, by Ending
 		return ok, rows, nil
 	}
 	err := x.db.Select(ctx, &rows, confirmReplacingSQL,
-		id, lifetime, id, id, id, by.Actor, id, by.Reason, id,
+		id, lifetime, id, id, id, sqldb.Text(by.Actor), id, sqldb.Text(by.Reason), id,
 		id, b.Key, user, from.ID, x.userArg(from.UserID), id, user)
 	if err != nil {
 		return false, nil, err

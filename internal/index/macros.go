@@ -20,6 +20,8 @@ import (
 //	@retried             the same, of one whose deletion was pending
 //	@endedin(x)          when they are, of one that was ended to be deleted x later
 //	@here                Config.Here
+//	@text(x)             a sqldb.Text or Verbatim, whatever the charset of the connection is
+//	@bytes(x)            the column x of texts, which is read likewise
 //	@keepuntil           when the row of an ended session may be deleted
 func (c Config) words() sqldb.Words {
 	data := DataWords(c.Dialect, c.Data)
@@ -27,6 +29,16 @@ func (c Config) words() sqldb.Words {
 		switch name {
 		case "endedin":
 			return fmt.Sprintf(afterEndSQL[c.Dialect], arg), true
+		case "text":
+			if c.Dialect == sqldb.MariaDB {
+				return "CONVERT(UNHEX(" + arg + ") USING utf8mb4)", true
+			}
+			return arg, true
+		case "bytes":
+			if c.Dialect == sqldb.MariaDB {
+				return "CAST(" + arg + " AS BINARY) AS " + arg, true
+			}
+			return arg, true
 		case "here":
 			return "'" + c.Here + "'", true
 		case "index":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -93,7 +94,7 @@ func (x *Index) RenewBack(ctx context.Context, from *trailer.Binding, key string
 
 const detachSQL = `
 UPDATE @index
-SET expires_at = @now, reason = ?
+SET expires_at = @now, reason = @text(?)
 WHERE session_key = ? AND ended_at IS NULL AND reason = ''`
 
 // Detach takes the life of a session whose key somebody deleted through scs, and
@@ -103,7 +104,7 @@ WHERE session_key = ? AND ended_at IS NULL AND reason = ''`
 // it meanwhile. Detach reports false if the session has ended or was detached
 // before. Then it is not this caller's to bring back.
 func (x *Index) Detach(ctx context.Context, key, reason string) (bool, error) {
-	n, err := x.db.Exec(ctx, detachSQL, reason, key)
+	n, err := x.db.Exec(ctx, detachSQL, sqldb.Text(reason), key)
 	return n == 1, err
 }
 
@@ -121,11 +122,11 @@ func (x *Index) Shorten(ctx context.Context, b *trailer.Binding) error {
 
 const setMetaSQL = `
 UPDATE @index
-SET meta = ?
+SET meta = @text(?)
 WHERE id = ? AND user_id = ? AND ended_at IS NULL`
 
 // SetMeta replaces the metadata of the session of b, if it has not ended.
 func (x *Index) SetMeta(ctx context.Context, b *trailer.Binding, meta string) error {
-	_, err := x.db.Exec(ctx, setMetaSQL, meta, b.ID, x.userArg(b.UserID))
+	_, err := x.db.Exec(ctx, setMetaSQL, sqldb.Verbatim(meta), b.ID, x.userArg(b.UserID))
 	return err
 }

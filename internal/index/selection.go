@@ -149,9 +149,10 @@ func (s *Selection) UserAgent(part string) {
 		return
 	}
 	part = LowerASCII(part)
+	var arg any = sqldb.Text(part)
 	switch s.x.c.Dialect {
 	case sqldb.Postgres:
-		part = "%" + likeLiteral.Replace(part) + "%"
+		arg = sqldb.Text("%" + likeLiteral.Replace(part) + "%")
 	case sqldb.MariaDB:
 		part = strings.Map(func(r rune) rune {
 			if r >= utf8.RuneSelf {
@@ -160,8 +161,9 @@ func (s *Selection) UserAgent(part string) {
 			return r
 		}, part)
 		s.exact = s.exact && !strings.Contains(part, "?")
+		arg = part
 	}
-	s.add(userAgentSQL[s.x.c.Dialect], part)
+	s.add(userAgentSQL[s.x.c.Dialect], arg)
 }
 
 // Meta selects rows that have all of these pairs.
@@ -176,7 +178,7 @@ func (s *Selection) Meta(pairs map[string]string) {
 		case sqldb.Postgres:
 			s.add("meta @> (?)::jsonb", MetaJSON(map[string]string{k: v}))
 		case sqldb.MariaDB:
-			s.add("JSON_CONTAINS(meta, ?)", MetaJSON(map[string]string{k: v}))
+			s.add("JSON_CONTAINS(meta, @text(?))", sqldb.Verbatim(MetaJSON(map[string]string{k: v})))
 		case sqldb.SQLite:
 			s.add("CASE WHEN json_valid(meta) THEN EXISTS (SELECT 1 FROM json_each(meta) WHERE key = ? AND value = ? AND type = 'text') ELSE 0 END", k, v)
 		}

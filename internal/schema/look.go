@@ -65,7 +65,7 @@ SELECT t.table_name AS table_name, -1 AS partitions, COALESCE(s.index_name, '') 
 FROM information_schema.tables t
 LEFT JOIN (
 	SELECT table_name, index_name, MAX(non_unique) = 0 AS is_unique,
-		LOWER(GROUP_CONCAT(CONCAT(column_name, COALESCE(CONCAT('(', sub_part, ')'), '')) ORDER BY seq_in_index SEPARATOR ', ')) AS columns
+		LOWER(GROUP_CONCAT(CONCAT(column_name, IF(sub_part IS NULL, '', CONCAT('(', sub_part, ')'))) ORDER BY seq_in_index SEPARATOR ', ')) AS columns
 	FROM information_schema.statistics
 	WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE())
 	GROUP BY table_name, index_name

@@ -25,7 +25,7 @@ var userColumnSQL = map[sqldb.Dialect]string{
 	sqldb.Postgres: `
 WITH col AS (
 	SELECT n.nspname, c.relname, a.attrelid, a.attnum, a.attname, pg_table_is_visible(c.oid) AS visible,
-		format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, NULL) AS type
+		replace(format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END, NULL), '"', '') AS type
 	FROM pg_class c
 	JOIN pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped

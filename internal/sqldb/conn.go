@@ -12,6 +12,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -53,13 +54,14 @@ type DB struct {
 	words    Words
 	std      *std
 	runner   runner
-	expanded sync.Map // query with macros: string
+	highest  atomic.Int32 // letter of a [Text], once it was asked for
+	expanded sync.Map     // query with macros: string
 }
 
 // New returns a DB on a pool. words are those of the tables, and may be nil. If
 // prepare is false, no prepared statements are kept.
 func New(pool *sqlx.DB, d Dialect, words Words, prepare bool) *DB {
-	s := &std{pool: pool, prepare: prepare, mayBeSplit: !prepare && d == Postgres}
+	s := &std{pool: pool, prepare: prepare, mayBeSplit: !prepare && d == Postgres, mayBeSet: d == MariaDB}
 	db := &DB{pool: pool, dialect: d, words: words, std: s, runner: s}
 	if prepare && d == Postgres {
 		if r := pqread.New(pool); r != nil {
@@ -120,6 +122,9 @@ func (db *DB) ReadRow(ctx context.Context, q string, args []any, dest ...any) (f
 
 func (db *DB) exec(ctx context.Context, s statement) (n int64, err error) {
 	err = retry(ctx, func() (err error) {
+		if s.args, err = db.texts(ctx, db.pool, s.args); err != nil {
+			return err
+		}
 		n, err = db.runner.exec(ctx, s)
 		return err
 	})
@@ -127,7 +132,12 @@ func (db *DB) exec(ctx context.Context, s statement) (n int64, err error) {
 }
 
 func (db *DB) rows(ctx context.Context, s statement, dest any) error {
-	return explain(ctx, retry(ctx, func() error { return db.runner.rows(ctx, s, dest) }))
+	return explain(ctx, retry(ctx, func() (err error) {
+		if s.args, err = db.texts(ctx, db.pool, s.args); err != nil {
+			return err
+		}
+		return db.runner.rows(ctx, s, dest)
+	}))
 }
 
 // Unkept is the pool for statements of which nothing is kept. There are too
@@ -172,15 +182,31 @@ func (db *DB) In(tx Transaction) Tx { return Tx{db, tx} }
 
 // Exec implements Querier.
 func (tx Tx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
-	q, args = tx.db.dialect.fill(tx.db.Expand(q), args)
+	q, args, err := tx.ready(ctx, q, args)
+	if err != nil {
+		return 0, explain(ctx, err)
+	}
 	n, err := changed(tx.on.ExecContext(ctx, q, args...))
 	return n, explain(ctx, err)
 }
 
 // Select implements Querier.
 func (tx Tx) Select(ctx context.Context, dest any, q string, args ...any) error {
-	q, args = tx.db.dialect.fill(tx.db.Expand(q), args)
+	q, args, err := tx.ready(ctx, q, args)
+	if err != nil {
+		return explain(ctx, err)
+	}
 	return explain(ctx, sqlx.SelectContext(ctx, queryer{tx.on, tx.db.pool.Mapper}, dest, q, args...))
+}
+
+// ready returns a statement and its arguments as the database wants them.
+func (tx Tx) ready(ctx context.Context, q string, args []any) (string, []any, error) {
+	if err := tx.db.std.checkSettings(ctx, tx.on); err != nil {
+		return "", nil, err
+	}
+	args, err := tx.db.texts(ctx, tx.on, args)
+	q, args = tx.db.dialect.fill(tx.db.Expand(q), args)
+	return q, args, err
 }
 
 // queryer has sqlx scan the rows of a Transaction.

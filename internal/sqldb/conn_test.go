@@ -99,7 +99,9 @@ func open(t *testing.T, d Dialect, prepare bool) (*fake, *DB) {
 	pool.SetMaxOpenConns(1)
 	t.Cleanup(func() { pool.Close() })
 	words := func(name, _ string) (string, bool) { return "t", name == "table" }
-	return f, New(pool, d, words, prepare)
+	db := New(pool, d, words, prepare)
+	db.std.checked.Store(true) // the fake has no settings
+	return f, db
 }
 
 func (f *fake) want(t *testing.T, want ...string) {

@@ -17,6 +17,8 @@ var (
 	ErrUnknownUser = errors.New("usersession: no such user in UsersTable")
 )
 
+var errLetter = errors.New("a user ID, or a text of WithMeta or Filter.Meta, has a letter that the encoding of the database or of the connection does not have")
+
 // retry runs fn again after a conflict: three times after a deadlock or a
 // serialisation failure; until ctx ends while SQLite is busy, because waiting
 // for the one writer is all there is to do. A connection that the server had closed
@@ -97,7 +99,7 @@ func explain(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		err = errors.Join(ctx.Err(), err)
 	}
-	if err == nil || errors.Is(err, ErrNotMigrated) || errors.Is(err, ErrUnknownUser) {
+	if err == nil || errors.Is(err, errLetter) || errors.Is(err, ErrNotMigrated) || errors.Is(err, ErrUnknownUser) {
 		return err
 	}
 	text, state := err.Error(), pqread.SQLState(err)
@@ -115,6 +117,8 @@ func explain(ctx context.Context, err error) error {
 	case state == "42P01", state == "42703", state == "3F000",
 		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
+	case state == "22P05", state == "22021":
+		return fmt.Errorf("%w: %w", errLetter, err)
 	case state == "23503", state == "" && has("FOREIGN KEY constraint failed", "Error 1452"):
 		return fmt.Errorf("%w: %w", ErrUnknownUser, err)
 	}

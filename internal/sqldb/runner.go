@@ -59,7 +59,8 @@ type std struct {
 	pool        *sqlx.DB
 	prepare     bool
 	mayBeSplit  bool         // a pooler may be there, see check
-	unsplit     atomic.Bool  // see check
+	mayBeSet    bool         // connections may have settings that are refused
+	checked     atomic.Bool  // see check
 	prepared    sync.Map     // text: *sqlx.Stmt
 	replaced    atomic.Int64 // calls that found one stale
 	uncancelled atomic.Int64 // calls of row under way
@@ -71,14 +72,13 @@ const maxUncancelled = 64
 
 // stmt returns the kept statement, or nil if it is to be run without one.
 func (d *std) stmt(ctx context.Context, s statement) (*sqlx.Stmt, error) {
-	if !d.prepare {
-		return nil, d.check(ctx)
+	if d.prepare && s.kept {
+		if kept, ok := d.prepared.Load(s.text); ok {
+			return kept.(*sqlx.Stmt), nil
+		}
 	}
-	if !s.kept {
-		return nil, nil
-	}
-	if kept, ok := d.prepared.Load(s.text); ok {
-		return kept.(*sqlx.Stmt), nil
+	if err := d.check(ctx); err != nil || !d.prepare || !s.kept {
+		return nil, err
 	}
 	// No lock: whoever waits for a database that hangs, waits for itself only.
 	// The spaces make the text a new one, for pgx names statements by their text.
@@ -127,9 +127,9 @@ func (d *std) again(ctx context.Context, s statement, fn func(*sqlx.Stmt) error)
 // check refuses a connection that would send a statement and then, in another
 // round trip, its arguments, where statements are not to be kept: a pooler may
 // have put the statement of somebody else between them, which would be executed
-// with our arguments.
+// with our arguments. It also refuses settings, see checkSettings.
 func (d *std) check(ctx context.Context) error {
-	if !d.mayBeSplit || d.unsplit.Load() {
+	if !d.mayBeSplit && !d.mayBeSet || d.checked.Load() {
 		return nil
 	}
 	cn, err := d.pool.Connx(ctx)
@@ -137,8 +137,11 @@ func (d *std) check(ctx context.Context) error {
 		return err
 	}
 	defer cn.Close()
+	if !d.mayBeSplit {
+		return d.checkSettings(ctx, cn)
+	}
 	err = cn.Raw(refuseSplit)
-	d.unsplit.Store(err == nil)
+	d.checked.Store(err == nil)
 	return err
 }
 

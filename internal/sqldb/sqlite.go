@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -23,6 +24,14 @@ func InMemory(ctx context.Context, db *sqlx.DB) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// FullColumnNames reports whether a connection of a SQLite database puts the table
+// before the names of columns, under which nothing finds them.
+func FullColumnNames(ctx context.Context, db *sqlx.DB) (bool, error) {
+	var on []bool
+	err := db.SelectContext(ctx, &on, "PRAGMA full_column_names")
+	return slices.Contains(on, true), err
 }
 
 // ForeignKeys reports whether a connection of a SQLite database heeds foreign keys.
