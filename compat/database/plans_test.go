@@ -39,22 +39,33 @@ func visit(t *testing.T, m *usersession.Manager, cookie *http.Cookie) *http.Resp
 func TestKeptStatements(t *testing.T) {
 	depth.OnlyFull(t)
 	for _, d := range allDatabases[1:3] {
-		t.Run(d.name, func(t *testing.T) {
-			db := d.open(t)(t)
-			db.SetMaxOpenConns(1) // so that each change meets the statements that are kept
-			m := opendb.Migrated(t, db, &usersession.Options{})
-			for _, change := range []string{
-				"SELECT 1", // so that each statement is kept
-				"ALTER TABLE user_sessions ADD COLUMN note text",
-				"CREATE INDEX notes ON user_sessions (note)",
-				"ANALYZE user_sessions",
-				"ALTER TABLE user_sessions DROP COLUMN note",
-				"DISCARD PLANS", "DEALLOCATE ALL", "DISCARD ALL",
-			} {
-				opendb.MustExec(t, db, change)
-				serves(t, m, change)
-			}
-		})
+		// With a limit a login is a transaction, and the third one ends the first.
+		for name, limit := range map[string]int{"": 0, " limited": 2} {
+			t.Run(d.name+name, func(t *testing.T) {
+				db := d.open(t)(t)
+				db.SetMaxOpenConns(1) // so that each change meets the statements that are kept
+				m := opendb.Migrated(t, db, &usersession.Options{MaxSessions: limit})
+				for _, change := range []string{
+					"SELECT 1", // so that each statement is kept
+					"ALTER TABLE user_sessions ADD COLUMN note text",
+					"CREATE INDEX notes ON user_sessions (note)",
+					"ANALYZE user_sessions",
+					"ALTER TABLE user_sessions DROP COLUMN note",
+					"ALTER TABLE user_sessions ALTER COLUMN id TYPE varchar(64), ALTER COLUMN user_id TYPE varchar(64)",
+					"ALTER TABLE user_sessions ALTER COLUMN id TYPE text, ALTER COLUMN user_id TYPE text",
+					"DISCARD PLANS", "DEALLOCATE ALL", "DISCARD ALL",
+				} {
+					opendb.MustExec(t, db, change)
+					for range limit {
+						if res := visit(t, m, nil); res.StatusCode != http.StatusOK {
+							t.Errorf("after %q: login = %d", change, res.StatusCode)
+						}
+					}
+					revokesOthers(t, m, change)
+					serves(t, m, change)
+				}
+			})
+		}
 	}
 }
 
@@ -77,6 +88,24 @@ func serves(t *testing.T, m *usersession.Manager, after string) {
 		t.Errorf("after %q: revoked %d, %v, want 1", after, n, err)
 	}
 	wantBody(t, visit(t, m, cookie), "", after)
+}
+
+// revokesOthers logs in and ends the user's other sessions.
+func revokesOthers(t *testing.T, m *usersession.Manager, after string) {
+	t.Helper()
+	h := m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if _, err := m.RevokeOtherSessions(r.Context()); err != nil {
+			t.Errorf("after %q: %v", after, err)
+		}
+		if _, err := m.RevokeAllSessions(r.Context(), "u"); err != nil {
+			t.Errorf("after %q: %v", after, err)
+		}
+	}))
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+	for _, c := range visit(t, m, nil).Cookies() {
+		r.AddCookie(c)
+	}
+	h.ServeHTTP(httptest.NewRecorder(), r)
 }
 
 func wantBody(t *testing.T, res *http.Response, want, after string) {

@@ -60,6 +60,7 @@ func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, by Ending
 	if x.c.Dialect == sqldb.MariaDB {
 		ok := false
 		err := x.db.Tx(ctx, func(q sqldb.Tx) error {
+			rows = nil
 			n, err := q.Exec(ctx, confirmSQL, lifetime, id, b.Key, user)
 			if ok = n == 1; err != nil || !ok {
 				return err

@@ -115,7 +115,7 @@ func (db *DB) ReadRow(ctx context.Context, q string, args []any, dest ...any) (f
 	s := statement{text: db.Expand(q), args: args, kept: true, read: true}
 	err = retry(ctx, func() (err error) {
 		found, err = db.runner.row(ctx, s, dest)
-		return err
+		return s.lost(err)
 	})
 	return found, explain(ctx, err)
 }
@@ -136,7 +136,7 @@ func (db *DB) rows(ctx context.Context, s statement, dest any) error {
 		if s.args, err = db.texts(ctx, db.pool, s.args); err != nil {
 			return err
 		}
-		return db.runner.rows(ctx, s, dest)
+		return s.lost(db.runner.rows(ctx, s, dest))
 	}))
 }
 
@@ -235,9 +235,9 @@ var beginSQL = map[Dialect][]string{
 	SQLite: {"BEGIN IMMEDIATE"},
 }
 
-// Tx runs fn in a transaction of its own and retries the whole on conflicts. It
-// does not outlast ctx, but fn may. So the variables that fn writes to must not be
-// read after an error.
+// Tx runs fn in a transaction of its own and retries the whole on conflicts, and if
+// its connection is lost before COMMIT was sent. It does not outlast ctx, but fn may.
+// So the variables that fn writes to must not be read after an error.
 func (db *DB) Tx(ctx context.Context, fn func(Tx) error) error {
 	return explain(ctx, retry(ctx, func() error {
 		_, err := bounded.Call(ctx, func() (struct{}, error) {
@@ -262,7 +262,7 @@ func (db *DB) once(ctx context.Context, fn func(*sqlx.Conn) error) (err error) {
 		return err
 	}
 	defer cn.Close()
-	begun, done := false, false
+	begun, committing, done := false, false, false
 	defer func() {
 		if done {
 			return
@@ -271,8 +271,15 @@ func (db *DB) once(ctx context.Context, fn func(*sqlx.Conn) error) (err error) {
 		// the pool inside a transaction.
 		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		if _, rerr := cn.ExecContext(rctx, "ROLLBACK"); rerr != nil && (begun || ctx.Err() != nil) {
+		_, rerr := cn.ExecContext(rctx, "ROLLBACK")
+		if rerr != nil && (begun || ctx.Err() != nil) {
 			cn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+		// Drivers have many words for a connection that is gone. On SQLite, which
+		// has none, the transaction may have ended by itself.
+		gone := rerr != nil && rctx.Err() == nil && db.dialect != SQLite
+		if err != nil && !committing && (gone || refused(err)) {
+			err = undone{err}
 		}
 	}()
 	for _, q := range beginSQL[db.dialect] {
@@ -284,6 +291,7 @@ func (db *DB) once(ctx context.Context, fn func(*sqlx.Conn) error) (err error) {
 	if err := fn(cn); err != nil {
 		return err
 	}
+	committing = true
 	if _, err := cn.ExecContext(ctx, "COMMIT"); err != nil {
 		return unknownOutcome{err}
 	}

@@ -20,6 +20,7 @@ type fake struct {
 	mu   sync.Mutex
 	log  []string
 	fail map[string]error // the statement that begins so
+	once bool             // each fails once
 	hang chan struct{}    // a statement that begins with HANG waits for it
 }
 
@@ -35,6 +36,9 @@ func (f *fake) note(what, q string) error {
 	}
 	for begin, err := range f.fail {
 		if strings.HasPrefix(q, begin) {
+			if f.once {
+				delete(f.fail, begin)
+			}
 			return err
 		}
 	}
@@ -176,8 +180,52 @@ func TestTransactions(t *testing.T) {
 		_, err := tx.Exec(ctx, "DELETE FROM @table")
 		return err
 	})
-	if calls != 4 || !errors.Is(err, stateError("40001")) {
-		t.Errorf("a conflict that lasts: %d calls, %v; want 4", calls, err)
+	if calls != maxConflicts+1 || !errors.Is(err, stateError("40001")) {
+		t.Errorf("a conflict that lasts: %d calls, %v; want %d", calls, err, maxConflicts+1)
+	}
+}
+
+// A transaction is run again if nothing of it can have been committed.
+func TestTransactionsThatFailOnce(t *testing.T) {
+	for _, tc := range []struct {
+		at    string // the statement that fails
+		err   error
+		gone  bool // the connection is, too
+		again bool
+	}{
+		{"BEGIN", driver.ErrBadConn, true, true},
+		{"DELETE", driver.ErrBadConn, true, true},
+		{"DELETE", stateError("57P01"), true, true},
+		{"DELETE", stateError("57P02"), true, true},
+		{"DELETE", io.ErrUnexpectedEOF, true, true},
+		{"DELETE", errors.New("Error 1927 (70100): Connection was killed"), true, true},
+		{"DELETE", stateError("26000"), false, true},
+		{"DELETE", stateError("0A000"), false, true},
+		{"DELETE", stateError("40001"), false, true},
+		{"DELETE", stateError("57014"), false, false},
+		{"DELETE", errors.New("Error 1317 (70100): Query execution was interrupted"), false, false},
+		{"COMMIT", driver.ErrBadConn, true, false},
+		{"COMMIT", stateError("57P01"), true, false},
+		{"COMMIT", stateError("57P02"), true, false},
+		{"COMMIT", io.ErrUnexpectedEOF, true, false},
+		{"COMMIT", errors.New("Error 1927 (70100): Connection was killed"), true, false},
+		{"COMMIT", stateError("26000"), false, false},
+		{"COMMIT", stateError("40001"), false, true},
+	} {
+		f, db := open(t, Postgres, true)
+		f.fail[tc.at], f.once = tc.err, true
+		if tc.gone {
+			f.fail["ROLLBACK"] = errors.New("the connection is gone")
+		}
+		calls := 0
+		err := db.Tx(t.Context(), func(tx Tx) error {
+			calls++
+			_, err := tx.Exec(t.Context(), "DELETE FROM @table")
+			return err
+		})
+		if tc.again != (err == nil) || !tc.again && (!errors.Is(err, tc.err) || calls > 1) {
+			t.Errorf("%s: %v: %d calls, %v; want it again: %v", tc.at, tc.err, calls, err, tc.again)
+		}
 	}
 }
 

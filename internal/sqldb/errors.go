@@ -19,15 +19,16 @@ var (
 
 var errLetter = errors.New("a user ID, or a text of WithMeta or Filter.Meta, has a letter that the encoding of the database or of the connection does not have")
 
-// retry runs fn again after a conflict: three times after a deadlock or a
-// serialisation failure; until ctx ends while SQLite is busy, because waiting
-// for the one writer is all there is to do. A connection that the server had closed
-// is replaced at once. A pool may hold many of them.
+// retry runs fn again after a conflict. It does so maxConflicts times after a
+// deadlock or a serialisation failure, which a level above READ COMMITTED makes
+// common; until ctx ends while SQLite is busy, because waiting for the one writer is
+// all there is to do. A connection that the server had closed is replaced at once. A
+// pool may hold many of them.
 func retry(ctx context.Context, fn func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := fn()
 		kind := conflictOf(err)
-		if kind == noConflict || kind == deadlock && attempt > 3 || kind == closed && attempt > maxClosed {
+		if kind == noConflict || kind == deadlock && attempt > maxConflicts || kind == closed && attempt > maxClosed {
 			return err
 		}
 		if kind == closed && ctx.Err() == nil {
@@ -52,8 +53,19 @@ const (
 	closed
 )
 
-// maxClosed bounds the connections that one call finds closed.
-const maxClosed = 128
+const (
+	maxConflicts = 64
+	// maxClosed bounds the connections that one call finds closed, or without what
+	// they kept.
+	maxClosed = 128
+)
+
+// undone is the error of a transaction that has lost its connection, or a kept
+// statement, before COMMIT was sent, or of a statement outside of one that is as
+// good as not executed.
+type undone struct{ error }
+
+func (e undone) Unwrap() error { return e.error }
 
 // unknownOutcome is the error of a COMMIT. It may have been executed even though
 // the connection is gone.
@@ -61,16 +73,34 @@ type unknownOutcome struct{ error }
 
 func (e unknownOutcome) Unwrap() error { return e.error }
 
+// lost marks the error of a statement that only reads, if its connection is gone. Of
+// one that writes nobody knows what it has done.
+func (s statement) lost(err error) error {
+	if !s.read || err == nil {
+		return err
+	}
+	for _, text := range []string{"invalid connection", "Error 1927", "Error 1053"} { // of MariaDB's driver
+		if strings.Contains(err.Error(), text) {
+			return undone{err}
+		}
+	}
+	return err
+}
+
 func conflictOf(err error) conflict {
 	if err == nil {
 		return noConflict
 	}
+	if _, ok := errors.AsType[undone](err); ok {
+		return closed
+	}
 	switch pqread.SQLState(err) {
 	case "40001", "40P01":
 		return deadlock
-	case "57P01", "57P02", "57P05", "25P03":
+	case "57P01", "57P05", "25P03":
 		// The server ends a connection with one of these, and with it what has
 		// not been committed. lib/pq asks again by itself, and pgx does not.
+		// 57P02, of a server that crashes, may come after the commit.
 		if _, committing := errors.AsType[unknownOutcome](err); committing {
 			return noConflict
 		}

@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,13 +32,18 @@ func TestConflicts(t *testing.T) {
 		{stateError("40001"), deadlock},
 		{fmt.Errorf("wrapped: %w", stateError("40P01")), deadlock},
 		{fmt.Errorf("wrapped: %w", stateError("57P01")), closed},
-		{stateError("57P02"), closed},
+		{stateError("57P02"), noConflict}, // the server has crashed, perhaps after the commit
 		{stateError("57P05"), closed},
 		{stateError("25P03"), closed},
 		{stateError("57014"), noConflict},
 		{stateError("08006"), noConflict},
 		{unknownOutcome{stateError("57P01")}, noConflict}, // COMMIT may have been executed
 		{unknownOutcome{stateError("40001")}, deadlock},
+		{unknownOutcome{driver.ErrBadConn}, noConflict},
+		{driver.ErrBadConn, noConflict}, // database/sql has asked again if it may
+		{undone{driver.ErrBadConn}, closed},
+		{fmt.Errorf("wrapped: %w", undone{stateError("26000")}), closed},
+		{stateError("26000"), noConflict},
 		{stateText{"23505", "database is locked"}, noConflict}, // the state has the last word
 		{errors.New("Error 1213 (40001): Deadlock found"), deadlock},
 		{errors.New("Error 1020 (HY000): Record has changed since last read"), deadlock},
@@ -57,7 +63,7 @@ func TestRetry(t *testing.T) {
 	}{
 		{"no error", nil, 1},
 		{"no conflict", errors.New("x"), 1},
-		{"a deadlock that lasts", stateError("40P01"), 4},
+		{"a deadlock that lasts", stateError("40P01"), maxConflicts + 1},
 		{"a server that closes every connection", stateError("57P01"), maxClosed + 1},
 	} {
 		calls := 0

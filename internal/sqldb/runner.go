@@ -98,12 +98,19 @@ func (d *std) stmt(ctx context.Context, s statement) (*sqlx.Stmt, error) {
 // Nothing was executed. The statement is not closed, because other calls may be about
 // to run it.
 func (d *std) stale(s statement, stmt *sqlx.Stmt, err error) bool {
-	if state := pqread.SQLState(err); stmt == nil || state != "0A000" && state != "26000" {
+	if stmt == nil || !refused(err) {
 		return false
 	}
 	d.replaced.Add(1) // first, so that nobody prepares the old text again
 	d.prepared.CompareAndDelete(s.text, stmt)
 	return true
+}
+
+// refused reports whether the server says that a kept statement is gone, or no longer
+// fits its table.
+func refused(err error) bool {
+	state := pqread.SQLState(err)
+	return state == "0A000" || state == "26000"
 }
 
 // maxSpaces bounds what is added to a text.
@@ -115,7 +122,11 @@ func (d *std) again(ctx context.Context, s statement, fn func(*sqlx.Stmt) error)
 	if err != nil {
 		return err
 	}
-	if err = fn(stmt); !d.stale(s, stmt, err) {
+	err = fn(stmt)
+	if stmt == nil && refused(err) {
+		return undone{err} // the driver has kept it itself, on each connection
+	}
+	if !d.stale(s, stmt, err) {
 		return err
 	}
 	if stmt, err = d.stmt(ctx, s); err != nil {
