@@ -69,7 +69,7 @@ func TestManySessions(t *testing.T) {
 	const timeout = time.Minute
 	n, ended := 2_500, 5_000
 	if depth.Full() {
-		n, ended = 4_000, 20_001
+		n, ended = 3_000, 20_001
 	}
 	for name, open := range map[string]opendb.Opener{
 		"SQLite": opendb.SQLite, "PostgreSQL": opendb.Pq, "PostgreSQL pgx": opendb.Pgx, "MariaDB": opendb.MariaDB,

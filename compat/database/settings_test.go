@@ -231,6 +231,7 @@ func TestSettingsPostgres(t *testing.T) {
 		"postgres": {"binary_parameters=yes"},
 		"pgx":      {"default_query_exec_mode=simple_protocol", "default_query_exec_mode=exec", "client_encoding=LATIN1", "client_encoding=SQL_ASCII"},
 	} {
+		dsn := opendb.FreshPostgres(t, driver)
 		for _, setting := range append(more, harmlessPostgres...) {
 			t.Run(driver+" "+subtest(setting), func(t *testing.T) {
 				k, v, _ := strings.Cut(setting, "=")
@@ -239,7 +240,7 @@ func TestSettingsPostgres(t *testing.T) {
 				if setting == "client_encoding=LATIN1" {
 					highest = 0x7F
 				}
-				works(t, opendb.Connect(t, driver, withQuery(t, opendb.FreshPostgres(t, driver), k, v)), "ann", highest)
+				works(t, opendb.Connect(t, driver, withQuery(t, dsn, k, v)), setting, highest)
 			})
 		}
 	}

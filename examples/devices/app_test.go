@@ -212,7 +212,7 @@ func TestOldPasswordKeepsNoSession(t *testing.T) {
 	iterations = 20_000 // a login takes time between the look at the hash and its session
 	changes := 2
 	if depth.Full() {
-		changes = 10
+		changes = 5
 	}
 	eachDatabase(t, func(t *testing.T, s *server) {
 		owner, old := s.login("ada", linux), password

@@ -183,12 +183,12 @@ func recheckBots(t *testing.T, b backend) {
 		t.Run(name, func(t *testing.T) {
 			e := e.with(t)
 			s := &site{e, s.level}
-			for range 3 {
+			for range 2 {
 				old := strconv.Itoa(n)
 				n++
 				loggedIn, changed := make(chan struct{}, 1), make(chan struct{})
 				var bots sync.WaitGroup
-				for range 3 {
+				for range 2 {
 					bot := e.browser()
 					bots.Go(func() {
 						for {
