@@ -40,6 +40,18 @@ var (
 	// Options.MaxSessions live sessions and Options.OnLimit is LimitReject.
 	ErrTooManySessions = errors.New("usersession: too many sessions")
 
+	// ErrRevokedMeanwhile is returned by Login when all sessions of the user were
+	// revoked after the credentials had been checked, as by a change of the
+	// password. Let the user log in again.
+	ErrRevokedMeanwhile = errors.New("usersession: the user's sessions were revoked after the credentials were checked")
+
+	// ErrAccountDisabled is returned by Login after AccountDisabled.
+	ErrAccountDisabled = errors.New("usersession: the account is disabled")
+
+	// ErrInRecheck is returned by Login, Logout, Reauthenticate and RenewToken inside a
+	// check of WithRecheck, and to other goroutines of the request meanwhile.
+	ErrInRecheck = errors.New("usersession: the request is in a check of WithRecheck")
+
 	// ErrSessionEnded is returned when the session of the request has ended
 	// meanwhile. It is returned by Current and by methods that would change the
 	// session. The commit of its data returns it, too, which LoadAndSave

@@ -113,6 +113,7 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 		errs = append(errs, err) // what ails one batch ails the next
 	}
 	errs = append(errs, step("delete the locks of users", m.index.PruneLocks))
+	errs = append(errs, step("delete old fences", m.index.PruneFences))
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
 		res.StorePruned, err = pruneStore(ctx, m.data.store)
 		return err

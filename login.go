@@ -36,16 +36,15 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	if err != nil {
 		return err
 	}
-	r, err := m.changing(ctx)
+	r, leave, err := m.change(ctx)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	if err := r.lost(); err != nil { // it would make room, and not be committed
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
 	actor := explicitActor(ctx)
 	if actor == "" {
 		actor = uid
@@ -64,37 +63,22 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		UserID: uid, ID: token.NewID(), Persist: o.persist,
 		AuthenticatedAt: now(), Deadline: now().Add(lifetime),
 	}
-	err = m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor)
-	if err == nil && o.recheck != nil {
-		if err = o.recheck(ctx); err != nil {
-			m.abort(ctx, &staged{login: true, binding: b, actor: actor})
+	entered := false
+	defer func() {
+		if !entered { // also if the check panics
+			m.keepSession(ctx, r, from, key)
 		}
+	}()
+	next := &staged{login: true, binding: b, key: key, from: from, actor: actor}
+	next.checked, err = m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor)
+	if err == nil && o.recheck != nil {
+		err = m.recheck(ctx, r, o, next)
 	}
 	if err != nil {
-		// The token is a new one and cannot be turned back. What was this
-		// browser's session stays it, under another one: the row of the login may
-		// be there and have this one's key.
-		if other, err := m.newToken(ctx, r); err == nil {
-			key = other
-		}
-		r.do(func() {
-			if r.standing == decide.Unreadable {
-				return // it stays where it is, for no commit can move its data
-			}
-			r.unstaged = false
-			if r.staged != nil {
-				return // a login or renewal before, which the commit moves
-			}
-			kept := from
-			if kept == nil {
-				kept = &trailer.Binding{Deadline: now().Add(m.opts.Lifetime)}
-			}
-			r.staged = r.move(kept)
-			r.staged.binding, r.staged.key = kept, key
-		})
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
 		return wrap("Login", err)
 	}
+	entered = true
 	if cur := m.binding(ctx); cur.Authenticated() && cur.UserID != uid {
 		for _, k := range m.Keys(ctx) {
 			m.SessionManager.Remove(ctx, k)
@@ -102,7 +86,6 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	}
 	m.SessionManager.Put(ctx, reservedKey, b)
 	m.SessionManager.SetDeadline(ctx, b.Deadline)
-	next := &staged{login: true, binding: b, key: key, from: from, actor: actor}
 	r.do(func() {
 		if err = nil; r.started {
 			err = ErrResponseStarted // by another goroutine of the handler
@@ -117,6 +100,46 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	}
 	m.abort(ctx, former)
 	return nil
+}
+
+// recheck runs the check of WithRecheck. A login that it refuses, or in which it
+// panics, ends.
+func (m *Manager) recheck(ctx context.Context, r *request, o loginOptions, login *staged) (err error) {
+	r.do(func() { r.checking = true })
+	passed := false
+	defer func() {
+		r.do(func() { r.checking = false })
+		if !passed {
+			m.abort(ctx, login)
+		}
+	}()
+	err = o.recheck(ctx)
+	passed = err == nil
+	return err
+}
+
+// keepSession is for a login that failed. Its token is a new one and cannot be turned
+// back. What was this browser's session stays it, under another one: the row of the
+// login may be there and have the key of this one.
+func (m *Manager) keepSession(ctx context.Context, r *request, from *trailer.Binding, key string) {
+	if other, err := m.newToken(ctx, r); err == nil {
+		key = other
+	}
+	r.do(func() {
+		if r.standing == decide.Unreadable {
+			return // it stays where it is, for no commit can move its data
+		}
+		r.unstaged = false
+		if r.staged != nil {
+			return // a login or renewal before, which the commit moves
+		}
+		kept := from
+		if kept == nil {
+			kept = &trailer.Binding{Deadline: now().Add(m.opts.Lifetime)}
+		}
+		r.staged = r.move(kept)
+		r.staged.binding, r.staged.key = kept, key
+	})
 }
 
 // addressText returns an address as the index keeps it; "" if it is not known.
@@ -141,11 +164,11 @@ func replacedBy(userID string, former *staged, from *trailer.Binding) []string {
 }
 
 // enter writes the row of a login, and makes room for it. A client that hangs up
-// does not stop it.
-func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key string, lifetime time.Duration, o loginOptions, replaces []string, actor string) error {
+// does not stop it. It returns since when the credentials count.
+func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key string, lifetime time.Duration, o loginOptions, replaces []string, actor string) (index.Checked, error) {
 	row := index.Login{
 		ID: b.ID, UserID: b.UserID, Key: key, Grace: min(loginGrace, lifetime),
-		Meta: index.MetaJSON(o.meta),
+		Meta: index.MetaJSON(o.meta), Checked: m.checked(r, o),
 	}
 	ip, userAgent := m.client(r)
 	row.IP, row.UserAgent = addressText(ip), userAgent
@@ -158,17 +181,26 @@ func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key
 	if o.userAgent != nil {
 		row.UserAgent = index.Clip(*o.userAgent, 512)
 	}
-	for {
-		if more, err := m.enterPage(ctx, b, row, replaces, actor); !more {
-			return err
-		}
+	if time.Since(row.Checked.At) > maxChecked {
+		return row.Checked, ErrRevokedMeanwhile // its fence may have been pruned
 	}
+	for more := true; more; {
+		entry, err := m.enterPage(ctx, b, row, replaces, actor)
+		if err == nil && entry == index.Fenced {
+			err = m.behindFence(ctx, r, b.UserID, &row.Checked)
+		}
+		if err != nil {
+			return row.Checked, err
+		}
+		more = entry != index.Entered
+	}
+	return row.Checked, nil
 }
 
-// enterPage writes the row of a login if there is room. Otherwise it ends what is
-// in the way, and reports whether that was a page and the next is due. Somebody who
-// had any number of sessions, before there was a limit, can log in all the same.
-func (m *Manager) enterPage(ctx context.Context, b *trailer.Binding, row index.Login, replaces []string, actor string) (more bool, err error) {
+// enterPage writes the row of a login if there is room. Otherwise it ends a page of
+// what is in the way. Somebody who had any number of sessions, before there was a
+// limit, can log in all the same.
+func (m *Manager) enterPage(ctx context.Context, b *trailer.Binding, row index.Login, replaces []string, actor string) (entry index.Entry, err error) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	by := index.Ending{Reason: ReasonEvicted, Actor: actor}
@@ -179,18 +211,18 @@ func (m *Manager) enterPage(ctx context.Context, b *trailer.Binding, row index.L
 		}
 	}
 	if err != nil {
-		return false, err
+		return entry, err
 	}
 	if entry == index.Full {
-		return false, ErrTooManySessions
+		return entry, ErrTooManySessions
 	}
 	if _, err := m.deleteEnded(ctx, evicted, by); err != nil && !errors.Is(err, errElsewhere) {
 		if entry == index.Entered {
 			m.abort(ctx, &staged{login: true, binding: b, actor: actor})
 		}
-		return false, err
+		return entry, err
 	}
-	return entry == index.Evicting, nil
+	return entry, nil
 }
 
 // newToken gives the context's session a new token, without a word to the

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -22,6 +23,7 @@ type loginOptions struct {
 	userAgent *string
 	lifetime  *time.Duration
 	persist   trailer.Persistence
+	checkedAt *time.Time
 	recheck   func(ctx context.Context) error
 }
 
@@ -76,6 +78,19 @@ func WithPersistentCookie(persistent bool) LoginOption {
 	}
 }
 
+// WithCheckedAt says when the credentials of the user were checked, if that was before
+// this request: in the first step of a login in two steps, for example. A login is
+// refused with ErrRevokedMeanwhile if all sessions of the user were revoked since then.
+// The default is the time at which the request began. Login fails if t is in the
+// future or more than 23 hours ago. Reauthenticate ignores it.
+func WithCheckedAt(t time.Time) LoginOption {
+	return func(o *loginOptions) { o.checkedAt = &t }
+}
+
+// maxChecked is how long ago credentials may have been checked. The fence that speaks
+// against them is kept longer.
+const maxChecked = index.FenceKept - time.Hour
+
 // WithRecheck calls check once the row of the login is in the index, where every
 // revocation finds it. If check returns an error, the login ends, and Login returns
 // an error that wraps it. Reauthenticate ignores it.
@@ -102,6 +117,9 @@ func newLoginOptions(opts []LoginOption) (loginOptions, error) {
 	}
 	if o.lifetime != nil && *o.lifetime < time.Second {
 		return o, fmt.Errorf("usersession: WithLifetime: must be at least 1s, is %v", *o.lifetime)
+	}
+	if t := o.checkedAt; t != nil && (time.Until(*t) > 0 || time.Since(*t) > maxChecked) {
+		return o, fmt.Errorf("usersession: WithCheckedAt: must be within the last %v, is %v", maxChecked, *t)
 	}
 	return o, checkMeta(o.meta)
 }

@@ -21,8 +21,11 @@ func (m *Manager) Logout(ctx context.Context) error {
 	if r == nil || r.other {
 		return m.SessionManager.Destroy(ctx)
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	leave, err := r.change()
+	if err != nil {
+		return wrap("Logout", err)
+	}
+	defer leave()
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
 	by := index.Ending{Reason: ReasonLogout, Actor: m.actor(ctx)}
@@ -36,7 +39,7 @@ func (m *Manager) Logout(ctx context.Context) error {
 		by.Actor = own.UserID // whose data may be unreadable
 	}
 	m.abort(ctx, s)
-	err := m.endOwn(wctx, own, by)
+	err = m.endOwn(wctx, own, by)
 	err = errors.Join(err, m.endOthers(wctx, r, by))
 	m.forget(ctx, r)
 	if err != nil {

@@ -46,7 +46,7 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 		x := &exchange{m: m, came: came}
 		x.writer.Init(r.Context(), w, x)
 		addVary(w.Header())
-		x.state.loggedOut, x.state.http = came && len(tokens) == 0, r
+		x.state.loggedOut, x.state.http, x.state.began = came && len(tokens) == 0, r, time.Now()
 		ctx, err := m.loadFirst(x, r, tokens)
 		if err != nil {
 			if r.Context().Err() == nil { // else the client has gone

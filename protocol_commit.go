@@ -181,6 +181,9 @@ func (m *Manager) commitLogin(ctx context.Context, r *request, key string, body 
 	s := r.unstage()
 	nb := s.binding.EndingBy(b.Deadline)
 	nb.Key = key
+	if own := r.fences[nb.UserID]; own != "" {
+		s.checked.Fence = own
+	}
 	if err := m.confirmLogin(ctx, s, nb, body); err != nil {
 		m.abort(ctx, s)
 		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: nb.ID, UserID: nb.UserID, Err: err})
@@ -203,7 +206,7 @@ func (m *Manager) confirmLogin(ctx context.Context, s *staged, nb *trailer.Bindi
 		}
 	}
 	by := index.Ending{Reason: ReasonReplaced, Actor: s.actor}
-	ok, ended, err := m.createConfirmed(ctx, nb, body, s.from, by)
+	ok, ended, err := m.createConfirmed(ctx, nb, body, s, by)
 	// The row of the former session has ended, so its data go, whatever became
 	// of the login. If they cannot, the row says so, and it is reported.
 	m.deleteEnded(ctx, ended, by)
@@ -222,16 +225,16 @@ func (m *Manager) confirmLogin(ctx context.Context, s *staged, nb *trailer.Bindi
 
 // createConfirmed stores the data of a login and confirms its row: in one statement
 // where data and row are in one database that can, and nothing is replaced.
-func (m *Manager) createConfirmed(ctx context.Context, b *trailer.Binding, body []byte, from *trailer.Binding, by index.Ending) (ok bool, ended []index.EndedRow, err error) {
-	if m.data.voucher == vouchedByBoth && m.index.ConfirmsWithData() && !from.Authenticated() {
+func (m *Manager) createConfirmed(ctx context.Context, b *trailer.Binding, body []byte, s *staged, by index.Ending) (ok bool, ended []index.EndedRow, err error) {
+	if m.data.voucher == vouchedByBoth && m.index.ConfirmsWithData() && !s.from.Authenticated() {
 		if !b.Deadline.After(time.Now()) {
 			return false, nil, ErrSessionEnded
 		}
-		ok, err = m.index.ConfirmWithData(ctx, b, trailer.Append(body, b))
+		ok, err = m.index.ConfirmWithData(ctx, b, s.checked, trailer.Append(body, b))
 		return ok, nil, err
 	}
 	if err := m.create(ctx, b.Key, body, b); err != nil {
 		return false, nil, err
 	}
-	return m.index.Confirm(ctx, b, from, by)
+	return m.index.Confirm(ctx, b, s.from, s.checked, by)
 }

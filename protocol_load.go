@@ -19,7 +19,7 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	if ctx.Value(m.scsKey) != nil {
 		return ctx, nil
 	}
-	return m.load(ctx, token, &request{})
+	return m.load(ctx, token, &request{began: time.Now()})
 }
 
 func (m *Manager) load(ctx context.Context, token string, r *request) (context.Context, error) {

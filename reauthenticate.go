@@ -23,12 +23,11 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if err != nil {
 		return err
 	}
-	r, err := m.changing(ctx)
+	r, leave, err := m.change(ctx)
 	if err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	defer leave()
 	b := m.binding(ctx)
 	if !b.Authenticated() {
 		return ErrNoSession
@@ -80,12 +79,11 @@ func (m *Manager) RenewToken(ctx context.Context) error {
 	if m.request(ctx) == nil {
 		return m.SessionManager.RenewToken(ctx)
 	}
-	r, err := m.changing(ctx)
+	r, leave, err := m.change(ctx)
 	if err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	defer leave()
 	b := m.binding(ctx)
 	if b == nil {
 		b = &trailer.Binding{Deadline: now().Add(m.opts.Lifetime)}

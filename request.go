@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/decide"
+	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -21,18 +22,21 @@ type request struct {
 
 	other bool          // somebody else's session: InSession
 	http  *http.Request // of which Login takes the client's address; nil: there is none
+	began time.Time     // with a monotonic clock
 
 	mu        sync.Mutex
-	session   any              // scs's session data, once they are loaded
-	standing  decide.Session   // what has become of own
-	others    []string         // keys of further sessions that Logout ends
-	own       *trailer.Binding // the session that the data belong to; nil: none yet
-	elsewhere bool             // own is Unreadable because its data are in another Store
-	staged    *staged          // what the commit is to finish; nil: nothing
-	unstaged  bool             // a Login or renewal is between its new token and staging it
-	started   bool             // the response has begun
-	saves     int              // how often scs has asked to save the data
-	loggedOut bool             // the cookie is to go, whatever the commit does
+	fences    map[string]string // the last fence that this request has raised, by user
+	checking  bool              // a check of WithRecheck is under way
+	session   any               // scs's session data, once they are loaded
+	standing  decide.Session    // what has become of own
+	others    []string          // keys of further sessions that Logout ends
+	own       *trailer.Binding  // the session that the data belong to; nil: none yet
+	elsewhere bool              // own is Unreadable because its data are in another Store
+	staged    *staged           // what the commit is to finish; nil: nothing
+	unstaged  bool              // a Login or renewal is between its new token and staging it
+	started   bool              // the response has begun
+	saves     int               // how often scs has asked to save the data
+	loggedOut bool              // the cookie is to go, whatever the commit does
 }
 
 // staged is a login or a renewal between its call and the commit.
@@ -44,6 +48,7 @@ type staged struct {
 	key           string           // the new key, as the index has it
 	from          *trailer.Binding // the session of this browser until now; nil: none
 	actor         string           // who logs in
+	checked       index.Checked    // when the credentials of a login were checked
 	meta          string           // of Reauthenticate; "": as it is
 }
 

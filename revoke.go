@@ -80,6 +80,7 @@ func (m *Manager) RevokeOtherSessions(ctx context.Context) (int, error) {
 		return 0, ErrNoSession
 	}
 	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
+	fenced := m.raise(ctx, nil, false, b.UserID)
 	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) ([]index.EndedRow, *index.Place, error) {
 		rows, next, live, err := m.index.EndOthers(ctx, b.UserID, b.ID, from, by)
 		if err == nil && !live {
@@ -87,7 +88,7 @@ func (m *Manager) RevokeOtherSessions(ctx context.Context) (int, error) {
 		}
 		return rows, next, err
 	})
-	return n, wrap("RevokeOtherSessions", err)
+	return n, wrap("RevokeOtherSessions", withFence(err, fenced))
 }
 
 // RevokeAllSessions ends every session of a user, that of the context included,
@@ -104,11 +105,28 @@ func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, er
 	if err != nil {
 		return 0, err
 	}
+	n, err := m.revokeAll(ctx, uid, false)
+	return n, wrap("RevokeAllSessions", err)
+}
+
+// revokeAll is RevokeAllSessions for a user ID that was checked. It also refuses
+// logins, if disabled says so.
+func (m *Manager) revokeAll(ctx context.Context, uid string, disabled bool) (int, error) {
 	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
+	fenced := m.raise(ctx, nil, disabled, uid)
 	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) ([]index.EndedRow, *index.Place, error) {
 		return m.index.EndUser(ctx, uid, from, by)
 	})
-	return n, wrap("RevokeAllSessions", err)
+	return n, withFence(err, fenced)
+}
+
+// withFence adds to the error of a revocation that of its fence. Without the fence the
+// sessions end all the same.
+func withFence(err, fenced error) error {
+	if fenced == nil {
+		return err // bare, if it has a name
+	}
+	return errors.Join(fenced, err)
 }
 
 // endPages ends the pages of a user's sessions, one after the other. A client that
@@ -178,6 +196,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
 	}
 	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}
 	total, after := 0, ""
+	fenced := m.raiseFor(ctx, nil, f)
 	var pending error
 	for {
 		n, next, err := m.revokePage(ctx, f, sel, after, by)
@@ -189,7 +208,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (int, error) {
 			err = ctx.Err() // between batches a caller may give up
 		}
 		if err != nil || next == "" {
-			return total, wrap("RevokeMatching", errors.Join(err, pending))
+			return total, wrap("RevokeMatching", withFence(errors.Join(err, pending), fenced))
 		}
 		after = next
 	}

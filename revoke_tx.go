@@ -107,6 +107,11 @@ func (r *Revocation) committed(ctx context.Context) error {
 			return ErrNotCommitted
 		}
 	}
+	// Whoever has read the old password meanwhile may not have logged in yet. The fence
+	// stops those whose row the look after the time that follows does not find.
+	if err := r.m.raiseFor(ctx, nil, r.f); err != nil {
+		return err
+	}
 	now, err := r.m.index.Now(ctx)
 	r.until = now
 	return err
@@ -167,6 +172,9 @@ func (m *Manager) RevokeMatchingTx(ctx context.Context, tx Tx, f Filter) (*Revoc
 	sel, err := f.where(m.index, m.currentID(ctx))
 	if err != nil {
 		return nil, err
+	}
+	if err := m.raiseFor(ctx, tx, f); err != nil {
+		return nil, wrap("RevokeMatchingTx", err)
 	}
 	r := &Revocation{m: m, f: f, sel: sel, by: index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}}
 	for after, more := "", true; more; {

@@ -143,22 +143,41 @@ func (m *Manager) request(ctx context.Context) *request {
 	return r
 }
 
-// changing returns the request of the context if its token can be changed.
-func (m *Manager) changing(ctx context.Context) (*request, error) {
-	r := m.request(ctx)
+// change returns the request of the context, for the caller alone to change its token,
+// and leave, with which it says that it has.
+func (m *Manager) change(ctx context.Context) (r *request, leave func(), err error) {
+	r = m.request(ctx)
 	if r == nil || ctx.Value(m.scsKey) == nil {
-		return nil, ErrNoSession
+		return nil, nil, ErrNoSession
 	}
 	if r.other {
-		return nil, ErrOtherSession
+		return nil, nil, ErrOtherSession
 	}
-	var err error
+	if r.hasStarted() {
+		return nil, nil, ErrResponseStarted
+	}
+	leave, err = r.change()
+	return r, leave, err
+}
+
+// change waits until nobody else changes the token or ends the session, or returns an
+// error if that may be the caller itself. leave must be called then.
+func (r *request) change() (leave func(), err error) {
 	r.do(func() {
-		if r.started {
-			err = ErrResponseStarted
+		if r.checking {
+			err = ErrInRecheck
 		}
 	})
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	r.changing.Lock()
+	return r.changing.Unlock, nil
+}
+
+func (r *request) hasStarted() (started bool) {
+	r.do(func() { started = r.started })
+	return started
 }
 
 // hide returns ctx without the session of m.

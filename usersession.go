@@ -75,6 +75,10 @@ const (
 	ReasonAborted     = "aborted"      // a login whose response was never committed
 	ReasonDataLost    = "data_lost"    // the Store has lost its data
 	ReasonUserDeleted = "user_deleted" // the row of the user is gone from Options.UsersTable
+
+	ReasonPasswordChanged = "password_changed" // PasswordChanged
+	ReasonFactorChanged   = "factor_changed"   // FactorChanged
+	ReasonAccountDisabled = "account_disabled" // AccountDisabled
 )
 
 // Device describes the client in a few words, such as "Firefox on Linux". It

@@ -161,14 +161,14 @@ var roundTrips = []struct {
 		if n, err := c.m.RevokeAllSessions(t.Context(), c.user); n == 0 || err != nil {
 			t.Error(n, err)
 		}
-	}, trips{3, ""}, trips{2, "Delete"}, trips{2, "Delete"}, 0},
+	}, trips{4, ""}, trips{3, "Delete"}, trips{3, "Delete"}, 0},
 	{"revoke others", func(t *testing.T, c *client) {
 		(&client{m: c.m}).login(t, c.user)
 		c.login(t, c.user)
 	}, inRequest(func(ctx context.Context, c *client) error {
 		_, err := c.m.RevokeOtherSessions(ctx)
 		return err
-	}), trips{7, ""}, trips{5, "Find Delete"}, trips{6, "Find Delete"}, 0},
+	}), trips{8, ""}, trips{6, "Find Delete"}, trips{7, "Find Delete"}, 0},
 	{"list", loggedIn, func(t *testing.T, c *client, id string) {
 		if list, err := c.m.ListSessions(t.Context(), c.user); len(list) == 0 || err != nil {
 			t.Error(list, err)
@@ -244,7 +244,7 @@ func TestRoundTrips(t *testing.T) {
 							// list is not prepared, for lists have any length.
 							inTx := slices.ContainsFunc(calls, func(c sqlspy.Call) bool { return strings.HasPrefix(c.Query, "BEGIN") })
 							for _, c := range calls {
-								if !c.Prepared && !inTx && !strings.Contains(c.Query, "id IN (") {
+								if !c.Prepared && !inTx && !strings.Contains(c.Query, "id IN (") && !strings.Contains(c.Query, "id NOT IN (") {
 									t.Errorf("not prepared: %s", c.Query)
 								}
 							}
@@ -264,9 +264,11 @@ func TestRoundTripsOfALimit(t *testing.T) {
 		open                       opendb.Opener
 		none, byDefault, below, at int
 	}{
-		{"SQLite", opendb.SQLite, 2, 2, 2, 8},
-		{"PostgreSQL", opendb.Pq, 2, 2, 5, 8},
-		{"MariaDB", opendb.MariaDB, 2, 3, 10, 22},
+		{"SQLite", opendb.SQLite, 2, 2, 2, 9},
+		{"PostgreSQL", opendb.Pq, 2, 2, 5, 9},
+		// Its statements that write lock what they read, so that a fence is looked at
+		// by one of its own.
+		{"MariaDB", opendb.MariaDB, 4, 4, 11, 26},
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			open := d.open(t)

@@ -36,11 +36,11 @@ options.go
 sqlstore.go
 place.go
 session.go
-codec.go migrate.go userindex.go protocol_end.go
+codec.go fence.go migrate.go userindex.go protocol_end.go
 protocol_lost.go
 login.go logout.go protocol_data.go
 reauthenticate.go revoke.go protocol_renew.go protocol_touch.go
-janitor.go protocol_commit.go protocol_load.go revoke_tx.go
+account.go janitor.go protocol_commit.go protocol_load.go revoke_tx.go
 insession.go adapter.go cookie.go
 response.go
 middleware.go resolve.go

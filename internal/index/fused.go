@@ -71,7 +71,7 @@ func (x *Index) FindLive(ctx context.Context, key string) ([]byte, LiveRow, bool
 // confirmWithDataSQL is confirmSQL that stores the data at once. A driver that lost
 // the answer may ask again: the data are there then, and may have changed since.
 const confirmWithDataSQL = `
-WITH confirmed AS (` + confirmSQL + `
+WITH confirmed AS (` + confirmUnlessFencedSQL + `
 RETURNING session_key),
 stored AS (
 INSERT INTO @data (token, data, expiry)
@@ -87,9 +87,10 @@ func (x *Index) ConfirmsWithData() bool { return x.c.Dialect == sqldb.Postgres }
 // the same database. It reports false, and stores nothing, if the login is not
 // live any more. A caller that ends the session meanwhile waits for the row,
 // and deletes the data then.
-func (x *Index) ConfirmWithData(ctx context.Context, b *trailer.Binding, data []byte) (bool, error) {
+func (x *Index) ConfirmWithData(ctx context.Context, b *trailer.Binding, c Checked, data []byte) (bool, error) {
 	lifetime := time.Until(b.Deadline).Microseconds()
+	args := append([]any{lifetime, b.ID, b.Key, x.userArg(b.UserID)}, x.unfenced(b.UserID, c, 1)...)
 	var n []int
-	err := x.db.Select(ctx, &n, confirmWithDataSQL, lifetime, b.ID, b.Key, x.userArg(b.UserID), data, lifetime)
+	err := x.db.Select(ctx, &n, confirmWithDataSQL, append(args, data, lifetime)...)
 	return err == nil && len(n) == 1 && n[0] == 1, err
 }

@@ -36,6 +36,7 @@ type Config struct {
 	Dialect sqldb.Dialect
 	Table   string // quoted, and with its schema
 	Locks   string // the table of locks, likewise, on MariaDB only
+	Fences  string // the table of fences, likewise
 	Data    string // the table of the session data, likewise, or "" if it is in another database
 	Prepare bool   // keep prepared statements
 

@@ -28,6 +28,7 @@ const (
 	Entered  Entry = iota
 	Full           // the user has too many sessions
 	Evicting       // a page of sessions has made room, and more are to follow
+	Fenced         // a fence may be in the way
 )
 
 var errFull = errors.New("the user has too many sessions")
@@ -54,11 +55,9 @@ FROM (
 	SELECT 1 AS one` + countedSQL + `
 	LIMIT ?
 ) AS counted`
-	insertBelowSQL = `
-INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)
-SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here
-FROM (` + liveUpToSQL + `) AS live
-WHERE n < ?`
+	belowSQL       = liveUpToSQL + ") AS live\nWHERE n < ?" + unfencedSQL
+	insertBelowSQL = insertSelectSQL + belowSQL
+	mayEnterSQL    = "\nSELECT 1\nFROM (" + belowSQL
 )
 
 // unconfirmedSQL is true of a login that was never confirmed. Confirm notes that
@@ -90,7 +89,8 @@ OFFSET ?`
 // find none left.
 func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending) (evicted []EndedRow, e Entry, err error) {
 	if x.c.Max == 0 {
-		return nil, Entered, x.insert(ctx, x.db, l)
+		e, err = x.insertUnlimited(ctx, l)
+		return nil, e, err
 	}
 	leave, err := x.turns.take(ctx, l.UserID)
 	if err != nil {
@@ -114,6 +114,11 @@ func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending
 			out, entry = nil, Entered
 			return err
 		}
+		// There is no room, or a fence. A login that is refused makes no room.
+		if fenced, err := x.fenced(ctx, q, l.UserID, l.Checked, 2); fenced || err != nil {
+			out, entry = nil, Fenced
+			return err
+		}
 		if x.c.OnLimit == Reject {
 			return errFull
 		}
@@ -125,7 +130,8 @@ func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending
 			entry = Evicting
 			return nil
 		}
-		return x.insert(ctx, q, l)
+		entry, err = x.insert(ctx, q, l)
+		return err
 	})
 	switch {
 	case errors.Is(err, errFull):
@@ -157,20 +163,25 @@ func (x *Index) insertUnlocked(ctx context.Context, l Login, replaces []string, 
 	// On the pool the isolation is what the server says. By default a statement
 	// that writes locks what it reads, with the gaps between, and logins of other
 	// users run into a deadlock.
-	var n []int
-	err := x.db.Read(ctx, &n, liveUpToSQL, x.countedArgs(l.UserID, replaces, below)...)
-	if err != nil || len(n) != 1 || n[0] >= below {
+	var one []int
+	err := x.db.Read(ctx, &one, mayEnterSQL, x.belowArgs(l, replaces, below)...)
+	if err != nil || len(one) != 1 {
 		return false, err
 	}
-	return true, x.insert(ctx, x.db, l)
+	_, err = x.db.Exec(ctx, insertValuesSQL, x.values(l)...)
+	return true, err
 }
 
 // insertBelow inserts the row of a login if the user has fewer sessions than that.
 func (x *Index) insertBelow(ctx context.Context, q sqldb.Querier, l Login, replaces []string, below int) (bool, error) {
-	args := []any{l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta)}
-	args = append(args, x.countedArgs(l.UserID, replaces, below)...)
-	n, err := q.Exec(ctx, insertBelowSQL, append(args, below)...)
+	n, err := q.Exec(ctx, insertBelowSQL, append(x.values(l), x.belowArgs(l, replaces, below)...)...)
 	return n == 1, err
+}
+
+// belowArgs are the arguments of belowSQL.
+func (x *Index) belowArgs(l Login, replaces []string, below int) []any {
+	args := append(x.countedArgs(l.UserID, replaces, below), below)
+	return append(args, x.unfenced(l.UserID, l.Checked, 2)...)
 }
 
 // countedArgs are the arguments of countedSQL, and more.

@@ -13,22 +13,51 @@ type Login struct {
 	ID, UserID, Key     string
 	Grace               time.Duration // until the commit confirms it
 	IP, UserAgent, Meta string
+	Checked             Checked
 }
 
-const insertSQL = `
-INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)
-VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here)`
+const (
+	insertIntoSQL   = "\nINSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)\n"
+	insertValuesSQL = insertIntoSQL + "VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here)"
+	insertSelectSQL = insertIntoSQL + "SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here\nFROM ("
+	insertSQL       = insertSelectSQL + `SELECT 1 AS one) AS one
+WHERE one = 1` + unfencedSQL
+)
 
-// insert writes the row of a login.
-func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) error {
-	_, err := q.Exec(ctx, insertSQL, l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta))
-	return err
+// values are the arguments of insertIntoSQL.
+func (x *Index) values(l Login) []any {
+	return []any{l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta)}
 }
 
-const confirmSQL = `
+// insert writes the row of a login, unless a fence is in the way. On MariaDB q is a
+// transaction.
+func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) (Entry, error) {
+	n, err := q.Exec(ctx, insertSQL, append(x.values(l), x.unfenced(l.UserID, l.Checked, 2)...)...)
+	if err == nil && n == 0 {
+		return Fenced, nil
+	}
+	return Entered, err
+}
+
+// insertUnlimited is insert where there is no limit, on the pool.
+func (x *Index) insertUnlimited(ctx context.Context, l Login) (Entry, error) {
+	if x.c.Dialect != sqldb.MariaDB {
+		return x.insert(ctx, x.db, l)
+	}
+	if fenced, err := x.fenced(ctx, x.db, l.UserID, l.Checked, 2); fenced || err != nil {
+		return Fenced, err
+	}
+	_, err := x.db.Exec(ctx, insertValuesSQL, x.values(l)...)
+	return Entered, err
+}
+
+const (
+	confirmUnlessFencedSQL = confirmSQL + unfencedSQL
+	confirmSQL             = `
 UPDATE @index
 SET expires_at = @after(?), last_seen_at = @now
 WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @now`
+)
 
 // confirmReplacingSQL gives the new session its real deadline and ends the one
 // it replaces. If the new one is not live any more, neither happens; only one
@@ -44,16 +73,25 @@ SET expires_at = CASE WHEN id = ? THEN @after(?) ELSE expires_at END,
 WHERE ended_at IS NULL
 	AND (id = ? AND session_key = ? AND user_id = ? AND expires_at > @now
 		OR id = ? AND user_id = ?
-			AND EXISTS (SELECT 1 FROM @index n WHERE n.id = ? AND n.user_id = ? AND n.ended_at IS NULL AND n.expires_at > @now))
+			AND EXISTS (SELECT 1 FROM @index n WHERE n.id = ? AND n.user_id = ? AND n.ended_at IS NULL AND n.expires_at > @now))` + unfencedSQL + `
 RETURNING` + endedColumns
 
 // Confirm gives the login of b its real deadline and ends the session it
 // replaces, that of from if it is a user's. It reports false if the login is
-// not live any more, because it was revoked before it was committed.
-func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, by Ending) (bool, []EndedRow, error) {
+// not live any more, because it was revoked before it was committed, or if a fence is
+// in the way.
+func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, c Checked, by Ending) (bool, []EndedRow, error) {
 	id, user, lifetime := b.ID, x.userArg(b.UserID), time.Until(b.Deadline).Microseconds()
-	if !from.Authenticated() {
+	unfenced := x.unfenced(b.UserID, c, 1)
+	if !from.Authenticated() && x.c.Dialect == sqldb.MariaDB {
+		if fenced, err := x.fenced(ctx, x.db, b.UserID, c, 1); fenced || err != nil {
+			return false, nil, err
+		}
 		n, err := x.db.Exec(ctx, confirmSQL, lifetime, id, b.Key, user)
+		return n == 1, nil, err
+	}
+	if !from.Authenticated() {
+		n, err := x.db.Exec(ctx, confirmUnlessFencedSQL, append([]any{lifetime, id, b.Key, user}, unfenced...)...)
 		return n == 1, nil, err
 	}
 	var rows []EndedRow
@@ -61,7 +99,7 @@ func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, by Ending
 		ok := false
 		err := x.db.Tx(ctx, func(q sqldb.Tx) error {
 			rows = nil
-			n, err := q.Exec(ctx, confirmSQL, lifetime, id, b.Key, user)
+			n, err := q.Exec(ctx, confirmUnlessFencedSQL, append([]any{lifetime, id, b.Key, user}, unfenced...)...)
 			if ok = n == 1; err != nil || !ok {
 				return err
 			}
@@ -73,9 +111,10 @@ func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, by Ending
 		}
 		return ok, rows, nil
 	}
-	err := x.db.Select(ctx, &rows, confirmReplacingSQL,
+	err := x.db.Select(ctx, &rows, confirmReplacingSQL, append([]any{
 		id, lifetime, id, id, id, sqldb.Text(by.Actor), id, sqldb.Text(by.Reason), id,
-		id, b.Key, user, from.ID, x.userArg(from.UserID), id, user)
+		id, b.Key, user, from.ID, x.userArg(from.UserID), id, user,
+	}, unfenced...)...)
 	if err != nil {
 		return false, nil, err
 	}

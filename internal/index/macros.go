@@ -11,7 +11,7 @@ import (
 // words returns the macros of the index, beside those of a [sqldb.Dialect] and of
 // [DataWords]:
 //
-//	@index @lock         the tables, quoted and with their schema
+//	@index @lock @fence  the tables, quoted and with their schema
 //	@seen(x)             x microseconds from now, but not before last_seen_at
 //	@live                the row is live: not ended, not expired, not idle
 //	@current             the same without "not ended"
@@ -45,6 +45,8 @@ func (c Config) words() sqldb.Words {
 			return c.Table, true
 		case "lock":
 			return c.Locks, true
+		case "fence":
+			return c.Fences, true
 		case "firstpass":
 			return c.afterEnd(0), true
 		case "again":

@@ -26,7 +26,15 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 CREATE TABLE IF NOT EXISTS {{.Lock}} (
 	user_hash CHAR(43) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY
 ) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {{.Fence}} (
+	user_id    {{.UserIDType}} NOT NULL PRIMARY KEY,
+	not_before DATETIME(6)  NOT NULL,
+	id         VARCHAR(22)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	disabled   TINYINT      NOT NULL DEFAULT 0,
+	KEY `{{.Table}}_fences_due` (not_before)
+) ENGINE=InnoDB;
 -- down
+DROP TABLE {{.Fence}};
 DROP TABLE {{.Lock}};
 DROP TABLE {{.Index}};
 {{if .Data}}-- name: {{.DataTable}}

@@ -25,7 +25,15 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS {{.Fence}} (
+	user_id    {{.UserIDType}} NOT NULL PRIMARY KEY,
+	not_before timestamptz NOT NULL,
+	id         text        NOT NULL,
+	disabled   smallint    NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_fences_due" ON {{.Fence}} (not_before);
 -- down
+DROP TABLE {{.Fence}};
 DROP TABLE {{.Index}};
 {{if .Data}}-- name: {{.DataTable}}
 CREATE TABLE IF NOT EXISTS {{.Data}} (

@@ -21,7 +21,15 @@ CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS {{.Fence}} (
+	user_id    {{.UserIDType}} NOT NULL UNIQUE,
+	not_before INTEGER NOT NULL,
+	id         TEXT    NOT NULL,
+	disabled   INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_fences_due" ON {{.Fence}} (not_before);
 -- down
+DROP TABLE {{.Fence}};
 DROP TABLE {{.Index}};
 {{if .Data}}-- name: {{.DataTable}}
 CREATE TABLE IF NOT EXISTS {{.Data}} (

@@ -53,6 +53,9 @@ func (t Tables) wanted(list []Migration) wanted {
 				// An index of a partitioned table is one of each partition, and is
 				// made there first, where that stops nobody.
 				for _, p := range t.partitions() {
+					if table != t.index() {
+						break
+					}
 					of := k
 					of.Table, of.Name = p.Name, strings.Replace(k.Name, t.Index, unquote(p.Name), 1)
 					w.keys = append(w.keys, of)

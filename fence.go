@@ -1,0 +1,87 @@
+package usersession
+
+import (
+	"context"
+	"reflect"
+	"slices"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+)
+
+// checked says since when the credentials of a login count.
+func (m *Manager) checked(r *request, o loginOptions) index.Checked {
+	c := index.Checked{At: r.began, Within: m.opts.WriteTimeout}
+	if o.checkedAt != nil {
+		c.At = *o.checkedAt
+	}
+	return c
+}
+
+// behindFence looks at the fence that may be in the way of a login. It returns nil if
+// the login began after it, which c.Fence says then.
+func (m *Manager) behindFence(ctx context.Context, r *request, userID string, c *index.Checked) error {
+	for range 8 { // two moments may be too close to be told apart at once
+		fctx, cancel := m.finishing(ctx)
+		f, err := m.index.Fence(fctx, userID)
+		cancel()
+		switch {
+		case err != nil || f == nil:
+			return err
+		case f.Disabled:
+			return ErrAccountDisabled
+		case f.ID == r.fence(userID), f.Latest.Before(c.At):
+			c.Fence = f.ID
+			return nil
+		case f.Earliest.After(c.At):
+			return ErrRevokedMeanwhile
+		}
+	}
+	return ErrRevokedMeanwhile
+}
+
+// fence returns the last fence that this request has raised for a user, or "".
+func (r *request) fence(userID string) (id string) {
+	r.do(func() { id = r.fences[userID] })
+	return id
+}
+
+// raise raises a fence for some users. The request of ctx may log in behind it.
+func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool, users ...string) error {
+	f := index.Raise{ID: index.NewFenceID(), Users: users, Disabled: disabled}
+	if r := m.request(ctx); r != nil && !r.other {
+		f.Began = r.began
+		r.do(func() {
+			for _, user := range users {
+				if id, ok := r.fences[user]; ok && !slices.Contains(f.Own, id) {
+					f.Own = append(f.Own, id)
+				}
+				if r.fences == nil {
+					r.fences = make(map[string]string)
+				}
+				r.fences[user] = f.ID // also if it is not known what became of it
+			}
+		})
+	}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	return m.index.Raise(ctx, tx, f)
+}
+
+// raiseFor raises a fence for the users of a filter that means all of their sessions.
+func (m *Manager) raiseFor(ctx context.Context, tx sqldb.Transaction, f Filter) error {
+	all := Filter{UserIDs: f.UserIDs, ExceptCurrent: f.ExceptCurrent, Everyone: f.Everyone}
+	if len(f.UserIDs) == 0 || !reflect.DeepEqual(f, all) {
+		return nil
+	}
+	var users []string
+	for _, id := range f.UserIDs {
+		uid, err := checkUserID(m.index, id)
+		if err != nil {
+			return err
+		}
+		users = append(users, uid)
+	}
+	slices.Sort(users)
+	return m.raise(ctx, tx, false, slices.Compact(users)...)
+}

@@ -1,0 +1,240 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/internal/token"
+)
+
+// A fence is one row for each user whose sessions were all revoked. It says when,
+// and which revocation that was. A login whose credentials were checked before it is
+// refused.
+//
+// The row of a login is there before the fence is looked at for the last time, and a
+// revocation looks for rows after its fence is there. So one of the two sees the
+// other, whatever the isolation. The clock only tells logins that began before the
+// revocation from those that began after it.
+
+// FenceKept is how long a fence is kept. Nobody's credentials count that long.
+const FenceKept = 24 * time.Hour
+
+// Checked says when the credentials of a login were checked.
+type Checked struct {
+	At     time.Time     // by the clock of the program
+	Within time.Duration // how long a statement may take at most
+	Fence  string        // a fence that is known not to concern the login; "" if there is none
+}
+
+// unfencedSQL is true if no fence is in the way. It errs to the side of refusing:
+// how long ago the check was is measured before the statement is sent.
+const unfencedSQL = `
+	AND NOT EXISTS (
+		SELECT 1 FROM @fence f
+		WHERE f.user_id = ? AND (f.disabled = 1 OR f.id <> ? AND f.not_before > @after(?))
+	)`
+
+// unfenced returns the arguments of unfencedSQL. slack is how often Within is added
+// to the time since the check. The first look at a fence has one more than the last,
+// so that it sees whatever stops the last.
+func (x *Index) unfenced(userID string, c Checked, slack int) []any {
+	since := time.Since(c.At) + time.Duration(slack)*c.Within
+	return []any{x.userArg(userID), cmp.Or(c.Fence, "-"), -since.Microseconds()}
+}
+
+const fencedSQL = `
+SELECT 1
+FROM @fence f
+WHERE f.user_id = ? AND (f.disabled = 1 OR f.id <> ? AND f.not_before > @after(?))`
+
+// fenced is unfencedSQL in a statement of its own. On MariaDB a statement that writes
+// would lock what it reads.
+func (x *Index) fenced(ctx context.Context, q sqldb.Querier, userID string, c Checked, slack int) (bool, error) {
+	var one []int
+	err := q.Select(ctx, &one, fencedSQL, x.unfenced(userID, c, slack)...)
+	return len(one) > 0, err
+}
+
+// Fence is the fence of a user. It was raised between Earliest and Latest, by the
+// clock of the program.
+type Fence struct {
+	ID               string
+	Disabled         bool
+	Earliest, Latest time.Time
+}
+
+const fenceSQL = `
+SELECT id, disabled, @us(now) - @us(not_before) AS age
+FROM (SELECT id, disabled, not_before, @now AS now FROM @fence WHERE user_id = ?) AS f`
+
+// fenceTick is how coarse a clock may be that says when a fence was raised. That of
+// SQLite has milliseconds.
+const fenceTick = time.Millisecond
+
+// Fence returns the fence of a user; nil if there is none.
+func (x *Index) Fence(ctx context.Context, userID string) (*Fence, error) {
+	var rows []struct {
+		ID       string `db:"id"`
+		Disabled int    `db:"disabled"`
+		Age      int64  `db:"age"`
+	}
+	sent := time.Now()
+	err := x.db.Unkept().Select(ctx, &rows, fenceSQL, x.userArg(userID))
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	got, age := time.Now(), time.Duration(rows[0].Age)*time.Microsecond
+	f := &Fence{
+		ID: rows[0].ID, Disabled: rows[0].Disabled == 1,
+		Earliest: sent.Add(-age - fenceTick), Latest: got.Add(-age + fenceTick),
+	}
+	if at, ok := raisedHere.of(f.ID); ok && at.Before(f.Latest) {
+		f.Latest = at
+	}
+	return f, nil
+}
+
+// raiseFirstSQL is followed by the values of further users. A request that raises a
+// fence may log in behind it. It must not for that reason get past the fence that
+// somebody else has raised since it began, so that the two together are nobody's.
+const (
+	raiseFirstSQL = `
+INSERT INTO @fence (user_id, not_before, id, disabled)
+VALUES (?, @now, ?, ?)`
+	raiseNextSQL = `,
+	(?, @now, ?, ?)`
+	raiseAgainSQL = `
+ON CONFLICT (user_id) DO UPDATE
+SET id = CASE WHEN @fence.not_before > @after(?) AND @fence.id NOT IN @list THEN ? ELSE excluded.id END,
+	not_before = excluded.not_before,
+	disabled = CASE WHEN excluded.disabled = 1 THEN 1 ELSE @fence.disabled END`
+	raiseAgainMariaDB = `
+ON DUPLICATE KEY UPDATE
+	id = CASE WHEN not_before > @after(?) AND id NOT IN @list THEN ? ELSE VALUES(id) END,
+	not_before = VALUES(not_before),
+	disabled = CASE WHEN VALUES(disabled) = 1 THEN 1 ELSE disabled END`
+)
+
+// Raise is a fence to be raised for some users.
+type Raise struct {
+	ID       string
+	Users    []string
+	Disabled bool      // logins are refused until Enable
+	Began    time.Time // when the request began that raises it; the zero time: it is none
+	Own      []string  // the fences that the same request has raised before
+}
+
+// Raise raises a fence. tx is the application's transaction, or nil.
+func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error {
+	var q sqldb.Querier = x.db.Unkept()
+	if tx != nil {
+		q = x.db.In(tx)
+	}
+	again := raiseAgainSQL
+	if x.c.Dialect == sqldb.MariaDB {
+		again = raiseAgainMariaDB
+	}
+	disabled := 0
+	if r.Disabled {
+		disabled = 1
+	}
+	own := append([]string{"-"}, r.Own...) // a list is not empty
+	nobodys := NewFenceID()
+	var since time.Duration
+	if !r.Began.IsZero() {
+		since = time.Since(r.Began) + fenceTick
+		own = append(own, raisedHere.justBefore(r.Began)...)
+	}
+	// In one order, so that two of them do not wait for each other.
+	for users := range slices.Chunk(slices.Sorted(slices.Values(r.Users)), PageSize) {
+		var args []any
+		for _, u := range users {
+			args = append(args, x.userArg(u), r.ID, disabled)
+		}
+		args = append(args, -since.Microseconds(), sqldb.ListOf(own), nobodys)
+		if _, err := q.Exec(ctx, raiseFirstSQL+strings.Repeat(raiseNextSQL, len(users)-1)+again, args...); err != nil {
+			return err
+		}
+	}
+	raisedHere.note(r.ID)
+	raisedHere.note(nobodys)
+	return nil
+}
+
+// NewFenceID returns an ID for a fence.
+func NewFenceID() string { return token.NewID() }
+
+const enableSQL = `
+UPDATE @fence
+SET disabled = 0
+WHERE user_id = ? AND disabled = 1`
+
+// Enable lets a user log in again.
+func (x *Index) Enable(ctx context.Context, userID string) error {
+	_, err := x.db.Unkept().Exec(ctx, enableSQL, x.userArg(userID))
+	return err
+}
+
+const pruneFencesSQL = `
+DELETE FROM @fence
+WHERE not_before < @after(?) AND disabled = 0`
+
+// PruneFences deletes the fences that nobody is behind any more.
+func (x *Index) PruneFences(ctx context.Context) error {
+	return x.db.Tx(ctx, func(q sqldb.Tx) error { // at an isolation that locks no others
+		_, err := q.Exec(ctx, pruneFencesSQL, -FenceKept.Microseconds())
+		return err
+	})
+}
+
+// raisedHere remembers the last fences that this process has raised. A login that
+// began after one of them has its certainty from here: the clocks of two machines
+// cannot tell two moments that are very close.
+var raisedHere fenceLog
+
+// fenceLog is safe for concurrent use.
+type fenceLog struct {
+	mu   sync.Mutex
+	last [512]struct {
+		id string
+		at time.Time
+	}
+	next int
+}
+
+func (l *fenceLog) note(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := &l.last[l.next]
+	e.id, e.at = id, time.Now()
+	l.next = (l.next + 1) % len(l.last)
+}
+
+// justBefore returns those that a clock might take for raised after some time, and that
+// were raised before it.
+func (l *fenceLog) justBefore(t time.Time) (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.last {
+		if e.id != "" && e.at.Before(t) && t.Sub(e.at) < 10*fenceTick {
+			ids = append(ids, e.id)
+		}
+	}
+	return ids
+}
+
+func (l *fenceLog) of(id string) (at time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.last {
+		if e.id == id && id != "" {
+			return e.at, true
+		}
+	}
+	return time.Time{}, false
+}
