@@ -19,23 +19,20 @@ func (m *Manager) checked(r *request, o loginOptions) index.Checked {
 }
 
 // behindFence looks at the fence that may be in the way of a login. It returns nil if
-// the login began after it, which c.Fence says then.
+// the login began after it, which c.Fence says then. If two replicas are too close in
+// time to tell, the login is refused.
 func (m *Manager) behindFence(ctx context.Context, r *request, userID string, c *index.Checked) error {
-	for range 8 { // two moments may be too close to be told apart at once
-		fctx, cancel := m.finishing(ctx)
-		f, err := m.index.Fence(fctx, userID)
-		cancel()
-		switch {
-		case err != nil || f == nil:
-			return err
-		case f.Disabled:
-			return ErrAccountDisabled
-		case f.ID == r.fence(userID), f.Latest.Before(c.At):
-			c.Fence = f.ID
-			return nil
-		case f.Earliest.After(c.At):
-			return ErrRevokedMeanwhile
-		}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	f, err := m.index.Fence(ctx, userID)
+	switch {
+	case err != nil || f == nil:
+		return err
+	case f.Disabled:
+		return ErrAccountDisabled
+	case f.ID == r.fence(userID), f.Latest.Before(c.At):
+		c.Fence = f.ID
+		return nil
 	}
 	return ErrRevokedMeanwhile
 }
@@ -50,7 +47,15 @@ func (r *request) fence(userID string) (id string) {
 func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool, users ...string) error {
 	f := index.Raise{ID: index.NewFenceID(), Users: users, Disabled: disabled}
 	if r := m.request(ctx); r != nil && !r.other {
-		f.Began = r.began
+		f.Began, f.Within = r.began, m.opts.WriteTimeout
+		if len(users) == 1 {
+			fctx, cancel := m.finishing(ctx)
+			there, err := m.index.Fence(fctx, users[0])
+			cancel()
+			if err == nil && there != nil && there.Latest.Before(r.began) {
+				f.Own = append(f.Own, there.ID)
+			}
+		}
 		r.do(func() {
 			for _, user := range users {
 				if id, ok := r.fences[user]; ok && !slices.Contains(f.Own, id) {

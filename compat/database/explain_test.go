@@ -94,7 +94,7 @@ func queriesOf(t *testing.T, open opendb.Opener, configure func(*usersession.Opt
 // else an index holds. Where little matches, PostgreSQL reads the table.
 var byTime = regexp.MustCompile(`(?s)WHERE (created|last_seen)_at [<>].*ORDER BY id\nLIMIT 500`)
 
-var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b.*(["\x60](user_sessions|user_sessions_locks|sessions)["\x60]|\buser_sessions_p\d+\b)`)
+var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b.*(["\x60](user_sessions|user_sessions_fences|user_sessions_locks|sessions)["\x60]|\buser_sessions_p\d+\b)`)
 
 // everyQuery has a piece of each query of the package.
 var everyQuery = []string{
@@ -109,6 +109,8 @@ var everyQuery = []string{
 	"SELECT id, 0 AS again", "ORDER BY id FOR UPDATE", "WHERE id = $4 AND user_id = $5", "WHERE session_key = $4 AND",
 	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
 	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC",
+	// the fences
+	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
 	// the data
 	"LEFT JOIN", "INSERT INTO \"sessions\"", "SET data", "DELETE FROM \"sessions\" WHERE token = $1", "DELETE FROM \"sessions\" WHERE token IN",
 	"WHERE token > $1", "expiry <= statement_timestamp() ORDER BY expiry", "SELECT data FROM", "SET expiry",
@@ -182,7 +184,9 @@ func fill(t *testing.T, db *sqlx.DB, n int) {
 		FROM generate_series(1, @n) AS n`,
 		`INSERT INTO sessions (token, data, expiry)
 		SELECT session_key, '\x00', expires_at FROM user_sessions`,
-		`ANALYZE user_sessions`, `ANALYZE sessions`,
+		`INSERT INTO user_sessions_fences (user_id, not_before, id)
+		SELECT 'user' || n, now() - n % 1000 * interval '1 minute', 'f' || n FROM generate_series(1, @n / 5) AS n`,
+		`ANALYZE user_sessions`, `ANALYZE user_sessions_fences`, `ANALYZE sessions`,
 	} {
 		if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(q, "@n", strconv.Itoa(n))); err != nil {
 			t.Fatalf("%s: %v", q, err)
@@ -283,6 +287,11 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 	in(m.Logout)
 	_, err = m.RevokeAllSessions(ctx, "user2")
 	ok(err)
+	c.login(t, "user2")
+	in(m.Logout)
+	_, err = m.AccountDisabled(ctx, "user2")
+	ok(err)
+	ok(m.AccountEnabled(ctx, "user2"))
 	list, err := m.ListSessions(ctx, "user3")
 	if len(list) != 5 || err != nil {
 		t.Errorf("%d sessions, %v; want 5", len(list), err)

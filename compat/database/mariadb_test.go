@@ -50,7 +50,8 @@ var everyQueryMariaDB = []string{
 	"ORDER BY last_seen_at DESC, id", "ELSE 1 END, created_at DESC", "ELSE 1 END, last_seen_at DESC", "LIMIT ? ) AS counted", "WHERE session_key = ?",
 	"SET last_seen_at", "SET other_key", "SET expires_at", "SET session_key", "SET ended_by", "FOR UPDATE", "SET purge_at",
 	"ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "DELETE FROM `user_sessions`", "ORDER BY id LIMIT 500",
-	"FROM `user_sessions_locks` LIMIT 500", "LEFT JOIN", "SET data", "DELETE FROM `sessions` WHERE token = ?", "SELECT data FROM", "SET expiry",
+	"FROM `user_sessions_locks` LIMIT 500", "INTO `user_sessions_fences`", "SELECT 1 FROM `user_sessions_fences`", "SELECT id, disabled", "SET disabled",
+	"DELETE FROM `user_sessions_fences`", "LEFT JOIN", "SET data", "DELETE FROM `sessions` WHERE token = ?", "SELECT data FROM", "SET expiry",
 }
 
 func contains(queries map[string]sqlspy.Call, part string) bool {
@@ -114,8 +115,10 @@ func fillMariaDB(t *testing.T, db *sqlx.DB) {
 			IF(seq % 10 = 0, UTC_TIMESTAMP(6) - INTERVAL 1 HOUR, NULL), '', IF(seq % 10 = 0, UTC_TIMESTAMP(6) + INTERVAL seq % 1000 MINUTE, NULL)
 		FROM seq_1_to_100000`,
 		`INSERT INTO sessions (token, data, expiry) SELECT session_key, 'x', expires_at FROM user_sessions`,
+		`INSERT INTO user_sessions_fences (user_id, not_before, id)
+		SELECT CONCAT('user', seq), UTC_TIMESTAMP(6) - INTERVAL seq % 1000 MINUTE, seq FROM seq_1_to_20000`,
 		`INSERT INTO user_sessions_locks (user_hash) SELECT LEFT(SHA2(seq, 256), 43) FROM seq_1_to_1000`,
-		`ANALYZE TABLE user_sessions, sessions, user_sessions_locks`,
+		`ANALYZE TABLE user_sessions, sessions, user_sessions_fences, user_sessions_locks`,
 	} {
 		opendb.MustExec(t, db, q)
 	}

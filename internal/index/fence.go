@@ -60,12 +60,12 @@ func (x *Index) fenced(ctx context.Context, q sqldb.Querier, userID string, c Ch
 	return len(one) > 0, err
 }
 
-// Fence is the fence of a user. It was raised between Earliest and Latest, by the
-// clock of the program.
+// Fence is the fence of a user. It was raised before Latest, by the clock of the
+// program.
 type Fence struct {
-	ID               string
-	Disabled         bool
-	Earliest, Latest time.Time
+	ID       string
+	Disabled bool
+	Latest   time.Time
 }
 
 const fenceSQL = `
@@ -83,17 +83,13 @@ func (x *Index) Fence(ctx context.Context, userID string) (*Fence, error) {
 		Disabled int    `db:"disabled"`
 		Age      int64  `db:"age"`
 	}
-	sent := time.Now()
 	err := x.db.Unkept().Select(ctx, &rows, fenceSQL, x.userArg(userID))
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	got, age := time.Now(), time.Duration(rows[0].Age)*time.Microsecond
-	f := &Fence{
-		ID: rows[0].ID, Disabled: rows[0].Disabled == 1,
-		Earliest: sent.Add(-age - fenceTick), Latest: got.Add(-age + fenceTick),
-	}
-	if at, ok := raisedHere.of(f.ID); ok && at.Before(f.Latest) {
+	age := time.Duration(rows[0].Age) * time.Microsecond
+	f := &Fence{ID: rows[0].ID, Disabled: rows[0].Disabled == 1, Latest: time.Now().Add(fenceTick - age)}
+	if at, ok := raisedHere.of(f.ID); ok {
 		f.Latest = at
 	}
 	return f, nil
@@ -124,9 +120,10 @@ ON DUPLICATE KEY UPDATE
 type Raise struct {
 	ID       string
 	Users    []string
-	Disabled bool      // logins are refused until Enable
-	Began    time.Time // when the request began that raises it; the zero time: it is none
-	Own      []string  // the fences that the same request has raised before
+	Disabled bool          // logins are refused until Enable
+	Began    time.Time     // when the request began that raises it; the zero time: it is none
+	Within   time.Duration // how long a statement may take at most
+	Own      []string      // fences that do not concern the request, such as its own
 }
 
 // Raise raises a fence. tx is the application's transaction, or nil.
@@ -147,8 +144,7 @@ func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error 
 	nobodys := NewFenceID()
 	var since time.Duration
 	if !r.Began.IsZero() {
-		since = time.Since(r.Began) + fenceTick
-		own = append(own, raisedHere.justBefore(r.Began)...)
+		since = time.Since(r.Began) + r.Within
 	}
 	// In one order, so that two of them do not wait for each other.
 	for users := range slices.Chunk(slices.Sorted(slices.Values(r.Users)), PageSize) {
@@ -213,19 +209,6 @@ func (l *fenceLog) note(id string) {
 	e := &l.last[l.next]
 	e.id, e.at = id, time.Now()
 	l.next = (l.next + 1) % len(l.last)
-}
-
-// justBefore returns those that a clock might take for raised after some time, and that
-// were raised before it.
-func (l *fenceLog) justBefore(t time.Time) (ids []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.last {
-		if e.id != "" && e.at.Before(t) && t.Sub(e.at) < 10*fenceTick {
-			ids = append(ids, e.id)
-		}
-	}
-	return ids
 }
 
 func (l *fenceLog) of(id string) (at time.Time, ok bool) {

@@ -177,6 +177,15 @@ var special = map[string]operation{
 			}))
 		})
 	}},
+	"login, looking once": {by: visitor, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.entrance(), w.visitor, func(m *usersession.Manager, r *http.Request) error {
+			_, err := taskOf(r.Context()).step(step{side: timeSide, name: "the password is read"})
+			if w.proved = w.password; err != nil {
+				return err
+			}
+			return m.Login(r.Context(), user)
+		})
+	}},
 	"password changed": {ends: true, covers: both, run: func(w *world, ctx context.Context) outcome {
 		ok, err := taskOf(ctx).step(step{side: timeSide, name: "the password is changed"})
 		if ok {

@@ -15,6 +15,8 @@ import (
 // A login whose password is changed before it takes effect.
 var recheckBehaviours = []behaviour{
 	{"recheck: a refused login leaves nothing", recheckRefused},
+	{"recheck: a check that would wait for itself", recheckWaits},
+	{"recheck: a check that panics", recheckPanics},
 	{"recheck: the password changes at any moment of a login", recheckMoments},
 	{"recheck: bots with the old password", recheckBots},
 }
@@ -59,6 +61,58 @@ func recheckRefused(t *testing.T, b backend) {
 	}
 	e.wantSessions("alice", 1)
 	e.wantStored(1)
+}
+
+func recheckWaits(t *testing.T, b backend) {
+	e := b.start(t)
+	for name, call := range map[string]func(context.Context) error{
+		"Login":          func(ctx context.Context) error { return e.m.Login(ctx, "bob") },
+		"Logout":         e.m.Logout,
+		"Destroy":        e.m.Destroy,
+		"Reauthenticate": func(ctx context.Context) error { return e.m.Reauthenticate(ctx) },
+		"RenewToken":     e.m.RenewToken,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := e.with(t)
+			laptop := e.browser()
+			e.wantOK(laptop.do(func(ctx context.Context) {
+				e.ok(e.m.Login(ctx, "alice", usersession.WithRecheck(func(ctx context.Context) error {
+					e.want(call(ctx), usersession.ErrInRecheck)
+					return nil
+				})))
+			}))
+			laptop.wantUser("alice")
+			e.wantOK(laptop.do(func(ctx context.Context) {
+				e.want(e.m.Login(ctx, "bob", usersession.WithRecheck(call)), usersession.ErrInRecheck)
+			}))
+			laptop.wantUser("alice")
+			e.wantSessions("bob", 0)
+			laptop.do(func(ctx context.Context) { e.ok(e.m.Logout(ctx)) })
+		})
+	}
+}
+
+func recheckPanics(t *testing.T, b backend) {
+	e := b.start(t)
+	laptop := e.browser()
+	laptop.login("alice")
+	laptop.put("cart", 7)
+	laptop.do(func(ctx context.Context) {
+		defer func() {
+			if p := recover(); p != "the check" {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		e.m.Login(ctx, "bob", usersession.WithRecheck(func(context.Context) error { panic("the check") }))
+	})
+	laptop.wantUser("alice")
+	if got := laptop.get("cart"); got != 7 {
+		t.Errorf("cart %v, want 7", got)
+	}
+	e.wantSessions("bob", 0)
+	e.wantSessions("alice", 1)
+	laptop.do(func(ctx context.Context) { e.ok(e.m.Login(ctx, "bob")) })
+	laptop.wantUser("bob")
 }
 
 // site is a program with one user and their password.
