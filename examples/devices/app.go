@@ -133,11 +133,13 @@ func toLogin(w http.ResponseWriter, r *http.Request) {
 
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
 	name := r.PostFormValue("name")
-	known, err := a.users.check(r.Context(), name, r.PostFormValue("password"))
+	err := a.users.check(r.Context(), name, r.PostFormValue("password"))
 	if err == nil {
-		// Once more: check takes a while, and the password may be changed meanwhile.
-		err = a.sessions.Login(r.Context(), name, usersession.WithMethod("password"), usersession.WithPersistentCookie(true),
-			usersession.WithRecheck(func(ctx context.Context) error { return a.users.unchanged(ctx, name, known) }))
+		err = a.sessions.Login(r.Context(), name, usersession.WithMethod("password"), usersession.WithPersistentCookie(true))
+	}
+	if errors.Is(err, usersession.ErrRevokedMeanwhile) {
+		a.show(w, r, http.StatusUnauthorized, "login.html", "The password was changed in this moment. Log in again.")
+		return
 	}
 	if errors.Is(err, errPassword) {
 		a.show(w, r, http.StatusUnauthorized, "login.html", "The name or the password is wrong.")
@@ -160,7 +162,7 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) {
 
 // reauth is where the page of devices sends users whose login is not fresh.
 func (a *app) reauth(w http.ResponseWriter, r *http.Request) {
-	_, err := a.users.check(r.Context(), a.sessions.UserID(r.Context()), r.PostFormValue("password"))
+	err := a.users.check(r.Context(), a.sessions.UserID(r.Context()), r.PostFormValue("password"))
 	if errors.Is(err, errPassword) {
 		a.show(w, r, http.StatusUnauthorized, "reauth.html", "The password is wrong.")
 		return
@@ -177,7 +179,7 @@ func (a *app) reauth(w http.ResponseWriter, r *http.Request) {
 
 func (a *app) changePassword(w http.ResponseWriter, r *http.Request) {
 	ctx, user := r.Context(), a.sessions.UserID(r.Context())
-	_, err := a.users.check(ctx, user, r.PostFormValue("password"))
+	err := a.users.check(ctx, user, r.PostFormValue("password"))
 	if errors.Is(err, errPassword) {
 		a.show(w, r, http.StatusUnauthorized, "password.html", "The password is wrong.")
 		return

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/pbkdf2"
 	"crypto/rand"
@@ -64,32 +63,21 @@ func (u users) load(ctx context.Context, id string) (c credentials, err error) {
 
 var errPassword = errors.New("the name or the password is wrong")
 
-// check returns errPassword unless a password is the user's. What it is good for is
-// in the credentials. An unknown user takes as long as a wrong password. A real
-// application also limits how often it is asked.
-func (u users) check(ctx context.Context, id, password string) (credentials, error) {
+// check returns errPassword unless a password is the user's. An unknown user takes as
+// long as a wrong password. A real application also limits how often it is asked.
+func (u users) check(ctx context.Context, id, password string) error {
 	c, err := u.load(ctx, id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return c, err
+		return err
 	}
 	hash, herr := derive(password, c.Salt)
 	if herr != nil {
-		return c, herr
+		return herr
 	}
 	if err != nil || subtle.ConstantTimeCompare(hash, c.Hash) != 1 {
-		return c, errPassword
-	}
-	return c, nil
-}
-
-// unchanged returns errPassword if the user has a new password, or none any more,
-// since check returned the credentials.
-func (u users) unchanged(ctx context.Context, id string, since credentials) error {
-	c, err := u.load(ctx, id)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && !bytes.Equal(c.Hash, since.Hash) {
 		return errPassword
 	}
-	return err
+	return nil
 }
 
 // setPassword makes or changes a user, in a transaction or not.

@@ -121,7 +121,7 @@ type Raise struct {
 	ID       string
 	Users    []string
 	Disabled bool          // logins are refused until Enable
-	Began    time.Time     // when the request began that raises it; the zero time: it is none
+	Began    time.Time     // when the request began that raises it, or the zero time without one
 	Within   time.Duration // how long a statement may take at most
 	Own      []string      // fences that do not concern the request, such as its own
 }

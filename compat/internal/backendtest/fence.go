@@ -252,7 +252,7 @@ func fenceMakesNoRoom(t *testing.T, b backend) {
 			phone.do(func(ctx context.Context) {
 				_, err := e.m.RevokeAllSessions(t.Context(), "alice")
 				e.ok(err)
-				laptop.login("alice")
+				laptop.do(func(ctx context.Context) { e.ok(e.m.Login(ctx, "alice")) })
 				e.want(e.m.Login(ctx, "alice"), usersession.ErrRevokedMeanwhile)
 			})
 			laptop.wantUser("alice")
