@@ -66,11 +66,13 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		data = found
 	}
 	_, b := trailer.Split(data)
-	if b == nil {
-		return nil, nil, nil // not written by us: it says nothing about a user
-	}
-	if b.Key != key {
+	if b != nil && b.Key != key {
 		m.emit(ctx, Event{Kind: EventMisplaced, SessionID: b.ID, UserID: b.UserID})
+	}
+	if b == nil || b.Key != key { // it says nothing about a user
+		if !peek {
+			m.lost(ctx, key, data, true)
+		}
 		return nil, nil, nil
 	}
 	if !b.Deadline.After(time.Now()) {
@@ -105,7 +107,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 // notFound ends the row of a key without data, unless err says that this is not known.
 func (m *Manager) notFound(ctx context.Context, key string, peek bool, err error) error {
 	if err == nil && !peek {
-		m.lost(ctx, key)
+		m.lost(ctx, key, nil, false)
 	}
 	return err
 }

@@ -73,7 +73,7 @@ const (
 	ReasonEvicted     = "evicted"      // Options.MaxSessions was reached
 	ReasonExpired     = "expired"      // the janitor found it past its lifetime, also if it was idle long before
 	ReasonAborted     = "aborted"      // a login whose response was never committed
-	ReasonDataLost    = "data_lost"    // the Store has lost its data
+	ReasonDataLost    = "data_lost"    // the Store has lost its data, or has them no longer whole
 	ReasonUserDeleted = "user_deleted" // the row of the user is gone from Options.UsersTable
 )
 

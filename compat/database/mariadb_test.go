@@ -1,6 +1,7 @@
 package database_test
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"testing"
@@ -118,5 +119,63 @@ func fillMariaDB(t *testing.T, db *sqlx.DB) {
 		`ANALYZE TABLE user_sessions, sessions, user_sessions_locks`,
 	} {
 		opendb.MustExec(t, db, q)
+	}
+}
+
+// TestDataColumnThatCutsOff has the data in a column of 64 KB, as other programs make
+// it, and a server that cuts off what is longer. The session is over, and its user, the
+// list and the log are told so.
+func TestDataColumnThatCutsOff(t *testing.T) {
+	open := opendb.MariaDB(t)
+	for mode, want := range map[string]string{"": usersession.ReasonDataLost, "STRICT_ALL_TABLES": ""} {
+		db := open(t)
+		db.SetMaxOpenConns(1)
+		var unreadable int
+		m := opendb.Migrated(t, db, &usersession.Options{OnEvent: func(_ context.Context, e usersession.Event) {
+			if e.Kind == usersession.EventUnreadable {
+				unreadable++
+			}
+		}})
+		opendb.MustExec(t, db, "ALTER TABLE sessions MODIFY data BLOB NOT NULL")
+		opendb.MustExec(t, db, "SET SESSION sql_mode = '"+mode+"'")
+		ctx, err := m.Load(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Login(ctx, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		token, _, err := m.Commit(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ctx, err = m.Load(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		m.Put(ctx, "long", strings.Repeat("x", 1<<16))
+		if _, _, err = m.Commit(ctx); (err == nil) != (want != "") {
+			t.Errorf("%q: %v", mode, err)
+		}
+		if ctx, err = m.Load(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		user := m.UserID(ctx)
+		list, err := m.ListSessions(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" { // it was not saved, and the session is as it was
+			if user != "alice" || len(list) != 1 || unreadable != 0 {
+				t.Errorf("%q: %q with %d sessions and %d events", mode, user, len(list), unreadable)
+			}
+			continue
+		}
+		ended, err := m.ListEndedSessions(t.Context(), "alice", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user != "" || len(list) != 0 || len(ended) != 1 || ended[0].Reason != want || unreadable != 1 {
+			t.Errorf("%q: %q with %d sessions, %d events and %+v", mode, user, len(list), unreadable, ended)
+		}
 	}
 }

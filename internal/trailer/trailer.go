@@ -71,6 +71,12 @@ const (
 	Room = userAt + 40 + endSize
 )
 
+// Marked reports whether data end as a trailer does, also one that another version of
+// this package has written.
+func Marked(data []byte) bool {
+	return len(data) >= endSize && string(data[len(data)-len(magic):]) == magic
+}
+
 // Append appends the trailer of b to data.
 func Append(data []byte, b *Binding) []byte {
 	start := len(data)
