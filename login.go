@@ -19,7 +19,7 @@ import (
 // ends with ReasonReplaced.
 //
 // The login is in the index at once, and takes effect with the response. A
-// handler that panics leaves the browser's session as it was, and so does a
+// handler that panics or answers 500 leaves the browser's session as it was, and so does a
 // request that has ended before the response begins.
 //
 // Login returns ErrNoUserID, ErrBadUserID, ErrTooManySessions, ErrUnknownUser,

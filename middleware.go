@@ -22,7 +22,8 @@ import (
 // the session cannot be loaded or committed, the client gets 503 (see scs's
 // ErrorFunc) and nothing of the handler's body. If the session has ended
 // meanwhile, Options.OnUnauthenticated answers, 401 by default. A handler that
-// panics commits nothing.
+// panics, or answers with a status of 500 or more, commits nothing (see
+// Options.KeepOnError).
 //
 // A response has at most one cookie of the session's name. If a handler sets one
 // as well, by WriteSessionCookie for instance, the one that LoadAndSave sets takes

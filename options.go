@@ -164,6 +164,12 @@ type Options struct {
 	// SCS.
 	InsecureCookies bool
 
+	// KeepOnError commits the session also if the handler answers with a status of
+	// 500 or more. By default nothing is committed then: a Login or Reauthenticate
+	// does not happen, and changed data are not saved, as if the handler had
+	// panicked. A Logout and a revocation stand in any case.
+	KeepOnError bool
+
 	// ReadTimeout bounds how long a request may wait for its session to be
 	// loaded. It also bounds ListSessions, ListEndedSessions, Session and
 	// Current. Default: 2 seconds.

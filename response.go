@@ -32,9 +32,9 @@ type exchange struct {
 }
 
 // Commit implements response.Committer.
-func (x *exchange) Commit(h http.Header) error {
+func (x *exchange) Commit(h http.Header, status int) error {
 	x.state.do(func() { x.state.started = true })
-	if err := x.commit(h); err != nil {
+	if err := x.commit(h, status); err != nil {
 		return err
 	}
 	if !x.over {
@@ -83,12 +83,20 @@ func (x *exchange) giveUp() (s *staged) {
 	return s
 }
 
+// dataNow is what the handler has made of the session data.
+var dataNow = map[scs.Status]decide.Data{scs.Unmodified: decide.Unchanged, scs.Modified: decide.Changed, scs.Destroyed: decide.Destroyed}
+
 // commit commits the session and sets the cookie, if there is anything to commit or
 // to set.
-func (x *exchange) commit(h http.Header) error {
+func (x *exchange) commit(h http.Header, status int) error {
 	m, ctx, r := x.m, x.r.Context(), &x.state
-	switch m.SessionManager.Status(ctx) {
-	case scs.Modified:
+	failed := status >= http.StatusInternalServerError && !m.opts.KeepOnError
+	switch (decide.Response{Data: dataNow[m.SessionManager.Status(ctx)], Failed: failed}).Decide() {
+	case decide.GiveUp:
+		if s := x.giveUp(); s != nil && s.login {
+			m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Err: errFailed})
+		}
+	case decide.CommitData:
 		if m.nothingToKeep(ctx, r) {
 			break
 		}
@@ -103,7 +111,7 @@ func (x *exchange) commit(h http.Header) error {
 			m.writeCookie(ctx, h, next, expiry, b)
 		}
 		return nil
-	case scs.Destroyed:
+	case decide.End:
 		var lost *trailer.Binding // it may have another key by now, from a renewal in another request
 		r.do(func() {
 			if r.loggedOut = true; r.standing == decide.Lost {

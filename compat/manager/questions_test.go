@@ -116,6 +116,9 @@ func TestQuestionsOfScs(t *testing.T) {
 	for q := range questions.ByHands() {
 		note("by hand", q, questions.Answer(q.Decide()))
 	}
+	for q := range questions.Responses() {
+		note("response", q, questions.Answer(q.Decide()))
+	}
 	for q := range met {
 		if !table[q] {
 			t.Errorf("scs asked what is in no line of the table: %v", q)

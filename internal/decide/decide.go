@@ -210,6 +210,47 @@ func (q ByHand) Decide() Save {
 	return Create
 }
 
+// Data is what a handler has made of the session data.
+type Data int
+
+const (
+	Unchanged Data = iota
+	Changed        // or a login or a renewal is staged
+	Destroyed
+)
+
+// Response is the question what to do with a session when the response begins.
+type Response struct {
+	Data   Data
+	Failed bool // the response says that the handler has failed, and the program keeps nothing then
+}
+
+// Finish is the answer to a Response.
+type Finish int
+
+const (
+	Leave      Finish = iota // there is nothing to commit
+	CommitData               // the session is committed
+	End                      // the session has been destroyed
+	GiveUp                   // the changes, the login and the renewal are given up
+)
+
+// Decide answers the question.
+func (q Response) Decide() Finish {
+	if Observe != nil {
+		Observe(q)
+	}
+	switch {
+	case q.Data == Destroyed:
+		return End // which nothing takes back
+	case q.Data == Unchanged:
+		return Leave
+	case q.Failed:
+		return GiveUp
+	}
+	return CommitData
+}
+
 // Observe, if it is not nil, is told each question, which is a Deletion, a
-// Commit or a ByHand. It is for tests, which set it before they ask anything.
+// Commit, a ByHand or a Response. It is for tests, which set it before they ask anything.
 var Observe func(question any)

@@ -77,6 +77,12 @@ by hand | a user's | detached row elsewhere                  = renew detached
 by hand | a user's | foreign row elsewhere, row over, no row = refuse ended
 by hand | nobody's | row here, row over                      = end cleared
 by hand | nobody's | no row                                  = create
+
+response | session data | the handler
+response | unchanged    | *              = leave
+response | changed      | fine           = commit data
+response | changed      | failed         = give up
+response | destroyed    | *              = end
 `
 
 type row struct {
@@ -157,6 +163,9 @@ func TestTable(t *testing.T) {
 		ask(count(q), questions.Answer(q.Decide()))
 	}
 	for q := range questions.ByHands() {
+		ask(count(q), questions.Answer(q.Decide()))
+	}
+	for q := range questions.Responses() {
 		ask(count(q), questions.Answer(q.Decide()))
 	}
 	for _, r := range rows {

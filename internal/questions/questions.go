@@ -72,6 +72,19 @@ func ByHands() iter.Seq[decide.ByHand] {
 	}
 }
 
+// Responses yields every Response there can be.
+func Responses() iter.Seq[decide.Response] {
+	return func(yield func(decide.Response) bool) {
+		for _, data := range []decide.Data{decide.Unchanged, decide.Changed, decide.Destroyed} {
+			for _, failed := range bools {
+				if !yield(decide.Response{Data: data, Failed: failed}) {
+					return
+				}
+			}
+		}
+	}
+}
+
 var bools = []bool{false, true}
 
 var sessions = []struct {
@@ -118,21 +131,25 @@ var (
 	identityNames = []string{"nobody's", "own", "another's"}
 	rowNames      = []string{"no row", "row here", "row elsewhere", "row over"}
 	deleteNames   = []string{"keep", "keep old", "delete other", "end user", "detach user", "detach anonymous", "destroy own"}
+	dataNames     = []string{"unchanged", "changed", "destroyed"}
+	finishNames   = []string{"leave", "commit data", "end", "give up"}
 	saveNames     = []string{"create", "update", "refuse ended", "refuse cleared", "end lost", "end cleared", "renew detached", "commit login", "commit renewal", "give up staged", "replace unreadable"}
 )
 
 // Answer names what Decide has answered.
-func Answer[A decide.Delete | decide.Save](a A) string {
+func Answer[A decide.Delete | decide.Save | decide.Finish](a A) string {
 	switch a := any(a).(type) {
 	case decide.Delete:
 		return deleteNames[a]
 	case decide.Save:
 		return saveNames[a]
+	case decide.Finish:
+		return finishNames[a]
 	}
 	panic("unreachable")
 }
 
-// Name names a Deletion, a Commit or a ByHand as a row of the table does.
+// Name names a Deletion, a Commit, a ByHand or a Response as a row of the table does.
 func Name(question any) string {
 	switch q := question.(type) {
 	case decide.Deletion:
@@ -152,6 +169,9 @@ func Name(question any) string {
 			row = either(q.Detached, "detached ", "foreign ") + row
 		}
 		return join("by hand", either(q.User, "a user's", "nobody's"), row)
+	}
+	if q, ok := question.(decide.Response); ok {
+		return join("response", dataNames[q.Data], either(q.Failed, "failed", "fine"))
 	}
 	panic("questions: not a question")
 }

@@ -251,7 +251,11 @@ func (w *world) request(ctx context.Context, m *usersession.Manager, b browser, 
 	var out outcome
 	h := m.LoadAndSave(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		out.as, out.mark = m.UserID(r.Context()), m.GetString(r.Context(), "mark")
-		if err := act(m, r); err != nil {
+		switch err := act(m, r); {
+		case err == errFailing:
+			rw.WriteHeader(http.StatusInternalServerError)
+			return
+		case err != nil:
 			rw.WriteHeader(http.StatusConflict)
 			return
 		}
