@@ -107,7 +107,7 @@ type Options struct {
 	// SetDeadline of scs can shorten a session. A later time changes nothing,
 	// so use WithLifetime for a longer one. A change counts for logins
 	// from then on. Sessions that are there keep the end they were given, and
-	// RevokeMatching with Filter.CreatedBefore ends them.
+	// RevokeMatching with Filter.CreatedBefore ends them at once.
 	Lifetime time.Duration
 
 	// TouchInterval is the shortest time between two writes of a session's
