@@ -109,3 +109,23 @@ func ExampleUserSession_MarshalJSON() {
 	// } <nil>
 	// <nil> true
 }
+
+// A login page says why somebody is logged out. Nobody is told who else is not.
+func ExampleManager_Ended() {
+	ctx := context.Background()
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	laptop := loggedIn(sessions, "42", firefox)
+	ctx = usersession.ContextWithReason(ctx, "password changed")
+	if _, err := sessions.RevokeAllSessions(ctx, "42"); err != nil {
+		panic(err)
+	}
+
+	laptop.inRequest(sessions, func(ctx context.Context) {
+		if s, ok := sessions.Ended(ctx); ok {
+			fmt.Println("You are logged out:", s.Reason)
+		}
+	})
+	// Output: You are logged out: password changed
+}

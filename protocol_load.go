@@ -7,6 +7,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/timeout"
+	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -22,9 +23,9 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	return m.load(ctx, token, &request{})
 }
 
-func (m *Manager) load(ctx context.Context, token string, r *request) (context.Context, error) {
+func (m *Manager) load(ctx context.Context, tok string, r *request) (context.Context, error) {
 	ctx = context.WithValue(ctx, requestKey{m.id}, r)
-	loaded, err := m.SessionManager.Load(ctx, token)
+	loaded, err := m.SessionManager.Load(ctx, tok)
 	if err != nil {
 		b := r.loaded()
 		if b == nil {
@@ -39,7 +40,14 @@ func (m *Manager) load(ctx context.Context, token string, r *request) (context.C
 	if err != nil {
 		return nil, err
 	}
-	r.do(func() { r.session = loaded.Value(m.scsKey) })
+	r.do(func() {
+		r.session = loaded.Value(m.scsKey)
+		if r.own != nil {
+			r.refused = nil
+		} else if token.Valid(tok) {
+			r.refused = append(r.refused, token.Key(tok))
+		}
+	})
 	return loaded, nil
 }
 

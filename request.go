@@ -27,6 +27,7 @@ type request struct {
 	standing  decide.Session   // what has become of own
 	others    []string         // keys of further sessions that Logout ends
 	own       *trailer.Binding // the session that the data belong to; nil: none yet
+	refused   []string         // keys of the tokens that came, if none of them has a session
 	elsewhere bool             // own is Unreadable because its data are in another Store
 	staged    *staged          // what the commit is to finish; nil: nothing
 	unstaged  bool             // a Login or renewal is between its new token and staging it
