@@ -177,7 +177,7 @@ type Options struct {
 
 	// WriteTimeout bounds logins, commits and revocations, which do not end with
 	// the request's context. It bounds CountMatching, and each page of
-	// ListMatching and RevokeMatching. A step of Prune has four times as long.
+	// ListMatching, ListUsers and RevokeMatching. A step of Prune has four times as long.
 	// Only their context bounds Migrate and RevokeMatchingTx. Default: 5
 	// seconds.
 	WriteTimeout time.Duration
@@ -254,7 +254,7 @@ type IndexOptions struct {
 	Partitions int
 
 	// ReadReplica is a database that follows db, from which ListSessions,
-	// ListEndedSessions, ListMatching and CountMatching read, and nothing else.
+	// ListEndedSessions, ListMatching, ListUsers and CountMatching read, and nothing else.
 	// Requests are verified, and sessions found and revoked, in db. A list lags
 	// behind by as much as the replica does. It may miss a session that was just
 	// logged in, the current one among them. It may show one that was just

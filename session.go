@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -42,6 +43,7 @@ type Manager struct {
 	queue     *touch.Queue
 
 	detachedByHand handLog
+	warnedPlain    atomic.Bool // about a Secure cookie over plain http
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager

@@ -108,7 +108,7 @@ var everyQuery = []string{
 	"SET expires_at = CASE", "SET purge_at = ended_at", "AND ended_at IS NOT NULL",
 	"SELECT id, 0 AS again", "ORDER BY id FOR UPDATE", "WHERE id = $4 AND user_id = $5", "WHERE session_key = $4 AND",
 	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
-	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC",
+	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "GROUP BY user_id", "id NOT IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC",
 	// the data
 	"LEFT JOIN", "INSERT INTO \"sessions\"", "SET data", "DELETE FROM \"sessions\" WHERE token = $1", "DELETE FROM \"sessions\" WHERE token IN",
 	"WHERE token > $1", "expiry <= statement_timestamp() ORDER BY expiry", "SELECT data FROM", "SET expiry",
@@ -318,6 +318,16 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 		if ok(err); n != 5 {
 			t.Errorf("counted %d, want 5", n)
 		}
+	}
+	for _, f := range []usersession.Filter{{}, {UserIDs: []string{"user3"}}} {
+		for u, err := range m.ListUsers(ctx, f, usersession.Page{After: "user2", Limit: 1}) {
+			if ok(err); u.Sessions != 5 {
+				t.Errorf("%+v, want 5 sessions", u)
+			}
+		}
+	}
+	for _, err := range m.ListMatching(ctx, usersession.Filter{IDs: []string{"AAAAAAAAAAAAAAAAAAAAAA"}, ExceptIDs: []string{"BAAAAAAAAAAAAAAAAAAAAA"}}, usersession.Page{}) {
+		ok(err)
 	}
 	_, err = m.ListEndedSessions(ctx, "user10", 10)
 	ok(err)

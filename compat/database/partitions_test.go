@@ -179,7 +179,7 @@ func mostPartitions(query string) int {
 		// scs was called directly, which knows the token only.
 		"WHERE session_key = $1", "WHERE session_key = $4 AND (ended_at", "reason = $1 WHERE session_key",
 		// Across users: those of some, or of all; whoever was seen lately.
-		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500",
+		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500", "GROUP BY user_id",
 	} {
 		if strings.Contains(query, part) {
 			return partitions

@@ -83,7 +83,7 @@ var some = []string{
 
 	"place: a program with another Store", "spoilt: data that were cut off or overwritten", "on error: nothing is committed", "migrations: an index without places",
 
-	"migrations: twice", "migrations: by ten at once", "filter: SQL and the program agree", "user IDs: bytes are bytes",
+	"migrations: twice", "migrations: by ten at once", "filter: SQL and the program agree", "filter: users and their sessions", "user IDs: bytes are bytes",
 	"users table: deleting a user ends their sessions",
 }
 
@@ -143,7 +143,7 @@ func RunDatabaseSome(t *testing.T, open func(t *testing.T) *sqlx.DB, configure .
 
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
-	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours)
+	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours)
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {
