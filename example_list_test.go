@@ -129,3 +129,27 @@ func ExampleManager_Ended() {
 	})
 	// Output: You are logged out: password changed
 }
+
+// A stream is use of its session, as long as somebody listens, and ends with it.
+func ExampleManager_Touch() {
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	laptop := loggedIn(sessions, "42", firefox)
+
+	laptop.inRequest(sessions, func(ctx context.Context) {
+		for range 3 { // every minute, say
+			if err := sessions.Touch(ctx); errors.Is(err, usersession.ErrSessionEnded) {
+				fmt.Println("the stream ends")
+				return
+			}
+			fmt.Println("news")
+			if _, err := sessions.RevokeAllSessions(context.Background(), "42"); err != nil {
+				panic(err)
+			}
+		}
+	})
+	// Output:
+	// news
+	// the stream ends
+}

@@ -47,6 +47,7 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 		x := &exchange{m: m, came: came}
 		x.writer.Init(r.Context(), w, x)
 		addVary(w.Header())
+		x.state.passive = m.opts.NoTouch != nil && m.opts.NoTouch(r)
 		x.state.loggedOut, x.state.http = came && len(tokens) == 0, r
 		ctx, err := m.loadFirst(x, r, tokens)
 		if err != nil {

@@ -84,6 +84,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		m.lists = index.New(ix.ReadReplica, c)
 	}
 	m.touches = touch.NewLog(o.TouchInterval)
+	m.looks = touch.NewLog(o.TouchInterval)
 	m.strangers = touch.NewLog(o.Lifetime)
 	m.queue = touch.NewQueue(maxQueuedTouches)
 

@@ -117,6 +117,13 @@ type Options struct {
 	// minute, or a quarter of IdleTimeout if that is shorter.
 	TouchInterval time.Duration
 
+	// NoTouch says of a request that it does not count as use of its session, such as
+	// a page that polls for news. It is served, and its session ends by the
+	// IdleTimeout all the same. It must be safe for concurrent use. The mux has not
+	// been asked yet, so decide by the path or a header. [Manager.Touch] is for the
+	// opposite, a stream that is use.
+	NoTouch func(*http.Request) bool
+
 	// MaxSessions limits the live sessions of one user, at each Login. A limit
 	// that is set here is never exceeded. Each login of the user takes a lock for
 	// it in the database. NoMaxSessions turns the limit off.

@@ -93,16 +93,23 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 			return nil, nil, err
 		}
 	}
-	ok, due := true, false
-	switch {
-	case b.Authenticated() && !m.data.verified() && m.strangers.Noted(key):
+	if b.Authenticated() && !m.data.verified() && m.strangers.Noted(key) {
 		return nil, nil, nil
-	case m.data.rowTells(b):
-		ok, due = row.Accepts(b)
-	case b.Authenticated() || m.data.idleInStore():
-		due = !peek && m.touches.Due(key)
 	}
-	if ok && due && !peek && !m.queue.Add(b) {
+	ok, due := true, false
+	if m.data.rowTells(b) {
+		ok, due = row.Accepts(b)
+	}
+	q := decide.Loading{Use: m.use(ctx, peek), User: b.Authenticated(), RowRead: m.data.rowTells(b), Idle: m.data.idleInStore()}
+	switch q.Decide() {
+	case decide.NotSeen:
+		due = false
+	case decide.TouchWhenDue:
+		due = m.touches.Due(key)
+	case decide.LookWhenDue:
+		ok = !m.looks.Due(key) || m.look(ctx, b)
+	}
+	if ok && due && !m.queue.Add(b) {
 		ok = m.touchNow(ctx, b)
 	}
 	if !ok {
@@ -110,6 +117,18 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		return nil, nil, nil
 	}
 	return data, b, nil
+}
+
+// use says what a session is loaded for.
+func (m *Manager) use(ctx context.Context, peek bool) decide.Use {
+	r, _ := ctx.Value(requestKey{m.id}).(*request)
+	switch {
+	case peek:
+		return decide.Peek
+	case r != nil && r.passive:
+		return decide.Passive
+	}
+	return decide.InUse
 }
 
 // notFound ends the row of a key without data, unless err says that this is not known.

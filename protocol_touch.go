@@ -27,6 +27,18 @@ func (m *Manager) touchNow(ctx context.Context, b *trailer.Binding) bool {
 	return ok && (m.data.verified() || m.opts.IdleTimeout <= 0 || m.touchData(ctx, b, time.Now()))
 }
 
+// look reads the row of a session that is not touched. As of a touch, only a certain no
+// makes it false.
+func (m *Manager) look(ctx context.Context, b *trailer.Binding) bool {
+	row, err := m.index.LiveByKey(ctx, b)
+	if err != nil {
+		m.looks.Failed(b.Key)
+		return true
+	}
+	ok, _ := row.Accepts(b)
+	return ok
+}
+
 func (m *Manager) touchData(ctx context.Context, b *trailer.Binding, seen time.Time) bool {
 	ok, err := m.data.store.Touch(ctx, b.Key, m.data.storeExpiry(b, seen))
 	if err != nil {

@@ -19,8 +19,9 @@ import (
 type request struct {
 	changing sync.Mutex // held by one Login, Logout or renewal at a time; before mu
 
-	other bool          // somebody else's session: InSession
-	http  *http.Request // of which Login takes the client's address; nil: there is none
+	passive bool          // it does not count as use: Options.NoTouch
+	other   bool          // somebody else's session: InSession
+	http    *http.Request // of which Login takes the client's address; nil: there is none
 
 	mu        sync.Mutex
 	session   any              // scs's session data, once they are loaded

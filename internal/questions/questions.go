@@ -85,6 +85,26 @@ func Responses() iter.Seq[decide.Response] {
 	}
 }
 
+// Loadings yields every Loading there can be.
+func Loadings() iter.Seq[decide.Loading] {
+	return func(yield func(decide.Loading) bool) {
+		for _, use := range []decide.Use{decide.InUse, decide.Passive, decide.Peek} {
+			for _, user := range bools {
+				for _, read := range bools {
+					for _, idle := range bools {
+						if read && !user { // an anonymous session has no row
+							continue
+						}
+						if !yield(decide.Loading{Use: use, User: user, RowRead: read, Idle: idle}) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 var bools = []bool{false, true}
 
 var sessions = []struct {
@@ -133,11 +153,13 @@ var (
 	deleteNames   = []string{"keep", "keep old", "delete other", "end user", "detach user", "detach anonymous", "destroy own"}
 	dataNames     = []string{"unchanged", "changed", "destroyed"}
 	finishNames   = []string{"leave", "commit data", "end", "give up"}
+	useNames      = []string{"in use", "passive", "peek"}
+	seenNames     = []string{"not seen", "touch by row", "touch when due", "look when due"}
 	saveNames     = []string{"create", "update", "refuse ended", "refuse cleared", "end lost", "end cleared", "renew detached", "commit login", "commit renewal", "give up staged", "replace unreadable"}
 )
 
 // Answer names what Decide has answered.
-func Answer[A decide.Delete | decide.Save | decide.Finish](a A) string {
+func Answer[A decide.Delete | decide.Save | decide.Finish | decide.Seen](a A) string {
 	switch a := any(a).(type) {
 	case decide.Delete:
 		return deleteNames[a]
@@ -145,11 +167,13 @@ func Answer[A decide.Delete | decide.Save | decide.Finish](a A) string {
 		return saveNames[a]
 	case decide.Finish:
 		return finishNames[a]
+	case decide.Seen:
+		return seenNames[a]
 	}
 	panic("unreachable")
 }
 
-// Name names a Deletion, a Commit, a ByHand or a Response as a row of the table does.
+// Name names a Deletion, a Commit, a ByHand, a Response or a Loading as a row of the table does.
 func Name(question any) string {
 	switch q := question.(type) {
 	case decide.Deletion:
@@ -170,8 +194,11 @@ func Name(question any) string {
 		}
 		return join("by hand", either(q.User, "a user's", "nobody's"), row)
 	}
-	if q, ok := question.(decide.Response); ok {
+	switch q := question.(type) {
+	case decide.Response:
 		return join("response", dataNames[q.Data], either(q.Failed, "failed", "fine"))
+	case decide.Loading:
+		return join("loading", useNames[q.Use], either(q.User, "user", "anonymous"), either(q.RowRead, "row read", "no row"), either(q.Idle, "idle in store", "idle elsewhere"))
 	}
 	panic("questions: not a question")
 }

@@ -92,6 +92,9 @@ func put(m *usersession.Manager, r *http.Request) error {
 }
 func whoami(*usersession.Manager, *http.Request) error { return nil }
 
+// polls is in the context of a request that does not count as use.
+type polls struct{}
+
 // errFailing makes the handler answer 500.
 var errFailing = errors.New("the handler fails")
 
@@ -190,6 +193,12 @@ var special = map[string]operation{
 				return err
 			}))
 		})
+	}},
+	"poll": {by: first, run: func(w *world, ctx context.Context) outcome {
+		return w.request(context.WithValue(ctx, polls{}, true), w.toucher(), w.first, whoami)
+	}},
+	"stream": {by: first, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.replica, w.first, func(m *usersession.Manager, r *http.Request) error { return m.Touch(r.Context()) })
 	}},
 	"failing login":            {by: visitor, run: failingLogin(visitor), fails: true},
 	"failing login over first": {by: first, run: failingLogin(first), fails: true},

@@ -187,3 +187,16 @@ func TestFailingHandler(t *testing.T) {
 		}
 	}
 }
+
+// TestPassive lets a request that does not count as use, and a stream that does, come
+// beside what ends or moves the session: the one extends nothing, and the other brings
+// nothing back.
+func TestPassive(t *testing.T) {
+	for _, name := range []string{"poll", "stream"} {
+		for _, other := range []string{"renew", "revoke", "idle time over", "user deleted"} {
+			t.Run(name+" with "+other, func(t *testing.T) {
+				every(t, name+", "+other, []string{name, other}, nil, nil)
+			})
+		}
+	}
+}

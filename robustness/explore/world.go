@@ -120,6 +120,7 @@ func newWorld(kind string) (*world, error) {
 	manager := func(touch time.Duration) *usersession.Manager {
 		m, merr := usersession.New(w.sql, &usersession.Options{
 			Store: w.store, InsecureCookies: true, TouchInterval: touch, MaxSessions: maxLive,
+			NoTouch: func(r *http.Request) bool { return r.Context().Value(polls{}) != nil },
 			// The machine may be slow, and that is not what is looked at.
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 		})
