@@ -36,6 +36,10 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	if err != nil {
 		return err
 	}
+	idle, err := o.idleTimeout(m.opts.TouchInterval)
+	if err != nil {
+		return err
+	}
 	r, err := m.changing(ctx)
 	if err != nil {
 		return err
@@ -61,7 +65,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		lifetime = *o.lifetime
 	}
 	b := &trailer.Binding{
-		UserID: uid, ID: token.NewID(), Persist: o.persist,
+		UserID: uid, ID: token.NewID(), Persist: o.persist, Idle: idle,
 		AuthenticatedAt: now(), Deadline: now().Add(lifetime),
 	}
 	err = m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor)
@@ -145,12 +149,12 @@ func replacedBy(userID string, former *staged, from *trailer.Binding) []string {
 func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key string, lifetime time.Duration, o loginOptions, replaces []string, actor string) error {
 	row := index.Login{
 		ID: b.ID, UserID: b.UserID, Key: key, Grace: min(loginGrace, lifetime),
-		Meta: index.MetaJSON(o.meta),
+		Meta: index.MetaJSON(o.meta), IdleTimeout: b.Idle.Microseconds(),
 	}
 	ip, userAgent := m.client(r)
 	row.IP, row.UserAgent = addressText(ip), userAgent
-	if m.opts.IdleTimeout > 0 {
-		row.Grace = min(row.Grace, m.opts.IdleTimeout)
+	if idle := m.data.idleOf(b); idle > 0 {
+		row.Grace = min(row.Grace, idle)
 	}
 	if o.ip != nil {
 		row.IP = addressText(*o.ip)

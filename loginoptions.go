@@ -21,6 +21,7 @@ type loginOptions struct {
 	ip        *netip.Addr
 	userAgent *string
 	lifetime  *time.Duration
+	idle      *time.Duration
 	persist   trailer.Persistence
 	recheck   func(ctx context.Context) error
 }
@@ -59,10 +60,19 @@ func WithUserAgent(userAgent string) LoginOption {
 }
 
 // WithLifetime gives this one session another lifetime than Options.Lifetime,
-// for "remember me". The idle timeout still counts. The login fails if d is
-// less than 1 second.
+// for "remember me". The idle timeout still counts, see WithIdleTimeout. The login
+// fails if d is less than 1 second.
 func WithLifetime(d time.Duration) LoginOption {
 	return func(o *loginOptions) { o.lifetime = &d }
+}
+
+// WithIdleTimeout gives this one session another idle timeout than
+// Options.IdleTimeout, longer or shorter. With NoIdleTimeout it ends by its lifetime
+// only. It is kept in the row, so that a later change of Options.IdleTimeout leaves it
+// as it is. The login fails if d is less than four times Options.TouchInterval.
+// Reauthenticate ignores it.
+func WithIdleTimeout(d time.Duration) LoginOption {
+	return func(o *loginOptions) { o.idle = &d }
 }
 
 // WithPersistentCookie says whether the cookie of this session outlives the

@@ -100,7 +100,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 	if m.data.rowTells(b) {
 		ok, due = row.Accepts(b)
 	}
-	q := decide.Loading{Use: m.use(ctx, peek), User: b.Authenticated(), RowRead: m.data.rowTells(b), Idle: m.data.idleInStore()}
+	q := decide.Loading{Use: m.use(ctx, peek), User: b.Authenticated(), RowRead: m.data.rowTells(b), Idle: m.data.idleInStore(b)}
 	switch q.Decide() {
 	case decide.NotSeen:
 		due = false

@@ -59,7 +59,7 @@ func (r *request) notHere(key string, row index.Row) {
 		r.standing, r.elsewhere = decide.Unreadable, true
 		r.own = &trailer.Binding{
 			ID: row.ID, UserID: row.UserID.String, Key: key,
-			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Deadline: time.UnixMicro(row.ExpiresAt),
+			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Idle: time.Duration(row.IdleTimeout) * time.Microsecond, Deadline: time.UnixMicro(row.ExpiresAt),
 		}
 	})
 }

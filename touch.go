@@ -48,7 +48,7 @@ func (m *Manager) touchByID(ctx context.Context, b *trailer.Binding) error {
 			ok, err = m.index.Touch(ctx, b)
 		}
 	}
-	if err == nil && ok && !m.data.verified() && m.opts.IdleTimeout > 0 {
+	if err == nil && ok && !m.data.verified() && m.data.idleOf(b) > 0 {
 		ok, err = m.data.store.Touch(ctx, b.Key, m.data.storeExpiry(b, time.Now()))
 	}
 	if err == nil && !ok {

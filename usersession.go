@@ -33,8 +33,8 @@ type UserSession struct {
 	LastSeenAt time.Time
 
 	// ExpiresAt is when the session ends if it is not used any more. It is the
-	// earlier of LastSeenAt plus Options.IdleTimeout and the end of the
-	// session's lifetime.
+	// earlier of LastSeenAt plus Options.IdleTimeout, or that of WithIdleTimeout, and
+	// the end of the session's lifetime.
 	ExpiresAt time.Time
 
 	// IP is the client's address at login, as Options.ClientIP found it. It is

@@ -159,6 +159,8 @@ func explain(t *testing.T, conn *sqlx.Conn, c sqlspy.Call) string {
 
 func literal(a any) string {
 	switch v := a.(type) {
+	case nil:
+		return "NULL"
 	case string:
 		return pq.QuoteLiteral(v)
 	case []byte:

@@ -55,8 +55,8 @@ FROM (
 	LIMIT ?
 ) AS counted`
 	insertBelowSQL = `
-INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)
-SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here
+INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place, idle_timeout)
+SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here, CAST(? AS @bigint)
 FROM (` + liveUpToSQL + `) AS live
 WHERE n < ?`
 )
@@ -167,7 +167,7 @@ func (x *Index) insertUnlocked(ctx context.Context, l Login, replaces []string, 
 
 // insertBelow inserts the row of a login if the user has fewer sessions than that.
 func (x *Index) insertBelow(ctx context.Context, q sqldb.Querier, l Login, replaces []string, below int) (bool, error) {
-	args := []any{l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta)}
+	args := []any{l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta), l.idleArg()}
 	args = append(args, x.countedArgs(l.UserID, replaces, below)...)
 	n, err := q.Exec(ctx, insertBelowSQL, append(args, below)...)
 	return n == 1, err

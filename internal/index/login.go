@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -13,15 +14,21 @@ type Login struct {
 	ID, UserID, Key     string
 	Grace               time.Duration // until the commit confirms it
 	IP, UserAgent, Meta string
+	IdleTimeout         int64 // as in Row
+}
+
+// idleArg returns the idle timeout of a login as the column has it.
+func (l Login) idleArg() sql.NullInt64 {
+	return sql.NullInt64{Int64: l.IdleTimeout, Valid: l.IdleTimeout != 0}
 }
 
 const insertSQL = `
-INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)
-VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here)`
+INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place, idle_timeout)
+VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here, ?)`
 
 // insert writes the row of a login.
 func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) error {
-	_, err := q.Exec(ctx, insertSQL, l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta))
+	_, err := q.Exec(ctx, insertSQL, l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta), l.idleArg())
 	return err
 }
 

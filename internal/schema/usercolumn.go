@@ -18,6 +18,7 @@ type userColumn struct {
 	ToUsers   bool   `db:"to_users"`   // that is the users table
 	SetsNull  bool   `db:"sets_null"`  // when the user is deleted
 	Placed    bool   `db:"placed"`     // the index has the column place
+	Idle      bool   `db:"idle"`       // and idle_timeout
 }
 
 // userColumnSQL asks for it, with one row for each foreign key.
@@ -36,7 +37,8 @@ SELECT COALESCE(x.type, '') AS type, COALESCE(u.type, '') AS users_type,
 	COALESCE(r.relname || '(' || ra.attname || ')', '') AS refers,
 	COALESCE(f.confrelid = u.attrelid AND f.confkey[1] = u.attnum, false) AS to_users,
 	COALESCE(f.confdeltype = 'n', false) AS sets_null,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'place' AND NOT a.attisdropped) AS placed
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'place' AND NOT a.attisdropped) AS placed,
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'idle_timeout' AND NOT a.attisdropped) AS idle
 FROM (SELECT 1) AS one
 LEFT JOIN col x ON (:schema = '' AND x.visible OR x.nspname = :schema) AND x.relname = :table AND x.attname = 'user_id'
 LEFT JOIN col u ON (:users_schema = '' AND u.visible OR u.nspname = :users_schema) AND u.relname = :users_table AND u.attname = :users_column
@@ -50,7 +52,8 @@ SELECT COALESCE(lower(x.type), '') AS type, COALESCE(lower(u.type), '') AS users
 	COALESCE(f."table" || COALESCE('(' || f."to" || ')', ''), '') AS refers,
 	COALESCE(f."table" = :users_table COLLATE NOCASE AND COALESCE(f."to" = :users_column COLLATE NOCASE, u.pk = 1), 0) AS to_users,
 	COALESCE(f.on_delete = 'SET NULL', 0) AS sets_null,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'place' COLLATE NOCASE) AS placed
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'place' COLLATE NOCASE) AS placed,
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'idle_timeout' COLLATE NOCASE) AS idle
 FROM (SELECT 1) AS one
 LEFT JOIN pragma_table_info(:table) x ON x.name = 'user_id' COLLATE NOCASE
 LEFT JOIN pragma_table_info(:users_table) u ON u.name = :users_column COLLATE NOCASE
@@ -69,7 +72,13 @@ SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_typ
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'place'
 		LIMIT 1
-	) AS placed
+	) AS placed,
+	EXISTS (
+		SELECT 1
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'idle_timeout'
+		LIMIT 1
+	) AS idle
 FROM (SELECT 1) AS one
 LEFT JOIN (
 	SELECT data_type
@@ -99,11 +108,11 @@ LEFT JOIN (
 }
 
 // checkUserID returns an error if the column user_id is there and is not what the
-// Options say, or if it cannot refer to the users table. It reports an index without
-// the column place.
-func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (unplaced bool, err error) {
+// Options say, or if it cannot refer to the users table. It returns the columns that an
+// index of an older version lacks.
+func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (lacks []string, err error) {
 	if t.Index == "" {
-		return false, nil
+		return nil, nil
 	}
 	var rows []userColumn
 	err = ask(ctx, q, &rows, userColumnSQL[t.Dialect], map[string]any{
@@ -111,9 +120,15 @@ func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (unplaced bool
 		"users_schema": t.Users.Schema, "users_table": t.Users.Table, "users_column": t.Users.Column,
 	})
 	if err != nil || len(rows) == 0 {
-		return false, err
+		return nil, err
 	}
-	return rows[0].Type != "" && !rows[0].Placed, t.checkUserColumn(rows)
+	if rows[0].Type != "" && !rows[0].Placed {
+		lacks = append(lacks, "place")
+	}
+	if rows[0].Type != "" && !rows[0].Idle {
+		lacks = append(lacks, "idle_timeout")
+	}
+	return lacks, t.checkUserColumn(rows)
 }
 
 func (t Tables) checkUserColumn(rows []userColumn) error {

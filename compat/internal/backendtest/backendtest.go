@@ -81,7 +81,7 @@ var some = []string{
 	"by hand: anonymous, login, change, logout", "touch: Run writes them, and the rest when it ends",
 	"janitor: expired sessions end", "janitor: deletes the data of ended sessions again",
 
-	"place: a program with another Store", "spoilt: data that were cut off or overwritten", "on error: nothing is committed", "migrations: an index without places",
+	"place: a program with another Store", "spoilt: data that were cut off or overwritten", "on error: nothing is committed", "migrations: an index of an older version",
 
 	"migrations: twice", "migrations: by ten at once", "filter: SQL and the program agree", "filter: users and their sessions", "user IDs: bytes are bytes",
 	"users table: deleting a user ends their sessions",
@@ -97,7 +97,7 @@ func behaviours() []behaviour {
 	for _, concept := range [][]behaviour{
 		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
-		otherBehaviours, iterateBehaviours, limitBehaviours, crowdBehaviours, expiryBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
+		otherBehaviours, iterateBehaviours, limitBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
 		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, spoiltBehaviours, onErrorBehaviours, whyEndedBehaviours, recheckBehaviours,
 	} {
 		all = append(all, concept...)
