@@ -162,6 +162,10 @@ func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key
 	if o.userAgent != nil {
 		row.UserAgent = index.Clip(*o.userAgent, 512)
 	}
+	var err error
+	if row.Max, err = m.opts.maxSessionsFor(ctx, b.UserID, o.meta); err != nil {
+		return err
+	}
 	for {
 		if more, err := m.enterPage(ctx, b, row, replaces, actor); !more {
 			return err

@@ -1,6 +1,7 @@
 package usersession
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -85,6 +86,18 @@ func (p place) verified() bool { return p.voucher != vouchedByData }
 // rowTells reports whether the row of the session of b says when it was last seen,
 // so that its data need not.
 func (p place) rowTells(b *trailer.Binding) bool { return b.Authenticated() && p.verified() }
+
+// maxSessionsFor returns the limit of one login, as the index has it.
+func (o Options) maxSessionsFor(ctx context.Context, userID string, meta map[string]string) (int, error) {
+	if o.MaxSessionsFor == nil {
+		return 0, nil
+	}
+	limit := o.MaxSessionsFor(ctx, userID, meta)
+	if limit < NoMaxSessions {
+		return 0, fmt.Errorf("usersession: Options.MaxSessionsFor: has returned %d; NoMaxSessions is no limit", limit)
+	}
+	return limit, nil
+}
 
 // noIdle is what a session without an idle timeout has. It outlives every lifetime, and
 // every database can subtract it from a time.

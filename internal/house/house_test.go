@@ -31,7 +31,7 @@ const module = "github.com/seed-296ca7ab/usersession"
 const order = `
 doc.go usersession.go errors.go store.go
 request.go
-events.go filter.go loginoptions.go
+events.go filter.go indexoptions.go loginoptions.go
 options.go
 sqlstore.go
 place.go

@@ -15,6 +15,7 @@ type Login struct {
 	Grace               time.Duration // until the commit confirms it
 	IP, UserAgent, Meta string
 	IdleTimeout         int64 // as in Row
+	Max                 int   // of this login, instead of that of the Config; -1 if there is no limit, 0 if it has none of its own
 }
 
 // idleArg returns the idle timeout of a login as the column has it.
