@@ -153,3 +153,21 @@ func ExampleManager_Touch() {
 	// news
 	// the stream ends
 }
+
+// The user gives a device a name of their own, which lists show from then on.
+func ExampleManager_SetMeta() {
+	ctx := context.Background()
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	loggedIn(sessions, "42", firefox, usersession.WithMethod("passkey"))
+	list, err := sessions.ListSessions(ctx, "42")
+	if err != nil {
+		panic(err)
+	}
+
+	err = sessions.SetMeta(ctx, "42", list[0].ID, map[string]string{"name": "the old laptop"})
+	s, _ := sessions.Session(ctx, "42", list[0].ID)
+	fmt.Println(s.Meta["name"], s.Meta[usersession.MetaMethod], err)
+	// Output: the old laptop passkey <nil>
+}

@@ -2,7 +2,6 @@ package usersession
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -113,24 +112,25 @@ func newLoginOptions(opts []LoginOption) (loginOptions, error) {
 	if o.lifetime != nil && *o.lifetime < time.Second {
 		return o, fmt.Errorf("usersession: WithLifetime: must be at least 1s, is %v", *o.lifetime)
 	}
-	return o, checkMeta(o.meta)
+	return o, checkMeta("WithMeta", o.meta)
 }
 
-func checkMeta(meta map[string]string) error {
+// checkMeta refuses metadata that cannot be kept. what is whose they are.
+func checkMeta(what string, meta map[string]string) error {
 	size := 0
 	for k, v := range meta {
 		size += len(k) + len(v)
 		for _, text := range []string{k, v} {
 			if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
-				return errors.New("usersession: WithMeta: not UTF-8 text without NUL")
+				return fmt.Errorf("usersession: %s: not UTF-8 text without NUL", what)
 			}
 		}
 		if k == "" {
-			return errors.New("usersession: WithMeta: empty key")
+			return fmt.Errorf("usersession: %s: empty key", what)
 		}
 	}
 	if len(meta) > 32 || size > 4096 {
-		return fmt.Errorf("usersession: WithMeta: %d pairs of %d bytes, at most 32 of 4096", len(meta), size)
+		return fmt.Errorf("usersession: %s: %d pairs of %d bytes, at most 32 of 4096", what, len(meta), size)
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ type UserSession struct {
 	UserAgent string
 
 	// Meta has the pairs that WithMeta and WithMethod noted, at login or by
-	// Reauthenticate. It is never nil.
+	// Reauthenticate, and those of SetMeta. It is never nil.
 	Meta map[string]string
 
 	// Current reports whether this is the session of the context that the

@@ -321,6 +321,12 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 			t.Errorf("counted %d, want 5", n)
 		}
 	}
+	hand, err = m.Load(ctx, "")
+	ok(err)
+	ok(m.Login(hand, "named"))
+	named, err := m.Current(hand)
+	ok(err)
+	ok(m.SetMeta(ctx, "named", named.ID, map[string]string{"name": "x"}))
 	for _, f := range []usersession.Filter{{}, {UserIDs: []string{"user3"}}} {
 		for u, err := range m.ListUsers(ctx, f, usersession.Page{After: "user2", Limit: 1}) {
 			if ok(err); u.Sessions != 5 {

@@ -40,7 +40,7 @@ codec.go migrate.go userindex.go protocol_end.go
 ended.go users.go protocol_lost.go
 login.go logout.go protocol_data.go
 reauthenticate.go revoke.go protocol_renew.go protocol_touch.go
-janitor.go protocol_commit.go protocol_load.go revoke_tx.go touch.go
+janitor.go protocol_commit.go protocol_load.go revoke_tx.go setmeta.go touch.go
 insession.go adapter.go cookie.go
 response.go
 middleware.go resolve.go
