@@ -43,8 +43,8 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			m.miswired(w, r, "the session was loaded by the embedded scs manager, outside LoadAndSave")
 			return
 		}
-		tokens, came := m.cookies(r)
-		x := &exchange{m: m, came: came}
+		tokens, came, bare := m.cookies(r)
+		x := &exchange{m: m, came: came, bare: bare}
 		x.writer.Init(r.Context(), w, x)
 		addVary(w.Header())
 		x.state.passive = m.opts.NoTouch != nil && m.opts.NoTouch(r)
@@ -142,15 +142,24 @@ func (m *Manager) miswired(w http.ResponseWriter, r *http.Request, why string) {
 const maxCookies = 3
 
 // cookies returns the tokens of the request: the first of those cookies of that name
-// that can be one. came says that there were cookies of that name.
-func (m *Manager) cookies(r *http.Request) (tokens []string, came bool) {
+// that can be one, or that of Options.Token. came says that there were cookies of that
+// name. bare says that the request has to do without any.
+func (m *Manager) cookies(r *http.Request) (tokens []string, came, bare bool) {
+	if m.opts.Token != nil {
+		if tok, ok := m.opts.Token(r); ok {
+			if token.Valid(tok) {
+				tokens = append(tokens, tok)
+			}
+			return tokens, false, true
+		}
+	}
 	for _, c := range r.CookiesNamed(m.Cookie.Name) {
 		came = true
 		if token.Valid(c.Value) && len(tokens) < maxCookies && !slices.Contains(tokens, c.Value) {
 			tokens = append(tokens, c.Value)
 		}
 	}
-	return tokens, came
+	return tokens, came, false
 }
 
 // loadFirst loads the session of the first token that has one: a dead cookie must not

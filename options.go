@@ -162,6 +162,18 @@ type Options struct {
 	// panicked. A Logout and a revocation stand in any case.
 	KeepOnError bool
 
+	// Token finds the token of a request that does not have it in the cookie, such as
+	// that of an API client with a header "Authorization: Bearer". If ok, the request
+	// is one of those: its cookies are not looked at, none is set or cleared, and an
+	// empty token is nobody's. So other sites cannot forge such a request as long as
+	// browsers do not send what Token reads by themselves. If ok is false, the cookie
+	// counts. By default it always does.
+	//
+	// A handler that logs such a client in gives it [Manager.Token] in the response,
+	// and again after Reauthenticate and RenewToken. A new anonymous session has its
+	// token after Commit. Keep that response out of caches.
+	Token func(*http.Request) (token string, ok bool)
+
 	// ReadTimeout bounds how long a request may wait for its session to be
 	// loaded. It also bounds ListSessions, ListEndedSessions, Session and
 	// Current. Default: 2 seconds.

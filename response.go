@@ -22,6 +22,7 @@ type exchange struct {
 	m      *Manager
 	r      *http.Request
 	token  string // of the cookie
+	bare   bool   // it has its token elsewhere, and no cookie is set
 	came   bool   // there was a cookie of the session's name
 	over   bool   // the handler has returned
 	began  bool   // the response has begun before that
@@ -107,7 +108,7 @@ func (x *exchange) commit(h http.Header, status int) error {
 		if err != nil {
 			return err
 		}
-		if b := r.loaded(); next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey) {
+		if b := r.loaded(); !x.bare && (next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey)) {
 			m.writeCookie(ctx, h, next, expiry, b)
 		}
 		return nil

@@ -97,7 +97,7 @@ func behaviours() []behaviour {
 	for _, concept := range [][]behaviour{
 		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
-		otherBehaviours, iterateBehaviours, limitBehaviours, limitForBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, setMetaBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
+		otherBehaviours, iterateBehaviours, limitBehaviours, limitForBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, setMetaBehaviours, bearerBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
 		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, spoiltBehaviours, onErrorBehaviours, whyEndedBehaviours, recheckBehaviours,
 	} {
 		all = append(all, concept...)
