@@ -29,6 +29,10 @@ const (
 // if everything is there, it changes nothing and takes no lock that a writer waits
 // for. check is a query of every column.
 func (t Tables) Migrate(ctx context.Context, db *sqldb.DB, check string) error {
+	t, err := t.asUsersColumn(ctx, db.Unkept())
+	if err != nil {
+		return err
+	}
 	list, err := t.Migrations()
 	if err != nil {
 		return err
