@@ -76,6 +76,9 @@ func (a *adapter) CommitCtx(ctx context.Context, tok string, data []byte, expiry
 	defer cancel()
 	body, b := trailer.Split(data)
 	if b == nil {
+		if _, ours := m.Codec.(codec); ours { // somebody has called Commit of the Store of the scs manager
+			return errors.New("usersession: Commit: the data are not from the Codec of the scs manager")
+		}
 		return errors.New("usersession: the Codec of the scs manager was replaced after New")
 	}
 	was := b

@@ -33,6 +33,36 @@ func (m *Manager) writeCookie(ctx context.Context, h http.Header, token string, 
 		c.MaxAge = int(time.Until(expiry).Seconds() + 1)
 	}
 	h.Add("Set-Cookie", c.String())
+	if token != "" && c.Secure {
+		m.warnPlain(ctx)
+	}
+}
+
+// warnPlain logs, once, that a Secure cookie goes out over plain http. Browsers refuse
+// it, so that every login leads back to the login page. A proxy that ends TLS says so,
+// or its browsers do.
+func (m *Manager) warnPlain(ctx context.Context) {
+	r := m.request(ctx)
+	if r == nil || r.http == nil || !isPlain(r.http) || !m.warnedPlain.CompareAndSwap(false, true) {
+		return
+	}
+	m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a Secure cookie was set on a request over plain http, where browsers refuse it and nobody stays logged in; serve https, or set Options.InsecureCookies for development; a proxy that ends TLS should send X-Forwarded-Proto",
+		"cookie", m.sealed.Name)
+}
+
+// isPlain reports whether a request came over plain http, for all that it says. Only to
+// https and to the machine itself browsers send Sec-Fetch-Site, and take Secure cookies
+// from them.
+func isPlain(r *http.Request) bool {
+	if r.TLS != nil || r.Header.Get("Sec-Fetch-Site") != "" || strings.Contains(strings.ToLower(r.Header.Get("Forwarded")), "proto=https") {
+		return false
+	}
+	for _, name := range []string{"X-Forwarded-Proto", "Origin", "Referer"} {
+		if strings.HasPrefix(strings.ToLower(r.Header.Get(name)), "https") {
+			return false
+		}
+	}
+	return true
 }
 
 // guard decides what leaves the process in the headers of a response: one cookie of

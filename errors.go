@@ -132,5 +132,8 @@ func (e *opError) Unwrap() error { return e.err }
 // errElsewhere is why a revocation is pending though the Store has done its part.
 var errElsewhere = errors.New("usersession: Options.Store: the session data are in another Store, of another program on this index")
 
+// errFailed is why a login is given up though nobody has refused it.
+var errFailed = errors.New("usersession: the handler answered with a status of 500 or more (see Options.KeepOnError)")
+
 // errLost is why a commit gives nothing new a life: nobody would get its token.
 var errLost = errors.New("usersession: the request ended before its session was committed")

@@ -22,7 +22,7 @@ const (
 	EventRevocationDone    EventKind = "revocation_done"    // the janitor caught up on Count of those
 	EventEndedMeanwhile    EventKind = "ended_meanwhile"    // a request in flight was refused because its session had ended
 	EventTouchFailed       EventKind = "touch_failed"       // a session was served, but its last-seen time could not be written
-	EventUnreadable        EventKind = "unreadable"         // the codec could not read session data, and the request was served as anonymous
+	EventUnreadable        EventKind = "unreadable"         // session data could not be read, or are not all there, and the request was served as anonymous
 	EventMisplaced         EventKind = "misplaced"          // session data under a key that is not its own were refused
 	EventDropped           EventKind = "dropped"            // session data were changed after the response had begun, so they were not saved
 	EventStoreFailed       EventKind = "store_failed"       // a request was answered 503 because a side was down

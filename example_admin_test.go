@@ -216,3 +216,23 @@ func ExampleManager_Reconcile() {
 	// 1 <nil>
 	// 0 <nil>
 }
+
+// Who is logged in now, and in how many browsers.
+func ExampleManager_ListUsers() {
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	loggedIn(sessions, "42", firefox)
+	loggedIn(sessions, "42", safari)
+	loggedIn(sessions, "7", safari)
+
+	for u, err := range sessions.ListUsers(context.Background(), usersession.Filter{}, usersession.Page{}) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(u.UserID, u.Sessions)
+	}
+	// Output:
+	// 42 2
+	// 7 1
+}

@@ -109,3 +109,65 @@ func ExampleUserSession_MarshalJSON() {
 	// } <nil>
 	// <nil> true
 }
+
+// A login page says why somebody is logged out. Nobody is told who else is not.
+func ExampleManager_Ended() {
+	ctx := context.Background()
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	laptop := loggedIn(sessions, "42", firefox)
+	ctx = usersession.ContextWithReason(ctx, "password changed")
+	if _, err := sessions.RevokeAllSessions(ctx, "42"); err != nil {
+		panic(err)
+	}
+
+	laptop.inRequest(sessions, func(ctx context.Context) {
+		if s, ok := sessions.Ended(ctx); ok {
+			fmt.Println("You are logged out:", s.Reason)
+		}
+	})
+	// Output: You are logged out: password changed
+}
+
+// A stream is use of its session, as long as somebody listens, and ends with it.
+func ExampleManager_Touch() {
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	laptop := loggedIn(sessions, "42", firefox)
+
+	laptop.inRequest(sessions, func(ctx context.Context) {
+		for range 3 { // every minute, say
+			if err := sessions.Touch(ctx); errors.Is(err, usersession.ErrSessionEnded) {
+				fmt.Println("the stream ends")
+				return
+			}
+			fmt.Println("news")
+			if _, err := sessions.RevokeAllSessions(context.Background(), "42"); err != nil {
+				panic(err)
+			}
+		}
+	})
+	// Output:
+	// news
+	// the stream ends
+}
+
+// The user gives a device a name of their own, which lists show from then on.
+func ExampleManager_SetMeta() {
+	ctx := context.Background()
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	loggedIn(sessions, "42", firefox, usersession.WithMethod("passkey"))
+	list, err := sessions.ListSessions(ctx, "42")
+	if err != nil {
+		panic(err)
+	}
+
+	err = sessions.SetMeta(ctx, "42", list[0].ID, map[string]string{"name": "the old laptop"})
+	s, _ := sessions.Session(ctx, "42", list[0].ID)
+	fmt.Println(s.Meta["name"], s.Meta[usersession.MetaMethod], err)
+	// Output: the old laptop passkey <nil>
+}

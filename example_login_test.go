@@ -72,24 +72,20 @@ func ExampleWithRecheck() {
 	// 0 <nil>
 }
 
-// "Remember me" gives one session a longer life, and a cookie that outlives the
-// browser's window. It needs an idle timeout that is as long.
+// "Remember me" gives one session a longer life, an idle timeout that is as long, and
+// a cookie that outlives the browser's window.
 func ExampleManager_Login_rememberMe() {
 	db := openMemoryDB()
 	defer db.Close()
 	const days = 24 * time.Hour
-	sessions := newMigrated(db, &usersession.Options{IdleTimeout: 30 * days, Lifetime: 30 * days})
+	sessions := newMigrated(db, nil)
 
 	handler := sessions.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		lifetime := 1 * days
-		remember := r.FormValue("remember") != ""
-		if remember {
-			lifetime = 30 * days
+		var opts []usersession.LoginOption
+		if r.FormValue("remember") != "" {
+			opts = append(opts, usersession.WithLifetime(30*days), usersession.WithIdleTimeout(30*days), usersession.WithPersistentCookie(true))
 		}
-		if err := sessions.Login(r.Context(), "42",
-			usersession.WithLifetime(lifetime),
-			usersession.WithPersistentCookie(remember),
-		); err != nil {
+		if err := sessions.Login(r.Context(), "42", opts...); err != nil {
 			http.Error(w, "try again later", http.StatusServiceUnavailable)
 		}
 	}))
@@ -104,7 +100,7 @@ func ExampleManager_Login_rememberMe() {
 		fmt.Println("persistent cookie:", b.cookie.MaxAge > 0)
 	}
 	// Output:
-	// 24h0m0s <nil>
+	// 1h0m0s <nil>
 	// persistent cookie: false
 	// 720h0m0s <nil>
 	// persistent cookie: true

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/internal/token"
 )
 
 // Filter selects sessions across users. All fields that are set must match. The
@@ -18,6 +20,12 @@ type Filter struct {
 	// UserIDs selects the sessions of these users. If nil, sessions of all
 	// users match. An empty, non-nil list is an error.
 	UserIDs []string
+	// IDs selects sessions by their IDs, such as one from a log, whoever their user is.
+	// If nil, all IDs match. An empty, non-nil list is an error, and so is a text that
+	// is no ID.
+	IDs []string
+	// ExceptIDs leaves out the sessions with these IDs. It selects nothing by itself.
+	ExceptIDs []string
 	// CreatedBefore and CreatedAfter compare the time of the login. The bounds
 	// themselves do not match.
 	CreatedBefore, CreatedAfter time.Time
@@ -44,7 +52,7 @@ type Filter struct {
 
 // selective reports whether the filter says whom it means.
 func (f Filter) selective() bool {
-	return f.Everyone || len(f.UserIDs) > 0 || !f.CreatedBefore.IsZero() || !f.CreatedAfter.IsZero() ||
+	return f.Everyone || len(f.UserIDs) > 0 || len(f.IDs) > 0 || !f.CreatedBefore.IsZero() || !f.CreatedAfter.IsZero() ||
 		!f.SeenBefore.IsZero() || !f.SeenAfter.IsZero() || f.IP.IsValid() || f.UserAgent != "" || len(f.Meta) > 0
 }
 
@@ -54,19 +62,28 @@ func (f Filter) check() error {
 	case f.UserIDs != nil && len(f.UserIDs) == 0:
 		// A list that came out empty means nobody, and never everybody.
 		return errors.New("usersession: Filter.UserIDs: the list is empty")
+	case f.IDs != nil && len(f.IDs) == 0:
+		return errors.New("usersession: Filter.IDs: the list is empty")
+	case slices.ContainsFunc(f.IDs, isNoID):
+		return errors.New("usersession: Filter.IDs: a text in it is not an ID of 22 letters, digits, - and _")
+	case slices.ContainsFunc(f.ExceptIDs, isNoID):
+		return errors.New("usersession: Filter.ExceptIDs: a text in it is not an ID of 22 letters, digits, - and _")
 	case f.IP != (netip.Prefix{}) && !f.IP.IsValid():
 		return errors.New("usersession: Filter.IP: is not a valid prefix")
 	}
 	return nil
 }
 
+func isNoID(id string) bool { return !token.ValidID(id) }
+
 // Page says which of the sessions that a Filter selects are read, in the order
-// of their IDs. The zero Page is all of them.
+// of their IDs, or which users of [Manager.ListUsers]. The zero Page is all of them.
 type Page struct {
 	// After leaves out the IDs up to this one. The last ID of a page gives the
 	// next page.
 	After string
-	// Limit is how many sessions a page has at most. If 0, there is no limit.
+	// Limit is how many sessions, or users, a page has at most. If 0, there is no
+	// limit.
 	Limit int
 }
 
@@ -106,6 +123,12 @@ func (f Filter) where(x *index.Index, currentID string) (*index.Selection, error
 			users[i] = id
 		}
 		s.Users(users)
+	}
+	if len(f.IDs) > 0 {
+		s.IDs(f.IDs)
+	}
+	if len(f.ExceptIDs) > 0 {
+		s.ExceptIDs(f.ExceptIDs)
 	}
 	s.Created(f.CreatedBefore, f.CreatedAfter)
 	s.Seen(f.SeenBefore, f.SeenAfter)

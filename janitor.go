@@ -121,8 +121,8 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 	return res, errors.Join(errs...)
 }
 
-// Reconcile ends the live sessions whose data the Store has lost, with
-// ReasonDataLost, and returns how many. Call it after the Store was emptied, has
+// Reconcile ends the live sessions whose data the Store has lost, or has no longer
+// whole, with ReasonDataLost, and returns how many. Call it after the Store was emptied, has
 // restarted without its data, or was restored from a backup. A request, and a login
 // that MaxSessions is about to refuse, do the same for the sessions they meet.
 //

@@ -19,7 +19,7 @@ import (
 // ends with ReasonReplaced.
 //
 // The login is in the index at once, and takes effect with the response. A
-// handler that panics leaves the browser's session as it was, and so does a
+// handler that panics or answers 500 leaves the browser's session as it was, and so does a
 // request that has ended before the response begins.
 //
 // Login returns ErrNoUserID, ErrBadUserID, ErrTooManySessions, ErrUnknownUser,
@@ -33,6 +33,10 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		return err
 	}
 	o, err := newLoginOptions(opts)
+	if err != nil {
+		return err
+	}
+	idle, err := o.idleTimeout(m.opts.TouchInterval)
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		lifetime = *o.lifetime
 	}
 	b := &trailer.Binding{
-		UserID: uid, ID: token.NewID(), Persist: o.persist,
+		UserID: uid, ID: token.NewID(), Persist: o.persist, Idle: idle,
 		AuthenticatedAt: now(), Deadline: now().Add(lifetime),
 	}
 	entered := false
@@ -168,18 +172,22 @@ func replacedBy(userID string, former *staged, from *trailer.Binding) []string {
 func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key string, lifetime time.Duration, o loginOptions, replaces []string, actor string) (index.Checked, error) {
 	row := index.Login{
 		ID: b.ID, UserID: b.UserID, Key: key, Grace: min(loginGrace, lifetime),
-		Meta: index.MetaJSON(o.meta), Checked: m.checked(r, o),
+		Meta: index.MetaJSON(o.meta), IdleTimeout: b.Idle.Microseconds(), Checked: m.checked(r, o),
 	}
 	ip, userAgent := m.client(r)
 	row.IP, row.UserAgent = addressText(ip), userAgent
-	if m.opts.IdleTimeout > 0 {
-		row.Grace = min(row.Grace, m.opts.IdleTimeout)
+	if idle := m.data.idleOf(b); idle > 0 {
+		row.Grace = min(row.Grace, idle)
 	}
 	if o.ip != nil {
 		row.IP = addressText(*o.ip)
 	}
 	if o.userAgent != nil {
 		row.UserAgent = index.Clip(*o.userAgent, 512)
+	}
+	var err error
+	if row.Max, err = m.opts.maxSessionsFor(ctx, b.UserID, o.meta); err != nil {
+		return row.Checked, err
 	}
 	if time.Since(row.Checked.At) > maxChecked {
 		return row.Checked, ErrRevokedMeanwhile // its fence may have been pruned

@@ -2,7 +2,6 @@ package usersession
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -22,6 +21,7 @@ type loginOptions struct {
 	ip        *netip.Addr
 	userAgent *string
 	lifetime  *time.Duration
+	idle      *time.Duration
 	persist   trailer.Persistence
 	checkedAt *time.Time
 	recheck   func(ctx context.Context) error
@@ -61,10 +61,19 @@ func WithUserAgent(userAgent string) LoginOption {
 }
 
 // WithLifetime gives this one session another lifetime than Options.Lifetime,
-// for "remember me". The idle timeout still counts. The login fails if d is
-// less than 1 second.
+// for "remember me". The idle timeout still counts, see WithIdleTimeout. The login
+// fails if d is less than 1 second.
 func WithLifetime(d time.Duration) LoginOption {
 	return func(o *loginOptions) { o.lifetime = &d }
+}
+
+// WithIdleTimeout gives this one session another idle timeout than
+// Options.IdleTimeout, longer or shorter. With NoIdleTimeout it ends by its lifetime
+// only. It is kept in the row, so that a later change of Options.IdleTimeout leaves it
+// as it is. The login fails if d is less than four times Options.TouchInterval.
+// Reauthenticate ignores it.
+func WithIdleTimeout(d time.Duration) LoginOption {
+	return func(o *loginOptions) { o.idle = &d }
 }
 
 // WithPersistentCookie says whether the cookie of this session outlives the
@@ -121,24 +130,25 @@ func newLoginOptions(opts []LoginOption) (loginOptions, error) {
 	if t := o.checkedAt; t != nil && (time.Until(*t) > 0 || time.Since(*t) > maxChecked) {
 		return o, fmt.Errorf("usersession: WithCheckedAt: must be within the last %v, is %v", maxChecked, *t)
 	}
-	return o, checkMeta(o.meta)
+	return o, checkMeta("WithMeta", o.meta)
 }
 
-func checkMeta(meta map[string]string) error {
+// checkMeta refuses metadata that cannot be kept. what is whose they are.
+func checkMeta(what string, meta map[string]string) error {
 	size := 0
 	for k, v := range meta {
 		size += len(k) + len(v)
 		for _, text := range []string{k, v} {
 			if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
-				return errors.New("usersession: WithMeta: not UTF-8 text without NUL")
+				return fmt.Errorf("usersession: %s: not UTF-8 text without NUL", what)
 			}
 		}
 		if k == "" {
-			return errors.New("usersession: WithMeta: empty key")
+			return fmt.Errorf("usersession: %s: empty key", what)
 		}
 	}
 	if len(meta) > 32 || size > 4096 {
-		return fmt.Errorf("usersession: WithMeta: %d pairs of %d bytes, at most 32 of 4096", len(meta), size)
+		return fmt.Errorf("usersession: %s: %d pairs of %d bytes, at most 32 of 4096", what, len(meta), size)
 	}
 	return nil
 }

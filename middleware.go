@@ -22,7 +22,8 @@ import (
 // the session cannot be loaded or committed, the client gets 503 (see scs's
 // ErrorFunc) and nothing of the handler's body. If the session has ended
 // meanwhile, Options.OnUnauthenticated answers, 401 by default. A handler that
-// panics commits nothing.
+// panics, or answers with a status of 500 or more, commits nothing (see
+// Options.KeepOnError).
 //
 // A response has at most one cookie of the session's name. If a handler sets one
 // as well, by WriteSessionCookie for instance, the one that LoadAndSave sets takes
@@ -42,10 +43,11 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			m.miswired(w, r, "the session was loaded by the embedded scs manager, outside LoadAndSave")
 			return
 		}
-		tokens, came := m.cookies(r)
-		x := &exchange{m: m, came: came}
+		tokens, came, bare := m.cookies(r)
+		x := &exchange{m: m, came: came, bare: bare}
 		x.writer.Init(r.Context(), w, x)
 		addVary(w.Header())
+		x.state.passive = m.opts.NoTouch != nil && m.opts.NoTouch(r)
 		x.state.loggedOut, x.state.http, x.state.began = came && len(tokens) == 0, r, time.Now()
 		ctx, err := m.loadFirst(x, r, tokens)
 		if err != nil {
@@ -140,15 +142,24 @@ func (m *Manager) miswired(w http.ResponseWriter, r *http.Request, why string) {
 const maxCookies = 3
 
 // cookies returns the tokens of the request: the first of those cookies of that name
-// that can be one. came says that there were cookies of that name.
-func (m *Manager) cookies(r *http.Request) (tokens []string, came bool) {
+// that can be one, or that of Options.Token. came says that there were cookies of that
+// name. bare says that the request has to do without any.
+func (m *Manager) cookies(r *http.Request) (tokens []string, came, bare bool) {
+	if m.opts.Token != nil {
+		if tok, ok := m.opts.Token(r); ok {
+			if token.Valid(tok) {
+				tokens = append(tokens, tok)
+			}
+			return tokens, false, true
+		}
+	}
 	for _, c := range r.CookiesNamed(m.Cookie.Name) {
 		came = true
 		if token.Valid(c.Value) && len(tokens) < maxCookies && !slices.Contains(tokens, c.Value) {
 			tokens = append(tokens, c.Value)
 		}
 	}
-	return tokens, came
+	return tokens, came, false
 }
 
 // loadFirst loads the session of the first token that has one: a dead cookie must not

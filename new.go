@@ -84,6 +84,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		m.lists = index.New(ix.ReadReplica, c)
 	}
 	m.touches = touch.NewLog(o.TouchInterval)
+	m.looks = touch.NewLog(o.TouchInterval)
 	m.strangers = touch.NewLog(o.Lifetime)
 	m.queue = touch.NewQueue(maxQueuedTouches)
 
@@ -98,6 +99,19 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		s.ErrorFunc = m.serveError
 	}
 	return m, nil
+}
+
+// keyProbe finds the context key of an scs manager.
+type keyProbe struct {
+	context.Context
+	key *any
+}
+
+func (p keyProbe) Value(key any) any {
+	if *p.key == nil {
+		*p.key = key
+	}
+	return nil
 }
 
 // NewFromDB is New for a program that does not use sqlx. The SQL dialect is told

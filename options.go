@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
@@ -51,28 +50,6 @@ const (
 	LimitReject
 )
 
-// UserIDType is the column type of user IDs in the index.
-type UserIDType string
-
-const (
-	// UserIDText is 1 to 255 bytes of UTF-8, compared byte by byte on every
-	// database. So "u" and "U" and "u " are three users.
-	UserIDText UserIDType = "text"
-	// UserIDBigint is a decimal 64-bit integer, "42" for instance.
-	UserIDBigint UserIDType = "bigint"
-	// UserIDUUID is a UUID. Upper case is accepted and stored as lower case.
-	UserIDUUID UserIDType = "uuid"
-)
-
-// Dialect names the SQL of a database.
-type Dialect string
-
-const (
-	DialectPostgres Dialect = "postgres"
-	DialectSQLite   Dialect = "sqlite"
-	DialectMariaDB  Dialect = "mariadb"
-)
-
 // Options configure a Manager. The zero value of every field is its default, so
 // that only the fields that differ need to be named.
 type Options struct {
@@ -107,7 +84,7 @@ type Options struct {
 	// SetDeadline of scs can shorten a session. A later time changes nothing,
 	// so use WithLifetime for a longer one. A change counts for logins
 	// from then on. Sessions that are there keep the end they were given, and
-	// RevokeMatching with Filter.CreatedBefore ends them.
+	// RevokeMatching with Filter.CreatedBefore ends them at once.
 	Lifetime time.Duration
 
 	// TouchInterval is the shortest time between two writes of a session's
@@ -116,6 +93,13 @@ type Options struct {
 	// later. It must be at most a quarter of IdleTimeout. The default is 1
 	// minute, or a quarter of IdleTimeout if that is shorter.
 	TouchInterval time.Duration
+
+	// NoTouch says of a request that it does not count as use of its session, such as
+	// a page that polls for news. It is served, and its session ends by the
+	// IdleTimeout all the same. It must be safe for concurrent use. The mux has not
+	// been asked yet, so decide by the path or a header. [Manager.Touch] is for the
+	// opposite, a stream that is use.
+	NoTouch func(*http.Request) bool
 
 	// MaxSessions limits the live sessions of one user, at each Login. A limit
 	// that is set here is never exceeded. Each login of the user takes a lock for
@@ -126,6 +110,14 @@ type Options struct {
 	// held up in the database while 50 others of the same user go through. The
 	// next login ends the ones too many. On SQLite it is never exceeded.
 	MaxSessions int
+
+	// MaxSessionsFor returns another limit than MaxSessions for one login, by its user
+	// and by the metadata of its options: 1 for a television, say, or more for staff.
+	// 0 means MaxSessions, and NoMaxSessions no limit. All live sessions of the user
+	// count. It is called in each Login, with its context, must be safe for
+	// concurrent use and must not change the metadata. A limit that it returns is
+	// never exceeded by that login.
+	MaxSessionsFor func(ctx context.Context, userID string, meta map[string]string) int
 
 	// OnLimit says what happens at MaxSessions. Default: LimitEvictOldest.
 	OnLimit LimitPolicy
@@ -164,6 +156,24 @@ type Options struct {
 	// SCS.
 	InsecureCookies bool
 
+	// KeepOnError commits the session also if the handler answers with a status of
+	// 500 or more. By default nothing is committed then: a Login or Reauthenticate
+	// does not happen, and changed data are not saved, as if the handler had
+	// panicked. A Logout and a revocation stand in any case.
+	KeepOnError bool
+
+	// Token finds the token of a request that does not have it in the cookie, such as
+	// that of an API client with a header "Authorization: Bearer". If ok, the request
+	// is one of those: its cookies are not looked at, none is set or cleared, and an
+	// empty token is nobody's. So other sites cannot forge such a request as long as
+	// browsers do not send what Token reads by themselves. If ok is false, the cookie
+	// counts. By default it always does.
+	//
+	// A handler that logs such a client in gives it [Manager.Token] in the response,
+	// and again after Reauthenticate and RenewToken. A new anonymous session has its
+	// token after Commit. Keep that response out of caches.
+	Token func(*http.Request) (token string, ok bool)
+
 	// ReadTimeout bounds how long a request may wait for its session to be
 	// loaded. It also bounds ListSessions, ListEndedSessions, Session and
 	// Current. Default: 2 seconds.
@@ -171,7 +181,7 @@ type Options struct {
 
 	// WriteTimeout bounds logins, commits and revocations, which do not end with
 	// the request's context. It bounds CountMatching, and each page of
-	// ListMatching and RevokeMatching. A step of Prune has four times as long.
+	// ListMatching, ListUsers and RevokeMatching. A step of Prune has four times as long.
 	// Only their context bounds Migrate and RevokeMatchingTx. Default: 5
 	// seconds.
 	WriteTimeout time.Duration
@@ -227,49 +237,6 @@ func parseUsersTable(s string) (usersTable, error) {
 		return usersTable{}, bad
 	}
 	return u, nil
-}
-
-// IndexOptions are about the index table and its database. The zero value of
-// every field is its default.
-type IndexOptions struct {
-	// Schema holds the tables. On MariaDB it is the name of a database. It must
-	// exist. SQLite has none. The default is that of the connection.
-	Schema string
-
-	// Table is the name of the index table. Default: "user_sessions".
-	Table string
-
-	// Partitions divides the index into that many hash partitions by user, on
-	// PostgreSQL only. A call about one user then touches one of them, and Prune
-	// goes through them one by one. There are at most 256. Migrate makes them
-	// and never changes their number. With the default Store, data and row are
-	// then read by two statements instead of one. By default the index is one
-	// plain table.
-	Partitions int
-
-	// ReadReplica is a database that follows db, from which ListSessions,
-	// ListEndedSessions, ListMatching and CountMatching read, and nothing else.
-	// Requests are verified, and sessions found and revoked, in db. A list lags
-	// behind by as much as the replica does. It may miss a session that was just
-	// logged in, the current one among them. It may show one that was just
-	// revoked and that no request is served by any more. How far the replica may
-	// lag is for its operator to watch. A replica that cannot be read is an
-	// error, and db is not asked instead. SQLite has none. If nil, lists are
-	// read from db.
-	ReadReplica *sqlx.DB
-
-	// Dialect names the SQL of db. By default the driver's name tells it
-	// (postgres, pgx, sqlite, sqlite3, mysql), or else the driver's type. A
-	// driver that another package wraps needs it set.
-	Dialect Dialect
-
-	// NoPreparedStatements turns prepared statements off, for connection
-	// poolers that cannot hold them, such as PgBouncer in transaction mode.
-	// lib/pq then needs binary_parameters=yes in its connection string, and pgx
-	// default_query_exec_mode=exec. The first error says so. Set it before the
-	// first request goes through such a pooler, because it may execute another
-	// client's statement.
-	NoPreparedStatements bool
 }
 
 func isNilPointer(v any) bool {

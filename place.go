@@ -1,6 +1,8 @@
 package usersession
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -85,13 +87,52 @@ func (p place) verified() bool { return p.voucher != vouchedByData }
 // so that its data need not.
 func (p place) rowTells(b *trailer.Binding) bool { return b.Authenticated() && p.verified() }
 
+// maxSessionsFor returns the limit of one login, as the index has it.
+func (o Options) maxSessionsFor(ctx context.Context, userID string, meta map[string]string) (int, error) {
+	if o.MaxSessionsFor == nil {
+		return 0, nil
+	}
+	limit := o.MaxSessionsFor(ctx, userID, meta)
+	if limit < NoMaxSessions {
+		return 0, fmt.Errorf("usersession: Options.MaxSessionsFor: has returned %d; NoMaxSessions is no limit", limit)
+	}
+	return limit, nil
+}
+
+// noIdle is what a session without an idle timeout has. It outlives every lifetime, and
+// every database can subtract it from a time.
+const noIdle = 100 * 365 * 24 * time.Hour
+
+// idleTimeout returns that of the session, as row and trailer have it; 0 if it has none
+// of its own. touch is Options.TouchInterval.
+func (o loginOptions) idleTimeout(touch time.Duration) (time.Duration, error) {
+	switch {
+	case o.idle == nil:
+		return 0, nil
+	case *o.idle == NoIdleTimeout:
+		return noIdle, nil
+	case *o.idle < 4*touch:
+		return 0, fmt.Errorf("usersession: WithIdleTimeout: must be at least 4 times Options.TouchInterval, which is %v, is %v", touch, *o.idle)
+	}
+	return min(*o.idle, noIdle), nil
+}
+
+// idleOf returns the idle timeout of the session of b; there is none if it is not
+// positive.
+func (p place) idleOf(b *trailer.Binding) time.Duration {
+	if b.Idle != 0 {
+		return b.Idle
+	}
+	return p.idle
+}
+
 // idleInStore reports whether the Store's expiry carries the idle timeout of
 // sessions for which no row tells: only where moving it cannot undo a deletion.
-func (p place) idleInStore() bool { return p.idle > 0 && p.atomic }
+func (p place) idleInStore(b *trailer.Binding) bool { return p.idleOf(b) > 0 && p.atomic }
 
 // storeExpiry returns the expiry a session is stored with that was seen then.
 func (p place) storeExpiry(b *trailer.Binding, seen time.Time) time.Time {
-	if idle := seen.Add(p.idle); p.idleInStore() && !p.rowTells(b) && idle.Before(b.Deadline) {
+	if idle := seen.Add(p.idleOf(b)); p.idleInStore(b) && !p.rowTells(b) && idle.Before(b.Deadline) {
 		return idle
 	}
 	return b.Deadline

@@ -41,9 +41,24 @@ func (m *Manager) endKey(ctx context.Context, key string, by index.Ending) (int,
 		return 0, errors.Join(err, m.data.store.Delete(ctx, key)) // as endOwn does
 	}
 	if len(rows) == 0 {
-		return 0, m.data.store.Delete(ctx, key)
+		return 0, m.deleteRowless(ctx, key)
 	}
 	return m.deleteEnded(ctx, rows, by)
+}
+
+// deleteRowless deletes the data of a key without a row that could be ended. Those of
+// a user's session that is not in this index are another program's, on the same Store.
+func (m *Manager) deleteRowless(ctx context.Context, key string) error {
+	data, found, err := m.data.store.Find(ctx, key)
+	if err != nil {
+		return errors.Join(err, m.data.store.Delete(ctx, key))
+	}
+	if _, b := trailer.Split(data); found && b.Authenticated() {
+		if known, err := m.index.Knows(ctx, b.ID); err != nil || !known {
+			return err
+		}
+	}
+	return m.data.store.Delete(ctx, key)
 }
 
 // endOther ends a session that Iterate or InSession opened under a key.

@@ -7,6 +7,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/timeout"
+	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -22,9 +23,9 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	return m.load(ctx, token, &request{began: time.Now()})
 }
 
-func (m *Manager) load(ctx context.Context, token string, r *request) (context.Context, error) {
+func (m *Manager) load(ctx context.Context, tok string, r *request) (context.Context, error) {
 	ctx = context.WithValue(ctx, requestKey{m.id}, r)
-	loaded, err := m.SessionManager.Load(ctx, token)
+	loaded, err := m.SessionManager.Load(ctx, tok)
 	if err != nil {
 		b := r.loaded()
 		if b == nil {
@@ -39,7 +40,14 @@ func (m *Manager) load(ctx context.Context, token string, r *request) (context.C
 	if err != nil {
 		return nil, err
 	}
-	r.do(func() { r.session = loaded.Value(m.scsKey) })
+	r.do(func() {
+		r.session = loaded.Value(m.scsKey)
+		if r.own != nil {
+			r.refused = nil
+		} else if token.Valid(tok) {
+			r.refused = append(r.refused, token.Key(tok))
+		}
+	})
 	return loaded, nil
 }
 
@@ -66,11 +74,13 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		data = found
 	}
 	_, b := trailer.Split(data)
-	if b == nil {
-		return nil, nil, nil // not written by us: it says nothing about a user
-	}
-	if b.Key != key {
+	if b != nil && b.Key != key {
 		m.emit(ctx, Event{Kind: EventMisplaced, SessionID: b.ID, UserID: b.UserID})
+	}
+	if b == nil || b.Key != key { // it says nothing about a user
+		if !peek {
+			m.lost(ctx, key, data, true)
+		}
 		return nil, nil, nil
 	}
 	if !b.Deadline.After(time.Now()) {
@@ -83,16 +93,23 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 			return nil, nil, err
 		}
 	}
-	ok, due := true, false
-	switch {
-	case b.Authenticated() && !m.data.verified() && m.strangers.Noted(key):
+	if b.Authenticated() && !m.data.verified() && m.strangers.Noted(key) {
 		return nil, nil, nil
-	case m.data.rowTells(b):
-		ok, due = row.Accepts(b)
-	case b.Authenticated() || m.data.idleInStore():
-		due = !peek && m.touches.Due(key)
 	}
-	if ok && due && !peek && !m.queue.Add(b) {
+	ok, due := true, false
+	if m.data.rowTells(b) {
+		ok, due = row.Accepts(b)
+	}
+	q := decide.Loading{Use: m.use(ctx, peek), User: b.Authenticated(), RowRead: m.data.rowTells(b), Idle: m.data.idleInStore(b)}
+	switch q.Decide() {
+	case decide.NotSeen:
+		due = false
+	case decide.TouchWhenDue:
+		due = m.touches.Due(key)
+	case decide.LookWhenDue:
+		ok = !m.looks.Due(key) || m.look(ctx, b)
+	}
+	if ok && due && !m.queue.Add(b) {
 		ok = m.touchNow(ctx, b)
 	}
 	if !ok {
@@ -102,10 +119,22 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 	return data, b, nil
 }
 
+// use says what a session is loaded for.
+func (m *Manager) use(ctx context.Context, peek bool) decide.Use {
+	r, _ := ctx.Value(requestKey{m.id}).(*request)
+	switch {
+	case peek:
+		return decide.Peek
+	case r != nil && r.passive:
+		return decide.Passive
+	}
+	return decide.InUse
+}
+
 // notFound ends the row of a key without data, unless err says that this is not known.
 func (m *Manager) notFound(ctx context.Context, key string, peek bool, err error) error {
 	if err == nil && !peek {
-		m.lost(ctx, key)
+		m.lost(ctx, key, nil, false)
 	}
 	return err
 }

@@ -11,14 +11,29 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
-// lost ends the live row of a key under which the Store has found nothing, if the
-// Store should have the data. If another one has them, the session is not served here
-// and is this browser's all the same.
-func (m *Manager) lost(ctx context.Context, key string) {
+// errSpoilt says of a session with a live row why its data are not served.
+var errSpoilt = errors.New("what the Store has under the key of the session are not its data, or not all of them: they were cut off, overwritten, or written by another version of this package")
+
+// gone reports whether what the Store has under a key are the data of its session to
+// no version of this package. A column that cuts off and a program that overwrites
+// take the trailer away, which is the end of the data.
+func gone(key string, data []byte) bool {
+	_, b := trailer.Split(data)
+	return b == nil && !trailer.Marked(data) || b != nil && b.Key != key
+}
+
+// lost ends the live row of a key under which the Store has not found its data, but
+// nothing or, if there is something, that. The Store should have the data. If another
+// one has them, or another version of this package can read them, the session is not
+// served here and is this browser's all the same.
+func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool) {
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
 	row, found, err := m.index.LiveRowByKey(wctx, key)
-	if err == nil && found && m.data.has(row.Place) {
+	if found && there {
+		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Err: errSpoilt})
+	}
+	if err == nil && found && m.data.has(row.Place) && (!there || gone(key, data)) {
 		_, err = m.endLost(wctx, row)
 	} else if r := m.request(ctx); r != nil && ctx.Value(m.scsKey) == nil && (found || err != nil) {
 		r.notHere(key, row)
@@ -28,7 +43,8 @@ func (m *Manager) lost(ctx context.Context, key string) {
 	}
 }
 
-// notHere notes a session whose data are not in the Store of the Manager. Like one
+// notHere notes a session whose data are not in the Store of the Manager, or not in a
+// form that it knows. Like one
 // whose data the codec cannot read, it ends with what ends or replaces the session of
 // this browser. Without a user in its row, only Logout ends it.
 func (r *request) notHere(key string, row index.Row) {
@@ -43,7 +59,7 @@ func (r *request) notHere(key string, row index.Row) {
 		r.standing, r.elsewhere = decide.Unreadable, true
 		r.own = &trailer.Binding{
 			ID: row.ID, UserID: row.UserID.String, Key: key,
-			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Deadline: time.UnixMicro(row.ExpiresAt),
+			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Idle: time.Duration(row.IdleTimeout) * time.Microsecond, Deadline: time.UnixMicro(row.ExpiresAt),
 		}
 	})
 }
@@ -82,8 +98,8 @@ func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
 			return 0, err
 		}
 	}
-	_, found, err := m.data.store.Find(ctx, row.SessionKey)
-	if err != nil || found {
+	data, found, err := m.data.store.Find(ctx, row.SessionKey)
+	if err != nil || found && !gone(row.SessionKey, data) {
 		return 0, err
 	}
 	return m.endLost(ctx, row)

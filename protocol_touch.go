@@ -24,7 +24,19 @@ func (m *Manager) touchNow(ctx context.Context, b *trailer.Binding) bool {
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.ID, UserID: b.UserID, Err: err})
 		return true
 	}
-	return ok && (m.data.verified() || m.opts.IdleTimeout <= 0 || m.touchData(ctx, b, time.Now()))
+	return ok && (m.data.verified() || m.data.idleOf(b) <= 0 || m.touchData(ctx, b, time.Now()))
+}
+
+// look reads the row of a session that is not touched. As of a touch, only a certain no
+// makes it false.
+func (m *Manager) look(ctx context.Context, b *trailer.Binding) bool {
+	row, err := m.index.LiveByKey(ctx, b)
+	if err != nil {
+		m.looks.Failed(b.Key)
+		return true
+	}
+	ok, _ := row.Accepts(b)
+	return ok
 }
 
 func (m *Manager) touchData(ctx context.Context, b *trailer.Binding, seen time.Time) bool {
@@ -90,7 +102,7 @@ func (m *Manager) touchChunk(ctx context.Context, chunk []touch.Seen) {
 			m.touchData(ctx, t.Binding, t.At)
 		case err == nil && !touched[t.Key]:
 			rest = append(rest, t)
-		case err == nil && !m.data.verified() && m.opts.IdleTimeout > 0:
+		case err == nil && !m.data.verified() && m.data.idleOf(t.Binding) > 0:
 			m.touchData(ctx, t.Binding, t.At)
 		}
 	}

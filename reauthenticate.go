@@ -45,7 +45,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if len(o.meta) > 0 {
 		all := sessionOf(row, 0, "").Meta
 		maps.Copy(all, o.meta)
-		if err := checkMeta(all); err != nil {
+		if err := checkMeta("WithMeta", all); err != nil {
 			return err
 		}
 		meta = index.MetaJSON(all)

@@ -20,9 +20,10 @@ import (
 type request struct {
 	changing sync.Mutex // held by one Login, Logout or renewal at a time; before mu
 
-	other bool          // somebody else's session: InSession
-	http  *http.Request // of which Login takes the client's address; nil: there is none
-	began time.Time     // with a monotonic clock
+	passive bool          // it does not count as use: Options.NoTouch
+	other   bool          // somebody else's session: InSession
+	http    *http.Request // of which Login takes the client's address; nil: there is none
+	began   time.Time     // with a monotonic clock
 
 	mu        sync.Mutex
 	fences    map[string]string // the last fence that this request has raised, by user
@@ -31,6 +32,7 @@ type request struct {
 	standing  decide.Session    // what has become of own
 	others    []string          // keys of further sessions that Logout ends
 	own       *trailer.Binding  // the session that the data belong to; nil: none yet
+	refused   []string          // keys of the tokens that came, if none of them has a session
 	elsewhere bool              // own is Unreadable because its data are in another Store
 	staged    *staged           // what the commit is to finish; nil: nothing
 	unstaged  bool              // a Login or renewal is between its new token and staging it
@@ -242,19 +244,6 @@ func (h hiding) Value(key any) any {
 		return nil
 	}
 	return h.Context.Value(key)
-}
-
-// keyProbe finds the context key of an scs manager.
-type keyProbe struct {
-	context.Context
-	key *any
-}
-
-func (p keyProbe) Value(key any) any {
-	if *p.key == nil {
-		*p.key = key
-	}
-	return nil
 }
 
 // loginGrace is how long a login lives that is never committed.

@@ -22,6 +22,7 @@ type exchange struct {
 	m      *Manager
 	r      *http.Request
 	token  string // of the cookie
+	bare   bool   // it has its token elsewhere, and no cookie is set
 	came   bool   // there was a cookie of the session's name
 	over   bool   // the handler has returned
 	began  bool   // the response has begun before that
@@ -32,9 +33,9 @@ type exchange struct {
 }
 
 // Commit implements response.Committer.
-func (x *exchange) Commit(h http.Header) error {
+func (x *exchange) Commit(h http.Header, status int) error {
 	x.state.do(func() { x.state.started = true })
-	if err := x.commit(h); err != nil {
+	if err := x.commit(h, status); err != nil {
 		return err
 	}
 	if !x.over {
@@ -83,12 +84,20 @@ func (x *exchange) giveUp() (s *staged) {
 	return s
 }
 
+// dataNow is what the handler has made of the session data.
+var dataNow = map[scs.Status]decide.Data{scs.Unmodified: decide.Unchanged, scs.Modified: decide.Changed, scs.Destroyed: decide.Destroyed}
+
 // commit commits the session and sets the cookie, if there is anything to commit or
 // to set.
-func (x *exchange) commit(h http.Header) error {
+func (x *exchange) commit(h http.Header, status int) error {
 	m, ctx, r := x.m, x.r.Context(), &x.state
-	switch m.SessionManager.Status(ctx) {
-	case scs.Modified:
+	failed := status >= http.StatusInternalServerError && !m.opts.KeepOnError
+	switch (decide.Response{Data: dataNow[m.SessionManager.Status(ctx)], Failed: failed}).Decide() {
+	case decide.GiveUp:
+		if s := x.giveUp(); s != nil && s.login {
+			m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Err: errFailed})
+		}
+	case decide.CommitData:
 		if m.nothingToKeep(ctx, r) {
 			break
 		}
@@ -99,11 +108,11 @@ func (x *exchange) commit(h http.Header) error {
 		if err != nil {
 			return err
 		}
-		if b := r.loaded(); next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey) {
+		if b := r.loaded(); !x.bare && (next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey)) {
 			m.writeCookie(ctx, h, next, expiry, b)
 		}
 		return nil
-	case scs.Destroyed:
+	case decide.End:
 		var lost *trailer.Binding // it may have another key by now, from a renewal in another request
 		r.do(func() {
 			if r.loggedOut = true; r.standing == decide.Lost {

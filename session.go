@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -38,10 +39,12 @@ type Manager struct {
 	lists     *index.Index // the index, or that of Options.Index.ReadReplica
 	data      place
 	touches   *touch.Log
+	looks     *touch.Log // the keys of sessions whose row was read instead of touched
 	strangers *touch.Log // the keys of sessions of other programs on the Store
 	queue     *touch.Queue
 
 	detachedByHand handLog
+	warnedPlain    atomic.Bool // about a Secure cookie over plain http
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager

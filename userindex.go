@@ -199,6 +199,9 @@ func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 		Current: currentID != "" && r.ID == currentID,
 		EndedBy: r.EndedBy,
 	}
+	if r.IdleTimeout != 0 {
+		idle = time.Duration(r.IdleTimeout) * time.Microsecond
+	}
 	if idle > 0 {
 		if end := s.LastSeenAt.Add(idle); end.Before(s.ExpiresAt) {
 			s.ExpiresAt = end

@@ -33,8 +33,8 @@ type UserSession struct {
 	LastSeenAt time.Time
 
 	// ExpiresAt is when the session ends if it is not used any more. It is the
-	// earlier of LastSeenAt plus Options.IdleTimeout and the end of the
-	// session's lifetime.
+	// earlier of LastSeenAt plus Options.IdleTimeout, or that of WithIdleTimeout, and
+	// the end of the session's lifetime.
 	ExpiresAt time.Time
 
 	// IP is the client's address at login, as Options.ClientIP found it. It is
@@ -46,7 +46,7 @@ type UserSession struct {
 	UserAgent string
 
 	// Meta has the pairs that WithMeta and WithMethod noted, at login or by
-	// Reauthenticate. It is never nil.
+	// Reauthenticate, and those of SetMeta. It is never nil.
 	Meta map[string]string
 
 	// Current reports whether this is the session of the context that the
@@ -73,7 +73,7 @@ const (
 	ReasonEvicted     = "evicted"      // Options.MaxSessions was reached
 	ReasonExpired     = "expired"      // the janitor found it past its lifetime, also if it was idle long before
 	ReasonAborted     = "aborted"      // a login whose response was never committed
-	ReasonDataLost    = "data_lost"    // the Store has lost its data
+	ReasonDataLost    = "data_lost"    // the Store has lost its data, or has them no longer whole
 	ReasonUserDeleted = "user_deleted" // the row of the user is gone from Options.UsersTable
 
 	ReasonPasswordChanged = "password_changed" // PasswordChanged

@@ -108,7 +108,7 @@ var everyQuery = []string{
 	"SET expires_at = CASE", "SET purge_at = ended_at", "AND ended_at IS NOT NULL",
 	"SELECT id, 0 AS again", "ORDER BY id FOR UPDATE", "WHERE id = $4 AND user_id = $5", "WHERE session_key = $4 AND",
 	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
-	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC",
+	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "GROUP BY user_id", "id NOT IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC",
 	// the fences
 	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
 	// the data
@@ -161,6 +161,8 @@ func explain(t *testing.T, conn *sqlx.Conn, c sqlspy.Call) string {
 
 func literal(a any) string {
 	switch v := a.(type) {
+	case nil:
+		return "NULL"
 	case string:
 		return pq.QuoteLiteral(v)
 	case []byte:
@@ -327,6 +329,22 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 		if ok(err); n != 5 {
 			t.Errorf("counted %d, want 5", n)
 		}
+	}
+	hand, err = m.Load(ctx, "")
+	ok(err)
+	ok(m.Login(hand, "named"))
+	named, err := m.Current(hand)
+	ok(err)
+	ok(m.SetMeta(ctx, "named", named.ID, map[string]string{"name": "x"}))
+	for _, f := range []usersession.Filter{{}, {UserIDs: []string{"user3"}}} {
+		for u, err := range m.ListUsers(ctx, f, usersession.Page{After: "user2", Limit: 1}) {
+			if ok(err); u.Sessions != 5 {
+				t.Errorf("%+v, want 5 sessions", u)
+			}
+		}
+	}
+	for _, err := range m.ListMatching(ctx, usersession.Filter{IDs: []string{"AAAAAAAAAAAAAAAAAAAAAA"}, ExceptIDs: []string{"BAAAAAAAAAAAAAAAAAAAAA"}}, usersession.Page{}) {
+		ok(err)
 	}
 	_, err = m.ListEndedSessions(ctx, "user10", 10)
 	ok(err)

@@ -1,9 +1,12 @@
 package database_test
 
 import (
+	"context"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -49,7 +52,7 @@ var pages = regexp.MustCompile(`ORDER BY id\nLIMIT \d+$`)
 var everyQueryMariaDB = []string{
 	"ORDER BY last_seen_at DESC, id", "ELSE 1 END, created_at DESC", "ELSE 1 END, last_seen_at DESC", "LIMIT ? ) AS counted", "WHERE session_key = ?",
 	"SET last_seen_at", "SET other_key", "SET expires_at", "SET session_key", "SET ended_by", "FOR UPDATE", "SET purge_at",
-	"ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "DELETE FROM `user_sessions`", "ORDER BY id LIMIT 500",
+	"ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "DELETE FROM `user_sessions`", "ORDER BY id LIMIT 500", "GROUP BY user_id", "id NOT IN",
 	"FROM `user_sessions_locks` LIMIT 500", "INTO `user_sessions_fences`", "SELECT 1 FROM `user_sessions_fences`", "SELECT id, disabled", "SET disabled",
 	"DELETE FROM `user_sessions_fences`", "LEFT JOIN", "SET data", "DELETE FROM `sessions` WHERE token = ?", "SELECT data FROM", "SET expiry",
 }
@@ -121,5 +124,141 @@ func fillMariaDB(t *testing.T, db *sqlx.DB) {
 		`ANALYZE TABLE user_sessions, sessions, user_sessions_fences, user_sessions_locks`,
 	} {
 		opendb.MustExec(t, db, q)
+	}
+}
+
+// TestDataColumnThatCutsOff has the data in a column of 64 KB, as other programs make
+// it, and a server that cuts off what is longer. The session is over, and its user, the
+// list and the log are told so.
+func TestDataColumnThatCutsOff(t *testing.T) {
+	open := opendb.MariaDB(t)
+	for mode, want := range map[string]string{"": usersession.ReasonDataLost, "STRICT_ALL_TABLES": ""} {
+		db := open(t)
+		db.SetMaxOpenConns(1)
+		var unreadable int
+		m := opendb.Migrated(t, db, &usersession.Options{OnEvent: func(_ context.Context, e usersession.Event) {
+			if e.Kind == usersession.EventUnreadable {
+				unreadable++
+			}
+		}})
+		opendb.MustExec(t, db, "ALTER TABLE sessions MODIFY data BLOB NOT NULL")
+		opendb.MustExec(t, db, "SET SESSION sql_mode = '"+mode+"'")
+		ctx, err := m.Load(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Login(ctx, "alice"); err != nil {
+			t.Fatal(err)
+		}
+		token, _, err := m.Commit(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ctx, err = m.Load(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		m.Put(ctx, "long", strings.Repeat("x", 1<<16))
+		if _, _, err = m.Commit(ctx); (err == nil) != (want != "") {
+			t.Errorf("%q: %v", mode, err)
+		}
+		if ctx, err = m.Load(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		user := m.UserID(ctx)
+		list, err := m.ListSessions(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" { // it was not saved, and the session is as it was
+			if user != "alice" || len(list) != 1 || unreadable != 0 {
+				t.Errorf("%q: %q with %d sessions and %d events", mode, user, len(list), unreadable)
+			}
+			continue
+		}
+		ended, err := m.ListEndedSessions(t.Context(), "alice", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user != "" || len(list) != 0 || len(ended) != 1 || ended[0].Reason != want || unreadable != 1 {
+			t.Errorf("%q: %q with %d sessions, %d events and %+v", mode, user, len(list), unreadable, ended)
+		}
+	}
+}
+
+// TestUsersTableAsItIs has a users table with keys of every type that programs have. A
+// foreign key refers to a column of its own type only, so the index has that.
+func TestUsersTableAsItIs(t *testing.T) {
+	open := opendb.MariaDB(t)
+	const uuid = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+	for _, c := range []struct {
+		key  string
+		ids  usersession.UserIDType
+		user string // "" if it does not fit
+	}{
+		{"BIGINT", usersession.UserIDBigint, "42"},
+		{"BIGINT UNSIGNED AUTO_INCREMENT", usersession.UserIDBigint, "9223372036854775807"},
+		{"INT AUTO_INCREMENT", usersession.UserIDBigint, "42"},
+		{"INT UNSIGNED", usersession.UserIDBigint, "4294967295"},
+		{"MEDIUMINT UNSIGNED", usersession.UserIDBigint, "42"},
+		{"SMALLINT", usersession.UserIDBigint, "-42"},
+		{"UUID", usersession.UserIDUUID, uuid},
+		{"CHAR(36)", usersession.UserIDUUID, uuid},
+		{"CHAR(36) CHARACTER SET latin1 COLLATE latin1_swedish_ci", usersession.UserIDUUID, uuid},
+		{"VARCHAR(36) CHARACTER SET ascii COLLATE ascii_bin", usersession.UserIDUUID, uuid},
+		{"VARBINARY(64)", usersession.UserIDText, "alice"},
+		{"VARCHAR(255)", usersession.UserIDText, ""},
+		{"CHAR(26)", usersession.UserIDText, ""},
+		{"BINARY(16)", usersession.UserIDUUID, ""},
+		{"DECIMAL(20)", usersession.UserIDBigint, ""},
+	} {
+		t.Run(c.key, func(t *testing.T) {
+			t.Parallel()
+			db := open(t)
+			opendb.MustExec(t, db, "CREATE TABLE users (id "+c.key+" NOT NULL PRIMARY KEY)")
+			m, err := usersession.New(db, &usersession.Options{UserIDType: c.ids, UsersTable: "users", ReadTimeout: time.Minute, WriteTimeout: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = m.Migrate(t.Context())
+			if c.user == "" {
+				if err == nil || !strings.Contains(err.Error(), "Options.UsersTable") || !strings.Contains(err.Error(), "fit") {
+					t.Errorf("%v, want an error that says what fits", err)
+				}
+				return
+			}
+			if err = errors.Join(err, m.Migrate(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			login := func() (string, error) {
+				ctx, err := m.Load(t.Context(), "")
+				if err == nil {
+					err = m.Login(ctx, c.user)
+				}
+				token := ""
+				if err == nil {
+					token, _, err = m.Commit(ctx)
+				}
+				return token, err
+			}
+			if _, err := login(); !errors.Is(err, usersession.ErrUnknownUser) {
+				t.Errorf("%v, want ErrUnknownUser", err)
+			}
+			opendb.MustExec(t, db, "INSERT INTO users (id) VALUES ('"+c.user+"')")
+			token, err := login()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if list, err := m.ListSessions(t.Context(), c.user); len(list) != 1 || err != nil || list[0].UserID != c.user {
+				t.Errorf("%+v, %v", list, err)
+			}
+			ctx, err := m.Load(t.Context(), token)
+			if err != nil || m.UserID(ctx) != c.user {
+				t.Errorf("served as %q, %v", m.UserID(ctx), err)
+			}
+			opendb.MustExec(t, db, "DELETE FROM users")
+			if res, err := m.Prune(t.Context()); res.UserDeleted != 1 || err != nil {
+				t.Errorf("%+v, %v, want one ended", res, err)
+			}
+		})
 	}
 }

@@ -134,7 +134,7 @@ func shortened(query string) string {
 		{`^UPDATE (the index|one partition) SET (\w+) = .*? WHERE (id|user_id|session_key|ended_at) `, "UPDATE $1 SET $2… WHERE $3 "},
 		{`VALUES .*`, "…"}, {` RETURNING .*`, ""},
 		{`statement_timestamp\(\)`, "now"},
-		{`\(?ended_at IS NULL AND expires_at > now AND last_seen_at > \(now \+ \(-3600000000\)::bigint \* interval '1 microsecond'\)\)?`, "(live)"},
+		{`\(?ended_at IS NULL AND expires_at > now AND last_seen_at > \(now \+ \(CASE WHEN idle_timeout IS NULL THEN -3600000000 ELSE -idle_timeout END\)::bigint \* interval '1 microsecond'\)\)?`, "(live)"},
 		{`\(ended_at IS NULL OR purge_at <= .*?'1 microsecond'\)\)`, "(not ended for good)"},
 		{`\(timestamptz 'epoch' \+ \(\$1\)::bigint \* interval '1 microsecond'\)`, "$$1"},
 		{`\$\d+`, "?"},
@@ -179,7 +179,7 @@ func mostPartitions(query string) int {
 		// scs was called directly, which knows the token only.
 		"WHERE session_key = $1", "WHERE session_key = $4 AND (ended_at", "reason = $1 WHERE session_key",
 		// Across users: those of some, or of all; whoever was seen lately.
-		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500",
+		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500", "GROUP BY user_id",
 	} {
 		if strings.Contains(query, part) {
 			return partitions

@@ -2,6 +2,9 @@ package manager_test
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,5 +95,21 @@ func TestCodecOfNewManagers(t *testing.T) {
 				t.Errorf("reading it with GobCodec: %v", err)
 			}
 		})
+	}
+}
+
+// Whoever calls the Store of the scs manager with data of their own is told so, and not
+// that the Codec was replaced, which is said when it was.
+func TestCommitOfOtherData(t *testing.T) {
+	m := mwNew(t, nil)
+	commit := func() string {
+		return fmt.Sprint(m.Store.Commit(rand.Text(), []byte("data"), time.Now().Add(time.Hour)))
+	}
+	if got := commit(); !strings.Contains(got, "not from the Codec") {
+		t.Errorf("got %s", got)
+	}
+	m.Codec = scs.GobCodec{}
+	if got := commit(); !strings.Contains(got, "Codec of the scs manager was replaced after New") {
+		t.Errorf("got %s", got)
 	}
 }

@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -23,10 +24,21 @@ func recovering(next http.Handler) http.Handler {
 	})
 }
 
-// docs/middleware.md: inside LoadAndSave a handler that panicked looks like one that
-// answered 500, and what it did is saved. Outside nothing is.
+// docs/middleware.md: nothing of a handler that panicked is saved, wherever somebody
+// recovers. Inside LoadAndSave it looks like one that answered 500, and what it did is
+// saved with KeepOnError.
 func TestRecoveringMiddleware(t *testing.T) {
-	m := mwNew(t, nil)
+	for _, keep := range []bool{false, true} {
+		t.Run(fmt.Sprint("KeepOnError ", keep), func(t *testing.T) { recoveringMiddleware(t, keep) })
+	}
+}
+
+func recoveringMiddleware(t *testing.T, keep bool) {
+	m := mwNew(t, &usersession.Options{KeepOnError: keep})
+	inside := 0
+	if keep {
+		inside = 1
+	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := m.Login(r.Context(), "u"); err != nil {
 			t.Error(err)
@@ -38,7 +50,7 @@ func TestRecoveringMiddleware(t *testing.T) {
 		h     http.Handler
 		saved int
 	}{
-		"inside":  {m.LoadAndSave(recovering(handler)), 1},
+		"inside":  {m.LoadAndSave(recovering(handler)), inside},
 		"outside": {recovering(m.LoadAndSave(handler)), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,19 +67,32 @@ func TestRecoveringMiddleware(t *testing.T) {
 }
 
 // docs/middleware.md: inside LoadAndSave http.TimeoutHandler answers for the handler,
-// and what this did until then is saved with the 503.
+// and what this did until then is saved with the 503 if KeepOnError says so.
 func TestTimeoutHandlerInside(t *testing.T) {
-	m := mwNew(t, nil)
+	for _, keep := range []bool{false, true} {
+		t.Run(fmt.Sprint("KeepOnError ", keep), func(t *testing.T) {
+			t.Parallel()
+			timeoutHandlerInside(t, keep)
+		})
+	}
+}
+
+func timeoutHandlerInside(t *testing.T, keep bool) {
+	m := mwNew(t, &usersession.Options{KeepOnError: keep})
 	h := m.LoadAndSave(http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := m.Login(r.Context(), "u"); err != nil {
 			t.Error(err)
 		}
 		<-r.Context().Done()
 	}), 500*time.Millisecond, "late"))
-	if w := mwGet(h, "/", ""); w.Code != http.StatusServiceUnavailable || mwToken(w) == "" {
+	if w := mwGet(h, "/", ""); w.Code != http.StatusServiceUnavailable || (mwToken(w) != "") != keep {
 		t.Errorf("status %d, token %q", w.Code, mwToken(w))
 	}
-	mwWantSessions(t, m, "u", 1)
+	n := 0
+	if keep {
+		n = 1
+	}
+	mwWantSessions(t, m, "u", n)
 }
 
 // docs/middleware.md: a mux sets the Pattern of the request that it gets, which is

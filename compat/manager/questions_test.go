@@ -3,6 +3,7 @@ package manager_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +97,17 @@ func TestQuestionsOfScs(t *testing.T) {
 		directRun(other, mwLogin(t, mwRoutes(now, nil), fmt.Sprint(i)), act)
 	}
 
+	for _, store := range []usersession.Store{nil, memstore.New()} {
+		for _, passive := range []bool{false, true} {
+			m := mwNew(t, &usersession.Options{Store: store, NoTouch: func(*http.Request) bool { return passive }})
+			h := mwRoutes(m, map[string]http.HandlerFunc{"/fail": func(w http.ResponseWriter, r *http.Request) {
+				m.Put(r.Context(), "k", "v")
+				w.WriteHeader(http.StatusInternalServerError)
+			}})
+			mwGet(h, "/fail", mwLogin(t, h, "u"))
+		}
+	}
+
 	met := make(map[any]bool)
 	asked.Range(func(q, _ any) bool { met[q] = true; return true })
 	answered, table := make(map[string]bool), make(map[any]bool)
@@ -115,6 +127,12 @@ func TestQuestionsOfScs(t *testing.T) {
 	}
 	for q := range questions.ByHands() {
 		note("by hand", q, questions.Answer(q.Decide()))
+	}
+	for q := range questions.Responses() {
+		note("response", q, questions.Answer(q.Decide()))
+	}
+	for q := range questions.Loadings() {
+		note("loading", q, questions.Answer(q.Decide()))
 	}
 	for q := range met {
 		if !table[q] {

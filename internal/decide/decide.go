@@ -210,6 +210,96 @@ func (q ByHand) Decide() Save {
 	return Create
 }
 
+// Data is what a handler has made of the session data.
+type Data int
+
+const (
+	Unchanged Data = iota
+	Changed        // or a login or a renewal is staged
+	Destroyed
+)
+
+// Response is the question what to do with a session when the response begins.
+type Response struct {
+	Data   Data
+	Failed bool // the response says that the handler has failed, and the program keeps nothing then
+}
+
+// Finish is the answer to a Response.
+type Finish int
+
+const (
+	Leave      Finish = iota // there is nothing to commit
+	CommitData               // the session is committed
+	End                      // the session has been destroyed
+	GiveUp                   // the changes, the login and the renewal are given up
+)
+
+// Decide answers the question.
+func (q Response) Decide() Finish {
+	if Observe != nil {
+		Observe(q)
+	}
+	switch {
+	case q.Data == Destroyed:
+		return End // which nothing takes back
+	case q.Data == Unchanged:
+		return Leave
+	case q.Failed:
+		return GiveUp
+	}
+	return CommitData
+}
+
+// Use is what the loading of a session is for.
+type Use int
+
+const (
+	InUse   Use = iota // a request of the session's browser
+	Passive            // a request of it that does not count as use
+	Peek               // somebody else looks
+)
+
+// Loading is the question whether a session that is loaded is noted as seen.
+type Loading struct {
+	Use     Use
+	User    bool // the session is a user's
+	RowRead bool // its row was read with it
+	Idle    bool // the Store's expiry carries the idle timeout
+}
+
+// Seen is the answer to a Loading.
+type Seen int
+
+const (
+	NotSeen      Seen = iota // it is served and left as it is
+	TouchByRow               // it is touched, if its row says that this is due
+	TouchWhenDue             // it is touched, if this process has not done so for long
+	LookWhenDue              // its row is read, if this process has not done so for long
+)
+
+// Decide answers the question. A user's session whose row is not read with it shows
+// with its touch whether it has ended. A request that does not touch looks, because the
+// others may all be like it.
+func (q Loading) Decide() Seen {
+	if Observe != nil {
+		Observe(q)
+	}
+	switch {
+	case q.Use == Peek:
+		return NotSeen
+	case q.RowRead && q.Use == InUse:
+		return TouchByRow
+	case q.RowRead:
+		return NotSeen
+	case q.User && q.Use == Passive:
+		return LookWhenDue
+	case q.Use == InUse && (q.User || q.Idle):
+		return TouchWhenDue
+	}
+	return NotSeen
+}
+
 // Observe, if it is not nil, is told each question, which is a Deletion, a
-// Commit or a ByHand. It is for tests, which set it before they ask anything.
+// Commit, a ByHand, a Response or a Loading. It is for tests, which set it before they ask anything.
 var Observe func(question any)

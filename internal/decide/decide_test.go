@@ -77,6 +77,22 @@ by hand | a user's | detached row elsewhere                  = renew detached
 by hand | a user's | foreign row elsewhere, row over, no row = refuse ended
 by hand | nobody's | row here, row over                      = end cleared
 by hand | nobody's | no row                                  = create
+
+response | session data | the handler
+response | unchanged    | *              = leave
+response | changed      | fine           = commit data
+response | changed      | failed         = give up
+response | destroyed    | *              = end
+
+loading | use     | whose     | row      | idle timeout
+loading | in use  | user      | row read | *              = touch by row
+loading | in use  | user      | no row   | *              = touch when due
+loading | in use  | anonymous | no row   | idle in store  = touch when due
+loading | in use  | anonymous | no row   | idle elsewhere = not seen
+loading | passive | user      | row read | *              = not seen
+loading | passive | user      | no row   | *              = look when due
+loading | passive | anonymous | no row   | *              = not seen
+loading | peek    | *         | *        | *              = not seen
 `
 
 type row struct {
@@ -157,6 +173,12 @@ func TestTable(t *testing.T) {
 		ask(count(q), questions.Answer(q.Decide()))
 	}
 	for q := range questions.ByHands() {
+		ask(count(q), questions.Answer(q.Decide()))
+	}
+	for q := range questions.Responses() {
+		ask(count(q), questions.Answer(q.Decide()))
+	}
+	for q := range questions.Loadings() {
 		ask(count(q), questions.Answer(q.Decide()))
 	}
 	for _, r := range rows {

@@ -88,7 +88,8 @@ OFFSET ?`
 // would hold one each while they wait for the user's lock, and other users would
 // find none left.
 func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending) (evicted []EndedRow, e Entry, err error) {
-	if x.c.Max == 0 {
+	limit, soft := x.limit(l)
+	if limit == 0 {
 		e, err = x.insertUnlimited(ctx, l)
 		return nil, e, err
 	}
@@ -97,7 +98,7 @@ func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending
 		return nil, Entered, err
 	}
 	defer leave()
-	if n := x.lockless(); n > 0 {
+	if n := x.lockless(limit, soft); n > 0 {
 		if ok, err := x.insertUnlocked(ctx, l, replaces, n); ok || err != nil {
 			return nil, Entered, err
 		}
@@ -110,7 +111,7 @@ func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending
 				return err
 			}
 		}
-		if ok, err := x.insertBelow(ctx, q, l, replaces, x.c.Max); ok || err != nil {
+		if ok, err := x.insertBelow(ctx, q, l, replaces, limit); ok || err != nil {
 			out, entry = nil, Entered
 			return err
 		}
@@ -122,7 +123,7 @@ func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending
 		if x.c.OnLimit == Reject {
 			return errFull
 		}
-		rows, more, err := x.evict(ctx, q, l.UserID, replaces, by)
+		rows, more, err := x.evict(ctx, q, l.UserID, replaces, limit, by)
 		if err != nil {
 			return err
 		}
@@ -142,15 +143,24 @@ func (x *Index) Enter(ctx context.Context, l Login, replaces []string, by Ending
 	return out, entry, nil
 }
 
+// limit returns how many sessions the user of a login may have, 0 if any number, and
+// whether that may be exceeded as Config.SoftMax says.
+func (x *Index) limit(l Login) (limit int, soft bool) {
+	if l.Max == 0 {
+		return x.c.Max, x.c.SoftMax
+	}
+	return max(l.Max, 0), false
+}
+
 // lockless returns how many sessions a user must stay below to need no lock. On
 // SQLite a statement that writes is alone. Elsewhere two statements do not see each
 // other's rows, so that half of a soft limit is left for those under way.
-func (x *Index) lockless() int {
+func (x *Index) lockless(limit int, soft bool) int {
 	switch {
 	case x.c.Dialect == sqldb.SQLite:
-		return x.c.Max
-	case x.c.SoftMax:
-		return x.c.Max / 2
+		return limit
+	case soft:
+		return limit / 2
 	}
 	return 0
 }
@@ -193,13 +203,13 @@ func (x *Index) countedArgs(userID string, replaces []string, more ...any) []any
 
 // evict ends a page of the sessions that a login makes too many, and reports
 // whether there may be more.
-func (x *Index) evict(ctx context.Context, q sqldb.Querier, userID string, replaces []string, by Ending) (evicted []EndedRow, more bool, err error) {
+func (x *Index) evict(ctx context.Context, q sqldb.Querier, userID string, replaces []string, limit int, by Ending) (evicted []EndedRow, more bool, err error) {
 	surplus := surplusOldestSQL
 	if x.c.OnLimit == EvictLeastRecent {
 		surplus = surplusLeastRecentSQL
 	}
 	var ids []string
-	if err := q.Select(ctx, &ids, surplus, x.countedArgs(userID, replaces, x.c.Grace.Microseconds(), x.c.Max-1)...); err != nil {
+	if err := q.Select(ctx, &ids, surplus, x.countedArgs(userID, replaces, x.c.Grace.Microseconds(), limit-1)...); err != nil {
 		return nil, false, err
 	}
 	evicted, err = x.endIDs(ctx, q, ids, by, " AND user_id = ?", x.userArg(userID))

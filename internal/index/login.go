@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -14,19 +15,26 @@ type Login struct {
 	Grace               time.Duration // until the commit confirms it
 	IP, UserAgent, Meta string
 	Checked             Checked
+	IdleTimeout         int64 // as in Row
+	Max                 int   // of this login, instead of that of the Config; -1 if there is no limit, 0 if it has none of its own
+}
+
+// idleArg returns the idle timeout of a login as the column has it.
+func (l Login) idleArg() sql.NullInt64 {
+	return sql.NullInt64{Int64: l.IdleTimeout, Valid: l.IdleTimeout != 0}
 }
 
 const (
-	insertIntoSQL   = "\nINSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)\n"
-	insertValuesSQL = insertIntoSQL + "VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here)"
-	insertSelectSQL = insertIntoSQL + "SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here\nFROM ("
+	insertIntoSQL   = "\nINSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place, idle_timeout)\n"
+	insertValuesSQL = insertIntoSQL + "VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here, ?)"
+	insertSelectSQL = insertIntoSQL + "SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?), @text(?), @here, CAST(? AS @bigint)\nFROM ("
 	insertSQL       = insertSelectSQL + `SELECT 1 AS one) AS one
 WHERE one = 1` + unfencedSQL
 )
 
 // values are the arguments of insertIntoSQL.
 func (x *Index) values(l Login) []any {
-	return []any{l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta)}
+	return []any{l.ID, x.userArg(l.UserID), l.Key, l.Grace.Microseconds(), l.IP, sqldb.Text(l.UserAgent), sqldb.Verbatim(l.Meta), l.idleArg()}
 }
 
 // insert writes the row of a login, unless a fence is in the way. On MariaDB q is a

@@ -20,6 +20,7 @@ import (
 //	@retried             the same, of one whose deletion was pending
 //	@endedin(x)          when they are, of one that was ended to be deleted x later
 //	@here                Config.Here
+//	@bigint              what CAST calls a column of 64 bits
 //	@text(x)             a sqldb.Text or Verbatim, whatever the charset of the connection is
 //	@bytes(x)            the column x of texts, which is read likewise
 //	@keepuntil           when the row of an ended session may be deleted
@@ -39,6 +40,11 @@ func (c Config) words() sqldb.Words {
 				return "CAST(" + arg + " AS BINARY) AS " + arg, true
 			}
 			return arg, true
+		case "bigint":
+			if c.Dialect == sqldb.MariaDB {
+				return "SIGNED", true
+			}
+			return "bigint", true
 		case "here":
 			return "'" + c.Here + "'", true
 		case "index":
@@ -73,14 +79,15 @@ func (c Config) words() sqldb.Words {
 }
 
 func (c Config) current() string {
-	s := "expires_at > @now"
 	if c.Idle > 0 {
-		s += " AND last_seen_at > " + ago(c.Idle)
+		return "expires_at > @now AND last_seen_at > @after(CASE WHEN idle_timeout IS NULL THEN " + micros(-c.Idle) + " ELSE -idle_timeout END)"
 	}
-	return s
+	return "expires_at > @now AND (idle_timeout IS NULL OR last_seen_at > @after(-idle_timeout))"
 }
 
-func ago(d time.Duration) string { return "@after(" + strconv.FormatInt(-d.Microseconds(), 10) + ")" }
+func ago(d time.Duration) string { return "@after(" + micros(-d) + ")" }
+
+func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
 
 // firstPass is how long after the end of a session the janitor deletes its data
 // again.

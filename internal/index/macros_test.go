@@ -25,8 +25,8 @@ func TestWords(t *testing.T) {
 		{sqldb.Postgres, "lock", "", "lx"},
 		{sqldb.Postgres, "data", "", "dx"},
 		{sqldb.Postgres, "due", "", "last_seen_at <= @after(-2000000)"},
-		{sqldb.Postgres, "live", "", "(ended_at IS NULL AND expires_at > @now AND last_seen_at > @after(-3000000))"},
-		{sqldb.Postgres, "current", "", "(expires_at > @now AND last_seen_at > @after(-3000000))"},
+		{sqldb.Postgres, "live", "", "(ended_at IS NULL AND expires_at > @now AND last_seen_at > @after(CASE WHEN idle_timeout IS NULL THEN -3000000 ELSE -idle_timeout END))"},
+		{sqldb.Postgres, "current", "", "(expires_at > @now AND last_seen_at > @after(CASE WHEN idle_timeout IS NULL THEN -3000000 ELSE -idle_timeout END))"},
 		{sqldb.Postgres, "seen", "?", "GREATEST(last_seen_at, @after(?))"},
 		{sqldb.SQLite, "seen", "?", "max(last_seen_at, @after(?))"},
 		{sqldb.SQLite, "firstpass", "", "(ended_at + 60000000)"},
@@ -46,7 +46,7 @@ func TestWords(t *testing.T) {
 		t.Error("a word of the dialect is taken")
 	}
 	c.Idle = 0
-	if got, _ := c.words()("current", ""); got != "(expires_at > @now)" {
+	if got, _ := c.words()("current", ""); got != "(expires_at > @now AND (idle_timeout IS NULL OR last_seen_at > @after(-idle_timeout)))" {
 		t.Errorf("without an idle timeout: %q", got)
 	}
 }

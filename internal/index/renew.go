@@ -130,3 +130,28 @@ func (x *Index) SetMeta(ctx context.Context, b *trailer.Binding, meta string) er
 	_, err := x.db.Exec(ctx, setMetaSQL, sqldb.Verbatim(meta), b.ID, x.userArg(b.UserID))
 	return err
 }
+
+// ChangeMeta gives a live session of a user the metadata that change makes of its own.
+// Nobody else changes the row meanwhile. The answer is false if there is no such
+// session. An error of change is returned, and nothing is changed.
+func (x *Index) ChangeMeta(ctx context.Context, userID, id string, change func(Row) (string, error)) (bool, error) {
+	query, found := liveByIDSQL, false
+	if x.c.Dialect != sqldb.SQLite {
+		query += "\nFOR UPDATE"
+	}
+	err := x.db.Tx(ctx, func(q sqldb.Tx) error {
+		var rows []Row
+		err := q.Select(ctx, &rows, query, id, x.userArg(userID))
+		row, ok, err := first(ofUsers(rows, err, userID))
+		if found = ok; err != nil || !ok {
+			return err
+		}
+		meta, err := change(row)
+		if err != nil {
+			return err
+		}
+		_, err = q.Exec(ctx, setMetaSQL, sqldb.Verbatim(meta), id, x.userArg(userID))
+		return err
+	})
+	return found && err == nil, err
+}

@@ -72,6 +72,39 @@ func ByHands() iter.Seq[decide.ByHand] {
 	}
 }
 
+// Responses yields every Response there can be.
+func Responses() iter.Seq[decide.Response] {
+	return func(yield func(decide.Response) bool) {
+		for _, data := range []decide.Data{decide.Unchanged, decide.Changed, decide.Destroyed} {
+			for _, failed := range bools {
+				if !yield(decide.Response{Data: data, Failed: failed}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Loadings yields every Loading there can be.
+func Loadings() iter.Seq[decide.Loading] {
+	return func(yield func(decide.Loading) bool) {
+		for _, use := range []decide.Use{decide.InUse, decide.Passive, decide.Peek} {
+			for _, user := range bools {
+				for _, read := range bools {
+					for _, idle := range bools {
+						if read && !user { // an anonymous session has no row
+							continue
+						}
+						if !yield(decide.Loading{Use: use, User: user, RowRead: read, Idle: idle}) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 var bools = []bool{false, true}
 
 var sessions = []struct {
@@ -118,21 +151,29 @@ var (
 	identityNames = []string{"nobody's", "own", "another's"}
 	rowNames      = []string{"no row", "row here", "row elsewhere", "row over"}
 	deleteNames   = []string{"keep", "keep old", "delete other", "end user", "detach user", "detach anonymous", "destroy own"}
+	dataNames     = []string{"unchanged", "changed", "destroyed"}
+	finishNames   = []string{"leave", "commit data", "end", "give up"}
+	useNames      = []string{"in use", "passive", "peek"}
+	seenNames     = []string{"not seen", "touch by row", "touch when due", "look when due"}
 	saveNames     = []string{"create", "update", "refuse ended", "refuse cleared", "end lost", "end cleared", "renew detached", "commit login", "commit renewal", "give up staged", "replace unreadable"}
 )
 
 // Answer names what Decide has answered.
-func Answer[A decide.Delete | decide.Save](a A) string {
+func Answer[A decide.Delete | decide.Save | decide.Finish | decide.Seen](a A) string {
 	switch a := any(a).(type) {
 	case decide.Delete:
 		return deleteNames[a]
 	case decide.Save:
 		return saveNames[a]
+	case decide.Finish:
+		return finishNames[a]
+	case decide.Seen:
+		return seenNames[a]
 	}
 	panic("unreachable")
 }
 
-// Name names a Deletion, a Commit or a ByHand as a row of the table does.
+// Name names a Deletion, a Commit, a ByHand, a Response or a Loading as a row of the table does.
 func Name(question any) string {
 	switch q := question.(type) {
 	case decide.Deletion:
@@ -152,6 +193,12 @@ func Name(question any) string {
 			row = either(q.Detached, "detached ", "foreign ") + row
 		}
 		return join("by hand", either(q.User, "a user's", "nobody's"), row)
+	}
+	switch q := question.(type) {
+	case decide.Response:
+		return join("response", dataNames[q.Data], either(q.Failed, "failed", "fine"))
+	case decide.Loading:
+		return join("loading", useNames[q.Use], either(q.User, "user", "anonymous"), either(q.RowRead, "row read", "no row"), either(q.Idle, "idle in store", "idle elsewhere"))
 	}
 	panic("questions: not a question")
 }

@@ -19,8 +19,9 @@ import (
 // Committer is what a response waits for. One of Commit and Abandon is called,
 // once. Refuse follows a Commit that returns an error or panics.
 type Committer interface {
-	// Commit is called before the first byte. It may set headers.
-	Commit(h http.Header) error
+	// Commit is called before the first byte, with the status of the response, which is
+	// 101 if the handler takes the connection. It may set headers.
+	Commit(h http.Header, status int) error
 	// Refuse answers instead of the handler, because of err.
 	Refuse(w http.ResponseWriter, err error)
 	// Abandon gives up what a handler that panicked has begun. The code that
@@ -54,8 +55,11 @@ func (w *Writer) Init(ctx context.Context, rw http.ResponseWriter, c Committer) 
 	}
 }
 
-// Commit commits once and reports whether the handler's response may go out.
-func (w *Writer) Commit() bool {
+// Commit commits once, with the status 200, and reports whether the handler's response
+// may go out.
+func (w *Writer) Commit() bool { return w.commit(http.StatusOK) }
+
+func (w *Writer) commit(status int) bool {
 	w.once.Do(func() {
 		w.err = ErrRefused // stands if Commit panics, and somebody recovers
 		defer func() {
@@ -63,7 +67,7 @@ func (w *Writer) Commit() bool {
 				w.refuse()
 			}
 		}()
-		w.err = w.committer.Commit(w.ResponseWriter.Header())
+		w.err = w.committer.Commit(w.ResponseWriter.Header(), status)
 	})
 	return w.err == nil
 }
@@ -100,7 +104,7 @@ func (w *Writer) WriteHeader(code int) {
 		w.ResponseWriter.WriteHeader(code)
 		return
 	}
-	if w.Commit() {
+	if w.commit(code) {
 		w.ResponseWriter.WriteHeader(code)
 	}
 }
@@ -136,7 +140,7 @@ func (w *Writer) Flush() { w.FlushError() }
 // on. The headers that were to be set are in Header for the handler that writes
 // its own.
 func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if !w.Commit() {
+	if !w.commit(http.StatusSwitchingProtocols) {
 		return nil, nil, ErrRefused
 	}
 	return http.NewResponseController(w.ResponseWriter).Hijack()

@@ -20,7 +20,7 @@ type fake struct {
 	panics bool
 }
 
-func (f *fake) Commit(h http.Header) error {
+func (f *fake) Commit(h http.Header, status int) error {
 	f.calls = append(f.calls, "commit")
 	if f.panics {
 		panic("commit")

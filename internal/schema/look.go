@@ -76,12 +76,12 @@ WHERE t.table_schema = COALESCE(NULLIF(:schema, ''), DATABASE())
 
 // missing is what the migrations make, can be made, and is not there.
 type missing struct {
-	tables []string
-	keys   []missingKey
-	place  bool // the column of an index that was made without it
+	tables  []string
+	keys    []missingKey
+	columns []string // of an index that was made without them
 }
 
-func (m missing) nothing() bool { return len(m.tables) == 0 && len(m.keys) == 0 && !m.place }
+func (m missing) nothing() bool { return len(m.tables) == 0 && len(m.keys) == 0 && len(m.columns) == 0 }
 
 // missingKey is an index of a table that is there.
 type missingKey struct {
@@ -94,7 +94,7 @@ type missingKey struct {
 // difference that no migration may change is an error. It takes no lock that a
 // writer waits for.
 func (t Tables) look(ctx context.Context, q sqldb.Querier, w wanted, check string) (missing, error) {
-	unplaced, err := t.checkUserID(ctx, q)
+	lacks, err := t.checkUserID(ctx, q)
 	if err != nil {
 		return missing{}, err
 	}
@@ -109,7 +109,7 @@ func (t Tables) look(ctx context.Context, q sqldb.Querier, w wanted, check strin
 	of := func(table string) []standing {
 		return slices.DeleteFunc(slices.Clone(all), func(s standing) bool { return !strings.EqualFold(s.Table, unquote(table)) })
 	}
-	m := missing{place: unplaced}
+	m := missing{columns: lacks}
 	for i, table := range w.tables {
 		there := of(table)
 		if len(there) == 0 {
@@ -122,7 +122,7 @@ func (t Tables) look(ctx context.Context, q sqldb.Querier, w wanted, check strin
 		if err := t.checkPartitions(there[0].Partitions); err != nil {
 			return missing{}, err
 		}
-		if unplaced { // the next look has the rest
+		if len(lacks) > 0 { // the next look has the rest
 			continue
 		}
 		if _, err := q.Exec(ctx, check); err != nil {

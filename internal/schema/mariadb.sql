@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	reason           VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '',
 	purge_at         DATETIME(6)  NULL,
 	place            VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
+	idle_timeout     BIGINT       NULL,
 	UNIQUE KEY `{{.Table}}_key` (session_key),
 	KEY `{{.Table}}_user` (user_id, ended_at),
 	KEY `{{.Table}}_expires` (ended_at, expires_at),

@@ -29,6 +29,10 @@ const (
 // if everything is there, it changes nothing and takes no lock that a writer waits
 // for. check is a query of every column.
 func (t Tables) Migrate(ctx context.Context, db *sqldb.DB, check string) error {
+	t, err := t.asUsersColumn(ctx, db.Unkept())
+	if err != nil {
+		return err
+	}
 	list, err := t.Migrations()
 	if err != nil {
 		return err
@@ -95,7 +99,7 @@ func (c change) inTransaction(ctx context.Context) error {
 			if m, err = c.look(ctx, c.db.In(cn)); err != nil {
 				return err
 			}
-			if err := c.makePlace(ctx, cn, m); err != nil {
+			if err := c.makeColumns(ctx, cn, m); err != nil {
 				return err
 			}
 			if err := c.makeTables(ctx, cn, m.tables); err != nil {
@@ -160,7 +164,7 @@ func (c change) mariaDB(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.makePlace(ctx, cn, m); err != nil {
+		if err := c.makeColumns(ctx, cn, m); err != nil {
 			return err
 		}
 		if err := c.makeTables(ctx, cn, m.tables); err != nil {
@@ -170,17 +174,14 @@ func (c change) mariaDB(ctx context.Context) error {
 	})
 }
 
-var placeColumn = regexp.MustCompile(`(?m)^\tplace +(.+?),?$`)
-
-// makePlace adds the column place to an index that was made without it. No database
+// makeColumns adds the columns to an index that was made without them. No database
 // rewrites the rows for that.
-func (c change) makePlace(ctx context.Context, cn *sqlx.Conn, m missing) error {
-	if !m.place {
-		return nil
-	}
-	column := placeColumn.FindStringSubmatch(c.list[0].Up[0])[1]
-	if _, err := cn.ExecContext(ctx, "ALTER TABLE "+c.index()+" ADD COLUMN place "+column); err != nil {
-		return fmt.Errorf("table %s: %w", c.index(), waited(err, c.index(), lockSeconds, "the column place was not added"))
+func (c change) makeColumns(ctx context.Context, cn *sqlx.Conn, m missing) error {
+	for _, name := range m.columns {
+		column := regexp.MustCompile(`(?m)^\t` + name + ` +(.+?),?$`).FindStringSubmatch(c.list[0].Up[0])[1]
+		if _, err := cn.ExecContext(ctx, "ALTER TABLE "+c.index()+" ADD COLUMN "+name+" "+column); err != nil {
+			return fmt.Errorf("table %s: %w", c.index(), waited(err, c.index(), lockSeconds, "the column "+name+" was not added"))
+		}
 	}
 	return nil
 }

@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	ended_by         text        NOT NULL DEFAULT '',
 	reason           text        NOT NULL DEFAULT '',
 	purge_at         timestamptz,
-	place            text        NOT NULL DEFAULT ''
+	place            text        NOT NULL DEFAULT '',
+	idle_timeout     bigint
 ){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
 {{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
 	PRIMARY KEY (id),

@@ -7,6 +7,7 @@
 package schema
 
 import (
+	"cmp"
 	"embed"
 	"strings"
 	"text/template"
@@ -33,7 +34,10 @@ type Tables struct {
 }
 
 // Users is a column of the users table. Without a table there is no foreign key.
-type Users struct{ Schema, Table, Column string }
+type Users struct {
+	Schema, Table, Column string
+	Definition            string // of a column that refers to it; "" if that of the type of user IDs does
+}
 
 // Migration creates one table with what belongs to it.
 type Migration struct {
@@ -62,7 +66,7 @@ func (t Tables) Migrations() ([]Migration, error) {
 	err = tmpl.Execute(&out, map[string]any{
 		"Table": t.Index, "Index": t.index(), "Lock": t.Dialect.Quote(t.Schema, t.Index+"_locks"), "Fence": t.Dialect.Quote(t.Schema, t.Index+"_fences"),
 		"DataTable": t.Data, "Data": t.Dialect.Quote(t.Schema, t.Data),
-		"UserIDType": userIDColumn[t.Dialect][t.UserIDType], "Users": t.users(),
+		"UserIDType": cmp.Or(t.Users.Definition, userIDColumn[t.Dialect][t.UserIDType]), "Users": t.users(),
 		"Partitions": t.partitions(),
 	})
 	if err != nil {

@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	ended_by         TEXT    NOT NULL DEFAULT '',
 	reason           TEXT    NOT NULL DEFAULT '',
 	purge_at         INTEGER,
-	place            TEXT    NOT NULL DEFAULT ''
+	place            TEXT    NOT NULL DEFAULT '',
+	idle_timeout     INTEGER
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;

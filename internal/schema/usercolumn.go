@@ -14,10 +14,12 @@ import (
 type userColumn struct {
 	Type      string `db:"type"`       // "" if it is not there
 	UsersType string `db:"users_type"` // likewise
+	UsersAs   string `db:"users_as"`   // how MariaDB wants a column that refers to it
 	Refers    string `db:"refers"`     // to what it does refer; "" if to nothing
 	ToUsers   bool   `db:"to_users"`   // that is the users table
 	SetsNull  bool   `db:"sets_null"`  // when the user is deleted
 	Placed    bool   `db:"placed"`     // the index has the column place
+	Idle      bool   `db:"idle"`       // and idle_timeout
 }
 
 // userColumnSQL asks for it, with one row for each foreign key.
@@ -32,11 +34,12 @@ WITH col AS (
 	JOIN pg_type t ON t.oid = a.atttypid
 	WHERE c.relname IN (:table, :users_table) AND a.attname IN ('user_id', :users_column)
 )
-SELECT COALESCE(x.type, '') AS type, COALESCE(u.type, '') AS users_type,
+SELECT COALESCE(x.type, '') AS type, COALESCE(u.type, '') AS users_type, '' AS users_as,
 	COALESCE(r.relname || '(' || ra.attname || ')', '') AS refers,
 	COALESCE(f.confrelid = u.attrelid AND f.confkey[1] = u.attnum, false) AS to_users,
 	COALESCE(f.confdeltype = 'n', false) AS sets_null,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'place' AND NOT a.attisdropped) AS placed
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'place' AND NOT a.attisdropped) AS placed,
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'idle_timeout' AND NOT a.attisdropped) AS idle
 FROM (SELECT 1) AS one
 LEFT JOIN col x ON (:schema = '' AND x.visible OR x.nspname = :schema) AND x.relname = :table AND x.attname = 'user_id'
 LEFT JOIN col u ON (:users_schema = '' AND u.visible OR u.nspname = :users_schema) AND u.relname = :users_table AND u.attname = :users_column
@@ -46,11 +49,12 @@ LEFT JOIN pg_attribute ra ON ra.attrelid = f.confrelid AND ra.attnum = f.confkey
 
 	// A foreign key that names no column refers to the primary key.
 	sqldb.SQLite: `
-SELECT COALESCE(lower(x.type), '') AS type, COALESCE(lower(u.type), '') AS users_type,
+SELECT COALESCE(lower(x.type), '') AS type, COALESCE(lower(u.type), '') AS users_type, '' AS users_as,
 	COALESCE(f."table" || COALESCE('(' || f."to" || ')', ''), '') AS refers,
 	COALESCE(f."table" = :users_table COLLATE NOCASE AND COALESCE(f."to" = :users_column COLLATE NOCASE, u.pk = 1), 0) AS to_users,
 	COALESCE(f.on_delete = 'SET NULL', 0) AS sets_null,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'place' COLLATE NOCASE) AS placed
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'place' COLLATE NOCASE) AS placed,
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'idle_timeout' COLLATE NOCASE) AS idle
 FROM (SELECT 1) AS one
 LEFT JOIN pragma_table_info(:table) x ON x.name = 'user_id' COLLATE NOCASE
 LEFT JOIN pragma_table_info(:users_table) u ON u.name = :users_column COLLATE NOCASE
@@ -59,7 +63,7 @@ LEFT JOIN pragma_foreign_key_list(:table) f ON f."from" = 'user_id' COLLATE NOCA
 	// What a foreign key does is shown to those only who may change the table. The
 	// limits keep the subqueries from being merged.
 	sqldb.MariaDB: `
-SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_type,
+SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_type, COALESCE(u.definition, '') AS users_as,
 	COALESCE(CONCAT(f.referenced_table_name, '(', f.referenced_column_name, ')'), '') AS refers,
 	COALESCE(f.referenced_table_schema = COALESCE(NULLIF(:users_schema, ''), DATABASE())
 		AND f.referenced_table_name = :users_table AND f.referenced_column_name = :users_column, 0) AS to_users,
@@ -69,16 +73,23 @@ SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_typ
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'place'
 		LIMIT 1
-	) AS placed
+	) AS placed,
+	EXISTS (
+		SELECT 1
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'idle_timeout'
+		LIMIT 1
+	) AS idle
 FROM (SELECT 1) AS one
 LEFT JOIN (
-	SELECT data_type
+	SELECT IF(column_type IN ('char(36)', 'varchar(36)'), column_type, data_type) AS data_type
 	FROM information_schema.columns
 	WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'user_id'
 	LIMIT 1
 ) x ON TRUE
 LEFT JOIN (
-	SELECT data_type
+	SELECT IF(column_type IN ('char(36)', 'varchar(36)'), column_type, data_type) AS data_type,
+		CONCAT(column_type, COALESCE(CONCAT(' CHARACTER SET ', character_set_name, ' COLLATE ', collation_name), '')) AS definition
 	FROM information_schema.columns
 	WHERE table_schema = COALESCE(NULLIF(:users_schema, ''), DATABASE()) AND table_name = :users_table AND column_name = :users_column
 	LIMIT 1
@@ -99,27 +110,56 @@ LEFT JOIN (
 }
 
 // checkUserID returns an error if the column user_id is there and is not what the
-// Options say, or if it cannot refer to the users table. It reports an index without
-// the column place.
-func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (unplaced bool, err error) {
-	if t.Index == "" {
-		return false, nil
+// Options say, or if it cannot refer to the users table. It returns the columns that an
+// index of an older version lacks.
+func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (lacks []string, err error) {
+	rows, err := t.userColumns(ctx, q)
+	if err != nil || len(rows) == 0 {
+		return nil, err
 	}
-	var rows []userColumn
+	if rows[0].Type != "" && !rows[0].Placed {
+		lacks = append(lacks, "place")
+	}
+	if rows[0].Type != "" && !rows[0].Idle {
+		lacks = append(lacks, "idle_timeout")
+	}
+	return lacks, t.checkUserColumn(rows)
+}
+
+func (t Tables) userColumns(ctx context.Context, q sqldb.Querier) (rows []userColumn, err error) {
+	if t.Index == "" {
+		return nil, nil
+	}
 	err = ask(ctx, q, &rows, userColumnSQL[t.Dialect], map[string]any{
 		"schema": t.Schema, "table": t.Index,
 		"users_schema": t.Users.Schema, "users_table": t.Users.Table, "users_column": t.Users.Column,
 	})
-	if err != nil || len(rows) == 0 {
-		return false, err
+	return rows, err
+}
+
+// asUsersColumn returns the tables with a column user_id that can refer to the users
+// table as it is. A foreign key of MariaDB refers to a column of the very same type.
+func (t Tables) asUsersColumn(ctx context.Context, q sqldb.Querier) (Tables, error) {
+	if t.Dialect != sqldb.MariaDB || t.Users.Table == "" {
+		return t, nil
 	}
-	return rows[0].Type != "" && !rows[0].Placed, t.checkUserColumn(rows)
+	rows, err := t.userColumns(ctx, q)
+	if err != nil || len(rows) == 0 {
+		return t, err
+	}
+	if t.fits(t.UserIDType, rows[0].UsersType) && rows[0].UsersType != "varbinary" { // whose length may differ
+		t.Users.Definition = rows[0].UsersAs
+	}
+	return t, nil
 }
 
 func (t Tables) checkUserColumn(rows []userColumn) error {
 	column, users := rows[0], t.Users.Table+"("+t.Users.Column+")"
 	if fits := t.fitting(column.UsersType); fits != "" && !t.fits(t.UserIDType, column.UsersType) {
 		return fmt.Errorf("Options.UserIDType: is %s, but %s of Options.UsersTable is %s: set UserIDType to %s", t.UserIDType, users, column.UsersType, fits)
+	}
+	if t.Dialect == sqldb.MariaDB && column.Type == "" && column.UsersType != "" && !t.fits(t.UserIDType, column.UsersType) {
+		return fmt.Errorf("Options.UsersTable: %s is %s, to which user_id cannot refer: the integers, UUID, CHAR(36), VARCHAR(36) and VARBINARY fit; change it, or leave UsersTable empty and end the sessions of a user before you delete the user", users, column.UsersAs)
 	}
 	if column.Type == "" {
 		return nil
@@ -143,7 +183,7 @@ func (t Tables) checkUserColumn(rows []userColumn) error {
 // columnTypes are the types of a column that hold a type of user IDs.
 var columnTypes = map[sqldb.Dialect]map[string][]string{
 	sqldb.Postgres: {"text": {"text", "character varying"}, "bigint": {"bigint", "integer", "smallint"}, "uuid": {"uuid"}},
-	sqldb.MariaDB:  {"text": {"varbinary"}, "bigint": {"bigint", "int", "mediumint", "smallint", "tinyint"}, "uuid": {"uuid"}},
+	sqldb.MariaDB:  {"text": {"varbinary"}, "bigint": {"bigint", "int", "mediumint", "smallint", "tinyint"}, "uuid": {"uuid", "char(36)", "varchar(36)"}},
 }
 
 // fits reports whether a column of some type can hold user IDs.

@@ -21,6 +21,7 @@ type Binding struct {
 	ID              string    // public ID, or "" for an anonymous session
 	AuthenticatedAt time.Time
 	Persist         Persistence
+	Idle            time.Duration // its own idle timeout, or 0
 }
 
 // Authenticated reports whether b is a binding to a user.
@@ -56,11 +57,16 @@ const (
 //	codec's bytes | version 1 | persistence 1 | key 32 | deadline 8 |
 //	[ authenticated 8 | ID 16 | user ID, the rest ] | length of all that 2 | magic 4
 //
+// Version 2 is that of a user's session with an idle timeout of its own, which stands
+// before the user ID in 8 bytes of microseconds.
+//
 // It is not before them, because gob ignores bytes that follow. So plain scs
 // can read the data after a roll back. Times are microseconds since 1970, big
 // endian.
 const (
 	version       = 1
+	idleVersion   = 2
+	idleSize      = 8
 	magic         = "\xf5uS\x01"
 	endSize       = 2 + len(magic)
 	keyAt         = 2
@@ -71,10 +77,20 @@ const (
 	Room = userAt + 40 + endSize
 )
 
+// Marked reports whether data end as a trailer does, also one that another version of
+// this package has written.
+func Marked(data []byte) bool {
+	return len(data) >= endSize && string(data[len(data)-len(magic):]) == magic
+}
+
 // Append appends the trailer of b to data.
 func Append(data []byte, b *Binding) []byte {
 	start := len(data)
-	data = append(data, version, byte(b.Persist))
+	v := byte(version)
+	if b.Authenticated() && b.Idle != 0 {
+		v = idleVersion
+	}
+	data = append(data, v, byte(b.Persist))
 	var key [sha256.Size]byte
 	token.Encoding.Decode(key[:], []byte(b.Key)) // an empty key stays zero
 	data = append(data, key[:]...)
@@ -84,6 +100,9 @@ func Append(data []byte, b *Binding) []byte {
 		var id [token.IDSize]byte
 		token.Encoding.Decode(id[:], []byte(b.ID))
 		data = append(data, id[:]...)
+		if v == idleVersion {
+			data = binary.BigEndian.AppendUint64(data, uint64(b.Idle.Microseconds()))
+		}
 		data = append(data, b.UserID...)
 	}
 	data = binary.BigEndian.AppendUint16(data, uint16(len(data)-start))
@@ -102,11 +121,17 @@ func Split(data []byte) ([]byte, *Binding) {
 	if start < 0 || size != anonymousSize && size <= userAt {
 		return data, nil
 	}
-	t := data[start:end]
-	if t[0] != version || Persistence(t[1]) > PersistNever {
+	t, user := data[start:end], userAt
+	if t[0] == idleVersion {
+		user += idleSize
+	}
+	if t[0] != version && (t[0] != idleVersion || size <= user) || Persistence(t[1]) > PersistNever {
 		return data, nil
 	}
 	b := &Binding{Persist: Persistence(t[1])}
+	if t[0] == idleVersion {
+		b.Idle = time.Duration(binary.BigEndian.Uint64(t[userAt:])) * time.Microsecond
+	}
 	b.Deadline = time.UnixMicro(int64(binary.BigEndian.Uint64(t[keyAt+sha256.Size:]))).UTC()
 	// One string for all three: every request comes by here.
 	const keyText, idText = 43, 22
@@ -116,7 +141,7 @@ func Split(data []byte) ([]byte, *Binding) {
 	if size > anonymousSize {
 		b.AuthenticatedAt = time.UnixMicro(int64(binary.BigEndian.Uint64(t[anonymousSize:]))).UTC()
 		text = token.Encoding.AppendEncode(text, t[anonymousSize+8:userAt])
-		text = append(text, t[userAt:]...)
+		text = append(text, t[user:]...)
 	}
 	all := string(text)
 	if [sha256.Size]byte(key) != [sha256.Size]byte{} {

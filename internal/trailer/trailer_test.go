@@ -24,6 +24,7 @@ func bindings() map[string]*Binding {
 		"255 bytes":             {Key: key, Deadline: at, UserID: strings.Repeat("ü", 127) + "u", ID: token.NewID(), AuthenticatedAt: at},
 		"persistent":            {Key: key, Deadline: at, UserID: "u", ID: token.NewID(), AuthenticatedAt: at, Persist: PersistAlways},
 		"not persistent":        {Key: key, Deadline: at, UserID: "u", ID: token.NewID(), AuthenticatedAt: at, Persist: PersistNever},
+		"own idle timeout":      {Key: key, Deadline: at, UserID: "u", ID: token.NewID(), AuthenticatedAt: at, Idle: 30 * 24 * time.Hour},
 		"magic in the user":     {Key: key, Deadline: at, UserID: "x" + magic, ID: token.NewID(), AuthenticatedAt: at},
 		"before 1970":           {Key: key, Deadline: time.UnixMicro(-1).UTC()},
 		"far away":              {Key: key, Deadline: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)},

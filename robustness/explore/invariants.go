@@ -388,7 +388,7 @@ func (w *world) nothingLost() []string {
 		// A request in flight on the token that a renewal gives up is refused:
 		// that is what the renewal is for.
 		inFlight := renewals > 0 && operationOf(name).by != nil && operationOf(name).by(w) == w.first
-		if !out.ok && !inFlight {
+		if !out.ok && !inFlight && !operationOf(name).fails {
 			broken = append(broken, fmt.Sprintf("%s is refused with %d, and nothing is in its way", name, out.status))
 		}
 		if out.cookie.token == "" || out.cookie.id == "" {

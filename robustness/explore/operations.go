@@ -29,6 +29,8 @@ type operation struct {
 	renews bool
 	// silent says that there is nobody whom it answers.
 	silent bool
+	// fails says that the handler answers 500 in any case.
+	fails bool
 	// ending says which end of the first session is near at the beginning.
 	ending deadline
 }
@@ -89,6 +91,21 @@ func put(m *usersession.Manager, r *http.Request) error {
 	return nil
 }
 func whoami(*usersession.Manager, *http.Request) error { return nil }
+
+// polls is in the context of a request that does not count as use.
+type polls struct{}
+
+// errFailing makes the handler answer 500.
+var errFailing = errors.New("the handler fails")
+
+// failing is an action whose handler answers 500 after it, whatever became of it.
+func failing(act action) action {
+	return func(m *usersession.Manager, r *http.Request) error {
+		act(m, r)
+		return errFailing
+	}
+}
+
 func renew(m *usersession.Manager, r *http.Request) error {
 	return m.RenewToken(r.Context())
 }
@@ -186,6 +203,16 @@ var special = map[string]operation{
 			return m.Login(r.Context(), user)
 		})
 	}},
+	"poll": {by: first, run: func(w *world, ctx context.Context) outcome {
+		return w.request(context.WithValue(ctx, polls{}, true), w.toucher(), w.first, whoami)
+	}},
+	"stream": {by: first, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.replica, w.first, func(m *usersession.Manager, r *http.Request) error { return m.Touch(r.Context()) })
+	}},
+	"failing login":            {by: visitor, run: failingLogin(visitor), fails: true},
+	"failing login over first": {by: first, run: failingLogin(first), fails: true},
+	"failing renewal":          request(first, failing(renew), operation{fails: true}),
+	"failing write":            request(first, failing(put), operation{fails: true}),
 	"password changed": {ends: true, covers: both, run: func(w *world, ctx context.Context) outcome {
 		ok, err := taskOf(ctx).step(step{side: timeSide, name: "the password is changed"})
 		if ok {
@@ -197,6 +224,12 @@ var special = map[string]operation{
 		_, err = w.replica.RevokeAllSessions(ctx, user)
 		return done(err)
 	}},
+}
+
+func failingLogin(by func(*world) browser) func(*world, context.Context) outcome {
+	return func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.entrance(), by(w), failing(login))
+	}
 }
 
 func operationOf(name string) operation {

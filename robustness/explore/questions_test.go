@@ -39,6 +39,12 @@ func reportQuestions(t *testing.T) int {
 	for q := range questions.ByHands() {
 		note(q, questions.Answer(q.Decide()))
 	}
+	for q := range questions.Responses() {
+		note(q, questions.Answer(q.Decide()))
+	}
+	for q := range questions.Loadings() {
+		note(q, questions.Answer(q.Decide()))
+	}
 	for q := range met {
 		if !table[q] {
 			t.Errorf("scs asked what is in no line of the table: %v", q)

@@ -171,3 +171,38 @@ func TestNoClockDecides(t *testing.T) {
 		})
 	}
 }
+
+// TestFailingHandler lets a handler answer 500 after a login, a renewal or a change of
+// data, while something else happens: nobody gets a token for it, and the session of
+// its browser stays what it was.
+func TestFailingHandler(t *testing.T) {
+	for _, name := range []string{"failing login", "failing login over first", "failing renewal", "failing write"} {
+		for _, other := range []string{"touch", "revoke others from second"} {
+			t.Run(name+" with "+other, func(t *testing.T) {
+				every(t, name+", "+other, []string{name, other}, nil, func(w *world, _ []*task, faulty bool) []string {
+					if out := w.outcomes[0]; out != nil && (out.ok || out.cookie.token != "") {
+						return []string{"a handler that fails sets a cookie"}
+					}
+					revoked := other == "revoke others from second" && w.outcomes[1] != nil && w.outcomes[1].ok
+					if !faulty && !revoked && w.servedAs(w.first) != user {
+						return []string{"a handler that fails ends the session of its browser"}
+					}
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// TestPassive lets a request that does not count as use, and a stream that does, come
+// beside what ends or moves the session: the one extends nothing, and the other brings
+// nothing back.
+func TestPassive(t *testing.T) {
+	for _, name := range []string{"poll", "stream"} {
+		for _, other := range []string{"renew", "revoke", "idle time over", "user deleted"} {
+			t.Run(name+" with "+other, func(t *testing.T) {
+				every(t, name+", "+other, []string{name, other}, nil, nil)
+			})
+		}
+	}
+}

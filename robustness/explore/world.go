@@ -120,6 +120,7 @@ func newWorld(kind string) (*world, error) {
 	manager := func(touch time.Duration) *usersession.Manager {
 		m, merr := usersession.New(w.sql, &usersession.Options{
 			Store: w.store, InsecureCookies: true, TouchInterval: touch, MaxSessions: maxLive,
+			NoTouch: func(r *http.Request) bool { return r.Context().Value(polls{}) != nil },
 			// The machine may be slow, and that is not what is looked at.
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute,
 		})
@@ -252,7 +253,11 @@ func (w *world) request(ctx context.Context, m *usersession.Manager, b browser, 
 	var out outcome
 	h := m.LoadAndSave(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		out.as, out.mark = m.UserID(r.Context()), m.GetString(r.Context(), "mark")
-		if err := act(m, r); err != nil {
+		switch err := act(m, r); {
+		case err == errFailing:
+			rw.WriteHeader(http.StatusInternalServerError)
+			return
+		case err != nil:
 			rw.WriteHeader(http.StatusConflict)
 			return
 		}

@@ -81,9 +81,9 @@ var some = []string{
 	"by hand: anonymous, login, change, logout", "touch: Run writes them, and the rest when it ends",
 	"janitor: expired sessions end", "janitor: deletes the data of ended sessions again",
 
-	"place: a program with another Store", "migrations: an index without places",
+	"place: a program with another Store", "spoilt: data that were cut off or overwritten", "on error: nothing is committed", "migrations: an index of an older version",
 
-	"migrations: twice", "migrations: by ten at once", "filter: SQL and the program agree", "user IDs: bytes are bytes",
+	"migrations: twice", "migrations: by ten at once", "filter: SQL and the program agree", "filter: users and their sessions", "user IDs: bytes are bytes",
 	"users table: deleting a user ends their sessions",
 }
 
@@ -97,8 +97,8 @@ func behaviours() []behaviour {
 	for _, concept := range [][]behaviour{
 		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
-		otherBehaviours, iterateBehaviours, limitBehaviours, crowdBehaviours, expiryBehaviours, touchBehaviours, janitorBehaviours,
-		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, recheckBehaviours, fenceBehaviours,
+		otherBehaviours, iterateBehaviours, limitBehaviours, limitForBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, setMetaBehaviours, bearerBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
+		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, spoiltBehaviours, onErrorBehaviours, whyEndedBehaviours, recheckBehaviours, fenceBehaviours,
 	} {
 		all = append(all, concept...)
 	}
@@ -143,7 +143,7 @@ func RunDatabaseSome(t *testing.T, open func(t *testing.T) *sqlx.DB, configure .
 
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
-	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours)
+	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours)
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +62,11 @@ func (r *recorder) take() []usersession.Event {
 	all := r.all
 	r.all = nil
 	return all
+}
+
+// of returns the events of a kind since the last call, and forgets the others.
+func (r *recorder) of(kind usersession.EventKind) []usersession.Event {
+	return slices.DeleteFunc(r.take(), func(ev usersession.Event) bool { return ev.Kind != kind })
 }
 
 // wantEvents fails the test if something else has happened, in whatever order.

@@ -17,6 +17,7 @@ var expiryBehaviours = []behaviour{
 	{"expiry: idle by the row", expiryIdleRow},
 	{"time: use keeps a session alive", expiryUse},
 	{"time: an anonymous session", expiryAnonymous},
+	{"expiry: a program with a shorter Lifetime and IdleTimeout", expiryShorter},
 }
 
 // lives logs in and fails the test if the session does not end after its
@@ -129,4 +130,32 @@ func expiryAnonymous(t *testing.T, b backend) {
 	visitor := e.browser()
 	visitor.put("cart", 7)
 	eventually(t, "the anonymous session has ended", func() bool { return visitor.get("cart") == nil })
+}
+
+// docs/security.md: a shorter IdleTimeout counts at once. A shorter Lifetime counts for
+// logins from then on, and one call ends the sessions from before.
+func expiryShorter(t *testing.T, b backend) {
+	e := b.start(t)
+	laptop, phone := e.browser(), e.browser()
+	id, idle := laptop.login("alice"), phone.login("bob")
+	e.shift(id, "created_at", -2*time.Hour)
+	e.shift(id, "authenticated_at", -2*time.Hour)
+	e.shift(idle, "last_seen_at", -30*time.Minute)
+	before := e.list("alice")[0].ExpiresAt
+
+	short := b.startOn(t, e.db, nil, func(o *usersession.Options) {
+		o.Store, o.Lifetime, o.IdleTimeout = e.store, time.Hour, 20*time.Minute
+	})
+	if list := short.list("alice"); len(list) != 1 || !within(list[0].ExpiresAt, before, time.Hour) {
+		t.Fatalf("the list has %+v, want the session until %v", list, before)
+	}
+	short.wantSessions("bob", 0)
+	short.thief(phone.token()).wantUser("")
+	short.thief(laptop.token()).wantUser("alice")
+	n, err := short.m.RevokeMatching(t.Context(), usersession.Filter{CreatedBefore: time.Now().Add(-time.Hour)})
+	if n != 1 || err != nil {
+		t.Errorf("%d ended, %v, want 1", n, err)
+	}
+	short.thief(laptop.token()).wantUser("")
+	laptop.wantUser("")
 }

@@ -115,23 +115,24 @@ func limitConcurrent(t *testing.T, b backend) {
 	for name, policy := range map[string]usersession.LimitPolicy{
 		"EvictOldest": usersession.LimitEvictOldest, "EvictLeastRecent": usersession.LimitEvictLeastRecent, "Reject": usersession.LimitReject,
 	} {
-		t.Run(name, func(t *testing.T) { loginsAtOnce(t, b, policy, false) })
+		t.Run(name, func(t *testing.T) { loginsAtOnce(t, b, limited(3, policy), policy, false) })
 	}
 }
 
 // limitBesideJanitor is about what the janitor tidies away: no lock of a user is
 // among it while a login needs it.
 func limitBesideJanitor(t *testing.T, b backend) {
-	loginsAtOnce(t, b, usersession.LimitEvictOldest, true)
+	loginsAtOnce(t, b, limited(3, usersession.LimitEvictOldest), usersession.LimitEvictOldest, true)
 }
 
-func loginsAtOnce(t *testing.T, b backend, policy usersession.LimitPolicy, janitor bool) {
+// loginsAtOnce wants no more than 3 sessions of a user, which limit is about.
+func loginsAtOnce(t *testing.T, b backend, limit func(*usersession.Options), policy usersession.LimitPolicy, janitor bool) {
 	const max, logins = 3, 20
-	e := b.start(t, limited(max, policy))
+	e := b.start(t, limit)
 	// In one replica the logins of a user wait for each other anyway.
 	replicas := []*env{e}
 	for range 3 {
-		replicas = append(replicas, b.startOn(t, e.db, nil, limited(max, policy), func(o *usersession.Options) { o.Store = e.store }))
+		replicas = append(replicas, b.startOn(t, e.db, nil, limit, func(o *usersession.Options) { o.Store = e.store }))
 	}
 	var devices []*browser
 	var ready, done sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -19,7 +20,7 @@ var migrationBehaviours = []behaviour{
 	{"migrations: by ten at once", migrateTen},
 	{"migrations: a missing column is named", migrateColumn},
 	{"migrations: a missing table or index is made", migrateHalf},
-	{"migrations: an index without places", migratePlace},
+	{"migrations: an index of an older version", migratePlace},
 	{"migrations: without them every call says so", migrateMissing},
 	{"migrations: as files", migrateFiles},
 	{"names: tables of one's own", namesTable},
@@ -115,19 +116,23 @@ func migrateColumn(t *testing.T, b backend) {
 }
 
 func migratePlace(t *testing.T, b backend) {
-	e := b.start(t)
-	laptop := e.browser()
-	laptop.login("alice")
-	exec(t, e.db, "ALTER TABLE "+quoted(e.db, e.table)+" DROP COLUMN place")
-	e = b.startOn(t, e.db, nil)
-	e.wantSessions("alice", 1)
-	phone := e.browser()
-	phone.login("alice")
-	e.ok(e.m.Migrate(t.Context()))
-	if n, err := e.m.RevokeAllSessions(t.Context(), "alice"); n != 2 || err != nil {
-		t.Errorf("%d, %v, want 2 ended", n, err)
+	for _, lacks := range [][]string{{"place", "idle_timeout"}, {"idle_timeout"}, {"place"}} {
+		e := b.start(t)
+		laptop := e.browser()
+		laptop.login("alice")
+		for _, column := range lacks {
+			exec(t, e.db, "ALTER TABLE "+quoted(e.db, e.table)+" DROP COLUMN "+column)
+		}
+		e = b.startOn(t, e.db, nil)
+		e.wantSessions("alice", 1)
+		phone := e.browser()
+		phone.login("alice", usersession.WithIdleTimeout(2*time.Hour))
+		e.ok(e.m.Migrate(t.Context()))
+		if n, err := e.m.RevokeAllSessions(t.Context(), "alice"); n != 2 || err != nil {
+			t.Errorf("%q: %d, %v, want 2 ended", lacks, n, err)
+		}
+		phone.wantUser("")
 	}
-	phone.wantUser("")
 }
 
 func migrateHalf(t *testing.T, b backend) {
