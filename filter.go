@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/internal/token"
 )
 
 // Filter selects sessions across users. All fields that are set must match. The
@@ -18,6 +20,10 @@ type Filter struct {
 	// UserIDs selects the sessions of these users. If nil, sessions of all
 	// users match. An empty, non-nil list is an error.
 	UserIDs []string
+	// IDs selects the sessions with these IDs. If nil, all do. An empty, non-nil
+	// list is an error, and so is a text that is no ID.
+	IDs []string
+
 	// CreatedBefore and CreatedAfter compare the time of the login. The bounds
 	// themselves do not match.
 	CreatedBefore, CreatedAfter time.Time
@@ -37,6 +43,10 @@ type Filter struct {
 	// Ended selects ended sessions, for as long as their rows are kept,
 	// instead of live ones. It cannot be used to revoke.
 	Ended bool
+	// EndedAfter compares the time at which the session ended. It needs Ended.
+	// The bound itself does not match.
+	EndedAfter time.Time
+
 	// Everyone says that the sessions of every user are meant. RevokeMatching
 	// needs it if no other field selects anything.
 	Everyone bool
@@ -44,7 +54,7 @@ type Filter struct {
 
 // selective reports whether the filter says whom it means.
 func (f Filter) selective() bool {
-	return f.Everyone || len(f.UserIDs) > 0 || !f.CreatedBefore.IsZero() || !f.CreatedAfter.IsZero() ||
+	return f.Everyone || len(f.UserIDs) > 0 || len(f.IDs) > 0 || !f.CreatedBefore.IsZero() || !f.CreatedAfter.IsZero() ||
 		!f.SeenBefore.IsZero() || !f.SeenAfter.IsZero() || f.IP.IsValid() || f.UserAgent != "" || len(f.Meta) > 0
 }
 
@@ -54,6 +64,12 @@ func (f Filter) check() error {
 	case f.UserIDs != nil && len(f.UserIDs) == 0:
 		// A list that came out empty means nobody, and never everybody.
 		return errors.New("usersession: Filter.UserIDs: the list is empty")
+	case f.IDs != nil && len(f.IDs) == 0:
+		return errors.New("usersession: Filter.IDs: the list is empty")
+	case slices.ContainsFunc(f.IDs, func(id string) bool { return !token.ValidID(id) }):
+		return errors.New("usersession: Filter.IDs: has a text that is not an ID of 22 letters, digits, _ and -")
+	case !f.EndedAfter.IsZero() && !f.Ended:
+		return errors.New("usersession: Filter.EndedAfter: needs Ended")
 	case f.IP != (netip.Prefix{}) && !f.IP.IsValid():
 		return errors.New("usersession: Filter.IP: is not a valid prefix")
 	}
@@ -107,6 +123,10 @@ func (f Filter) where(x *index.Index, currentID string) (*index.Selection, error
 		}
 		s.Users(users)
 	}
+	if len(f.IDs) > 0 {
+		s.IDs(f.IDs)
+	}
+	s.EndedAfter(f.EndedAfter)
 	s.Created(f.CreatedBefore, f.CreatedAfter)
 	s.Seen(f.SeenBefore, f.SeenAfter)
 	if f.IP.IsValid() {

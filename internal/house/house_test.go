@@ -36,12 +36,12 @@ options.go
 sqlstore.go
 place.go
 session.go
-codec.go migrate.go userindex.go protocol_end.go
+codec.go migrate.go userindex.go stats.go protocol_end.go
 protocol_lost.go
 login.go logout.go protocol_data.go
 reauthenticate.go revoke.go protocol_renew.go protocol_touch.go
 janitor.go protocol_commit.go protocol_load.go revoke_tx.go
-insession.go adapter.go cookie.go
+insession.go inside.go adapter.go cookie.go
 response.go
 middleware.go resolve.go
 new.go
@@ -57,6 +57,7 @@ var imports = map[string][]string{
 	"bounded":     nil,
 	"decide":      nil,
 	"index":       {"sqldb", "token", "trailer"},
+	"inside":      {"index", "schema", "sqldb"},
 	"pqread":      {"bounded"},
 	"response":    nil,
 	"schema":      {"sqldb"},

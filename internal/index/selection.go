@@ -87,6 +87,15 @@ func (s *Selection) between(column string, before, after time.Time) {
 	}
 }
 
+// IDs selects the rows with these IDs. There must be one.
+func (s *Selection) IDs(ids []string) {
+	s.common = false
+	s.add("id IN @list", sqldb.ListOf(ids))
+}
+
+// EndedAfter selects rows of sessions that ended after a time.
+func (s *Selection) EndedAfter(after time.Time) { s.between("ended_at", time.Time{}, after) }
+
 // Except leaves out one row.
 func (s *Selection) Except(id string) { s.add("id <> ?", id) }
 

@@ -1,0 +1,71 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/internal/token"
+)
+
+const (
+	mayWriteSQL = `
+UPDATE @index
+SET purge_at = purge_at
+WHERE 1 = 0`
+	dropLockSQL = `
+DELETE FROM @lock
+WHERE user_hash = ?`
+)
+
+// MayWrite fails where rows cannot be changed. It changes none.
+func (x *Index) MayWrite(ctx context.Context) error {
+	_, err := x.db.Unkept().Exec(ctx, mayWriteSQL)
+	return err
+}
+
+// errExcluded is what ends the second transaction, which gets what it must not get.
+var errExcluded = errors.New("the second transaction has the lock of the first")
+
+// Excludes reports whether two transactions that take the lock of one user wait for
+// each other, which is what a limit of sessions rests on. Some servers take an
+// advisory lock and lock nothing. It takes patience if they do wait.
+func (x *Index) Excludes(ctx context.Context, patience time.Duration) (bool, error) {
+	lock, user := lockUserSQL[x.c.Dialect], token.Key(x.c.Table+"\x00doctor "+time.Now().String())
+	take := func(ctx context.Context, q sqldb.Tx) error {
+		if lock == "" {
+			return nil
+		}
+		_, err := q.Exec(ctx, lock, user)
+		return err
+	}
+	var waited error
+	err := x.db.Tx(ctx, func(first sqldb.Tx) error {
+		if err := take(ctx, first); err != nil {
+			return err
+		}
+		sctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		waited = x.db.Tx(sctx, func(second sqldb.Tx) error {
+			if err := take(sctx, second); err != nil {
+				return err
+			}
+			return errExcluded
+		})
+		if lock != "" && x.c.Dialect == sqldb.MariaDB {
+			_, err := first.Exec(ctx, dropLockSQL, user)
+			return err
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case errors.Is(waited, errExcluded):
+		return false, nil
+	case errors.Is(waited, context.DeadlineExceeded), sqldb.IsBusy(waited):
+		return true, nil
+	}
+	return false, waited
+}
