@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// TestGolden compares what each command writes to terminals of three widths.
+func TestGolden(t *testing.T) {
+	for _, width := range []int{40, 80, 120} {
+		t.Run(fmt.Sprint(width), func(t *testing.T) {
+			p := newProgram(t)
+			p.three()
+			see := func(name, answer string, args ...string) {
+				t.Helper()
+				r := p.call(call{width: width, answer: answer}, args...)
+				p.golden(fmt.Sprintf("%s-%d", name, width), r)
+				for _, line := range lines(r.out) {
+					if text.StringWidth(line) > width {
+						t.Errorf("%s: a line of %d columns on a terminal of %d: %s", name, text.StringWidth(line), width, line)
+					}
+				}
+			}
+			see("list", "", "list")
+			see("list-user", "", "list", "--user", "alice", "--limit", "1", "--ip", "203.0.113.0/24")
+			see("show", "", "show", p.ids["alice-phone"])
+			see("stats", "", "stats")
+			see("revoke-dry-run", "", "revoke", "--user", "alice", "--dry-run")
+			see("revoke-no", "no\n", "revoke", "--everyone")
+			see("revoke-yes", "yes\n", "revoke", "--user", "alice", "--reason", "stolen laptop", "--by", "carol")
+			see("list-ended", "", "list", "--ended", "--user", "alice", "--ip", "203.0.113.7")
+			see("show-ended", "", "show", p.ids["alice-phone"])
+			see("prune", "yes\n", "prune")
+			see("reconcile", "yes\n", "reconcile")
+			see("migrate-nothing", "", "migrate")
+			if _, err := p.db.Exec("DROP INDEX user_sessions_purge"); err != nil {
+				t.Fatal(err)
+			}
+			see("migrate-dry-run", "", "migrate", "--dry-run")
+			see("migrate", "", "migrate")
+			see("no-session", "", "list", "--user", "nobody")
+		})
+	}
+}
