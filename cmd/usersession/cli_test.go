@@ -69,6 +69,7 @@ func TestBadInput(t *testing.T) {
 		{"list --partitions 2", 2, "--partitions: "},
 		{"list --user-id-type int", 2, "--user-id-type: is \"int\""},
 		{"list --users-table a.b.c", 2, "--users-table: "},
+		{"list --users-table users --db " + p.url + "?_pragma=foreign_keys(0)", 2, "foreign keys are off"},
 		{"list --idle-timeout 0", 2, "--idle-timeout: is \"0\""},
 		{"list --retention -1h", 2, "--retention: is \"-1h\""},
 		{"list --timeout 1ms", 2, "--timeout: must be at least 1s"},

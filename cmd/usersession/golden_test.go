@@ -27,6 +27,8 @@ func TestGolden(t *testing.T) {
 			see("list-user", "", "list", "--user", "alice", "--limit", "1", "--ip", "203.0.113.0/24")
 			see("show", "", "show", p.ids["alice-phone"])
 			see("stats", "", "stats")
+			p.exec("PRAGMA journal_mode = WAL")
+			see("doctor", "", "doctor")
 			see("revoke-dry-run", "", "revoke", "--user", "alice", "--dry-run")
 			see("revoke-no", "no\n", "revoke", "--everyone")
 			see("revoke-yes", "yes\n", "revoke", "--user", "alice", "--reason", "stolen laptop", "--by", "carol")
@@ -35,11 +37,13 @@ func TestGolden(t *testing.T) {
 			see("prune", "yes\n", "prune")
 			see("reconcile", "yes\n", "reconcile")
 			see("migrate-nothing", "", "migrate")
-			if _, err := p.db.Exec("DROP INDEX user_sessions_purge"); err != nil {
-				t.Fatal(err)
-			}
+			p.exec("DROP INDEX user_sessions_purge")
 			see("migrate-dry-run", "", "migrate", "--dry-run")
 			see("migrate", "", "migrate")
+			p.exec("PRAGMA journal_mode = DELETE")
+			p.exec("DROP INDEX user_sessions_user")
+			p.exec("UPDATE user_sessions SET place = 'redis 0 app:', expires_at = CAST(unixepoch('subsec') * 1000000 AS INTEGER) + 5000000000 WHERE ended_at IS NULL")
+			see("doctor-broken", "", "doctor")
 			see("no-session", "", "list", "--user", "nobody")
 		})
 	}

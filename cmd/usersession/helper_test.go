@@ -132,6 +132,8 @@ type call struct {
 	width  int    // of the terminal; 0: there is none
 	answer string // what is typed
 	ctx    context.Context
+	now    func() time.Time
+	bars   bool
 }
 
 // result is what a call has written.
@@ -177,8 +179,11 @@ func (p *program) callTo(c call, out, errs *buffer, args ...string) result {
 	if c.ctx == nil {
 		c.ctx = p.t.Context()
 	}
-	s := surroundings{in: strings.NewReader(c.answer), out: out, err: errs, width: c.width, errWidth: c.width,
-		asks: c.width > 0, getenv: func(name string) string { return p.env[name] }}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	s := surroundings{now: c.now, in: strings.NewReader(c.answer), out: out, err: errs, width: c.width, errWidth: c.width,
+		asks: c.width > 0, bars: c.bars, getenv: func(name string) string { return p.env[name] }}
 	code := run(c.ctx, s, args)
 	r := result{out.String(), errs.String(), code}
 	for what, secret := range p.secrets() {

@@ -36,6 +36,7 @@ type surroundings struct {
 	errWidth int  // likewise
 	colors   bool
 	getenv   func(string) string
+	now      func() time.Time
 }
 
 func main() {
@@ -47,7 +48,7 @@ func main() {
 
 // here returns the surroundings of the process.
 func here() surroundings {
-	s := surroundings{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
+	s := surroundings{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now}
 	s.width, s.errWidth = widthOf(os.Stdout), widthOf(os.Stderr)
 	s.bars = s.errWidth > 0
 	s.asks = s.bars && term.IsTerminal(int(os.Stdin.Fd()))
@@ -83,7 +84,7 @@ var errTold = errors.New("told")
 
 // run runs the program and returns its exit code.
 func run(ctx context.Context, s surroundings, args []string) int {
-	a := &app{surroundings: s, now: time.Now}
+	a := &app{surroundings: s}
 	a.err = &a.hidden
 	a.hidden.to = s.err
 	cmd := a.root()
@@ -135,8 +136,7 @@ type app struct {
 	surroundings
 	settings
 	hidden hidingWriter // what err is
-	now    func() time.Time
-	began  bool // the flags and arguments have the right form
+	began  bool         // the flags and arguments have the right form
 	json   bool
 }
 

@@ -46,6 +46,11 @@ type how struct {
 	events  func(context.Context, usersession.Event)
 }
 
+// unreachable is the error of a database that does not answer.
+type unreachable struct{ error }
+
+func (e unreachable) Unwrap() error { return e.error }
+
 // open opens the site that the settings name.
 func (a *app) open(ctx context.Context, h how) (_ *site, err error) {
 	opts, err := a.options()
@@ -66,7 +71,7 @@ func (a *app) open(ctx context.Context, h how) (_ *site, err error) {
 		pctx, cancel := context.WithTimeout(ctx, a.timeout)
 		defer cancel()
 		if err := db.PingContext(pctx); err != nil {
-			return nil, fmt.Errorf("the database %s does not answer: %w", shown(a.settings.db), err)
+			return nil, unreachable{fmt.Errorf("the database %s does not answer: %w", shown(a.settings.db), err)}
 		}
 	}
 	logger := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -212,7 +217,7 @@ func (a *app) openSQLite(name string, h how) (*sqlx.DB, error) {
 	}
 	if !h.create && !h.offline {
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("there is no file %s; usersession migrate makes it", path)
+			return nil, fmt.Errorf("there is no file %s: usersession migrate makes it", path)
 		} else if err != nil {
 			return nil, err
 		}

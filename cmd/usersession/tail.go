@@ -45,11 +45,12 @@ least 20 times as long as the answer took. Ctrl-C ends it.`,
 				return err
 			}
 			defer s.close()
+			// The clock of SQLite is as coarse as a millisecond.
 			us, err := s.parts.Index.Now(cmd.Context())
 			if err != nil {
 				return err
 			}
-			t := &tail{app: a, site: s, f: f, from: time.UnixMicro(us).Add(-back), told: map[string]time.Time{}}
+			t := &tail{app: a, site: s, f: f, from: time.UnixMicro(us).Add(-back - time.Millisecond), told: map[string]time.Time{}}
 			a.say("Logins and ends of sessions from now on; Ctrl-C ends this.")
 			for {
 				began := time.Now()

@@ -177,7 +177,3 @@ func IsLockTimeout(err error) bool {
 	}
 	return strings.Contains(err.Error(), "Error 1205")
 }
-
-// IsBusy reports whether err says that another connection of a SQLite database has
-// its lock.
-func IsBusy(err error) bool { return conflictOf(err) == busy }
