@@ -160,7 +160,9 @@ func (m *Manager) reconcile(ctx context.Context, end bool) (int, error) {
 			if is {
 				total += n
 			}
-			inside.Progress(ctx, 1)
+			if err == nil {
+				inside.Progress(ctx, 1)
+			}
 			return err
 		}
 		err = page()

@@ -15,17 +15,23 @@ func (a *app) bar(total int, what string) bar {
 	if !a.bars {
 		return bar{}
 	}
+	wide := a.errWidth >= 70
+	if !wide {
+		what = ""
+	}
 	b := progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(a.err),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("sessions"),
 		progressbar.OptionSetWidth(max(10, min(40, a.errWidth-70))),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetPredictTime(true),
 	)
+	if wide {
+		progressbar.OptionShowIts()(b)
+		progressbar.OptionSetItsString("sessions")(b)
+	}
 	return bar{b}
 }
 

@@ -115,7 +115,7 @@ func (a *app) listMatching(cmd *cobra.Command, s *site, f usersession.Filter, pa
 	}
 	switch {
 	case more:
-		a.say("There are more than these %s. Next page: --after %s", count(written, state+" session"), last)
+		a.say("%s, and there are more. Next page: --after %s", count(written, state+" session"), last)
 	case written == 0:
 		a.say("No %s session matches.", state)
 	default:

@@ -109,8 +109,8 @@ fails to answer ends nothing.`,
 					return err
 				}
 			}
-			b := a.bar(total, "comparing")
-			n, err := s.parts.Reconcile(inside.WithProgress(cmd.Context(), b.add), !dryRun)
+			b, compared := a.bar(total, "comparing"), 0
+			n, err := s.parts.Reconcile(inside.WithProgress(cmd.Context(), func(n int) { compared += n; b.add(n) }), !dryRun)
 			b.end()
 			if err != nil {
 				err = interrupted(cmd, err, "those that have ended are ended; the same command does the rest")
@@ -122,7 +122,7 @@ fails to answer ends nothing.`,
 			if dryRun {
 				done, field = "would end", "would_end"
 			}
-			if rerr := a.result(map[string]any{"live": total, field: n}, "%s compared, %s %s.", count(total, "session"), thousands(n), done); err == nil {
+			if rerr := a.result(map[string]any{"compared": compared, field: n}, "%s compared, %s %s.", count(compared, "session"), thousands(n), done); err == nil {
 				err = rerr
 			}
 			return err

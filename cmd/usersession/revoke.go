@@ -27,7 +27,7 @@ func (a *app) revoke() *cobra.Command {
 
 With one --user and nothing else it ends all sessions of the user. The flags of
 a filter must all match. A filter that leaves nobody out needs --everyone.`,
-		Example: `  usersession revoke WfvR3k2eQ0aBcDeFgHiJkL
+		Example: `  usersession revoke WfvR3k2eQ0aBcDeFgHiJkA
   usersession revoke --user 42 --reason "stolen laptop"
   usersession revoke --ip 203.0.113.0/24 --dry-run
   usersession revoke --everyone --yes`,

@@ -123,11 +123,13 @@ func fit(cols []column, rows [][]string, width int) (kept, widths []int) {
 		}
 		kept = append(kept, i)
 	}
+	// A user ID that is cut can be copied by nobody. It is the last to be cut.
+	needless := func() bool { return slices.ContainsFunc(kept, func(i int) bool { return cols[i].rank > 1 }) }
 	need := func(least bool) int {
 		n := -2 // there is nothing behind the last one
 		for _, i := range kept {
 			w := natural[i]
-			if least && cols[i].least > 0 {
+			if least && cols[i].least > 0 && (cols[i].rank > 0 || !needless()) {
 				w = min(w, max(cols[i].least, len(cols[i].name)))
 			}
 			n += w + 2
