@@ -38,6 +38,8 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"nonsense", 2, "unknown command"},
 		{"list --nonsense", 2, "unknown flag: --nonsense"},
+		{"list postgres://u:hunter2hunter2@h/x", 2, "unknown command"},
+		{"list u:hunter2@hunter2@tcp(h)/x", 2, "unknown command"},
 		{"list surplus", 2, "unknown command"},
 		{"list --limit x", 2, "invalid argument"},
 		{"list --limit -1", 2, "--limit: must not be negative"},

@@ -129,7 +129,7 @@ func tlsFinding(check, what, host string, encrypted bool, fix string) doctor.Fin
 
 // writeFinding writes a finding, and below it the line that puts it right.
 func (a *app) writeFinding(f doctor.Finding) error {
-	f.Text, f.Fix = flagNames.Replace(f.Text), printable(f.Fix)
+	f.Text, f.Fix = a.hidden.clean(flagNames.Replace(f.Text)), printable(f.Fix)
 	if a.json {
 		return writeJSON(a.out, f)
 	}

@@ -17,6 +17,9 @@ import (
 func (p *program) findings(c call, args ...string) (list []doctor.Finding, code int) {
 	p.t.Helper()
 	r := p.call(c, append([]string{"doctor", "--json"}, args...)...)
+	if strings.Contains(r.out+r.err, "secret") || strings.Contains(r.out+r.err, "hunter2") {
+		p.t.Errorf("the password is shown:\n%s%s", r.out, r.err)
+	}
 	for _, line := range lines(r.out) {
 		var f doctor.Finding
 		if err := json.Unmarshal([]byte(line), &f); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -17,7 +18,8 @@ func TestGolden(t *testing.T) {
 				t.Helper()
 				r := p.call(call{width: width, answer: answer}, args...)
 				p.golden(fmt.Sprintf("%s-%d", name, width), r)
-				for _, line := range lines(r.out) {
+				for _, line := range lines(r.out + strings.ReplaceAll(r.err, "Type yes to go on: ", "Type yes to go on:\n")) { // as it is typed
+
 					if text.StringWidth(line) > width {
 						t.Errorf("%s: a line of %d columns on a terminal of %d: %s", name, text.StringWidth(line), width, line)
 					}
@@ -44,6 +46,9 @@ func TestGolden(t *testing.T) {
 			p.exec("DROP INDEX user_sessions_user")
 			p.exec("UPDATE user_sessions SET place = 'redis 0 app:', expires_at = CAST(unixepoch('subsec') * 1000000 AS INTEGER) + 5000000000 WHERE ended_at IS NULL")
 			see("doctor-broken", "", "doctor")
+			see("revoke-pending", "yes\n", "revoke", "--ip", "2001:db8::/32")
+			see("usage", "", "revoke")
+			see("unknown-id", "", "show", "AAAAAAAAAAAAAAAAAAAAAA")
 			see("no-session", "", "list", "--user", "nobody")
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -76,7 +77,7 @@ func newProgramOn(t *testing.T, driver, dsn, url string, opts *usersession.Optio
 func (p *program) login(name, user, ip, agent string, opts ...usersession.LoginOption) *http.Cookie {
 	p.t.Helper()
 	w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(p.t.Context(), "POST", "/login", nil)
-	r.RemoteAddr, r.Header = ip+":1234", http.Header{"User-Agent": {agent}}
+	r.RemoteAddr, r.Header = net.JoinHostPort(ip, "1234"), http.Header{"User-Agent": {agent}}
 	p.m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := p.m.Login(r.Context(), user, opts...); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -23,6 +23,7 @@ var (
 	credentials    = regexp.MustCompile(`^(?:[a-z0-9+]+://)?[^:/?#@]*:(.*)@[^@]*$`)
 	passwordsIn    = regexp.MustCompile(`(?i)[?&\s](?:password|sslpassword|sslkey)=([^&\s]*)`)
 	anyCredentials = regexp.MustCompile(`([a-z0-9+]+://[^:/?#@\s]*:)[^@\s]*@`)
+	anyDSN         = regexp.MustCompile(`([^:/?#@\s"]*:)[^\s]*@(tcp|unix)\(`)
 )
 
 // hide makes the writer leave out the passwords of some URLs, as they stand there and
@@ -55,12 +56,17 @@ func (w *hidingWriter) hide(urls ...string) {
 	}
 }
 
-func (w *hidingWriter) Write(p []byte) (int, error) {
-	text := anyCredentials.ReplaceAllString(string(p), "${1}***@")
+// clean returns a text without the passwords.
+func (w *hidingWriter) clean(text string) string {
+	text = anyDSN.ReplaceAllString(anyCredentials.ReplaceAllString(text, "${1}***@"), "${1}***@$2(")
 	for _, secret := range w.secrets {
 		text = secret.ReplaceAllLiteralString(text, "***")
 	}
-	_, err := io.WriteString(w.to, text)
+	return text
+}
+
+func (w *hidingWriter) Write(p []byte) (int, error) {
+	_, err := io.WriteString(w.to, w.clean(string(p)))
 	return len(p), err
 }
 
@@ -80,12 +86,15 @@ func shown(raw string) string {
 	return raw
 }
 
-// plain returns the text of an error without the name of the library, and each of its
-// lines once: drivers try some things twice.
+// methods begin the errors of the library.
+var methods = regexp.MustCompile(`^(usersession: )?((ListMatching|CountMatching|RevokeMatching|RevokeAllSessions|Reconcile|Stats|Migrate|SQLStore\.Migrate): )?`)
+
+// plain returns the text of an error without the names of the library and of its
+// methods, and each of its lines once: drivers try some things twice.
 func plain(err error) string {
 	var lines []string
 	for line := range strings.SplitSeq(printable(err.Error()), "\n") {
-		if line = strings.TrimPrefix(line, "usersession: "); !slices.Contains(lines, line) {
+		if line = methods.ReplaceAllLiteralString(line, ""); !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
@@ -100,7 +109,7 @@ func hint(err error, began bool) string {
 	case errors.Is(err, usersession.ErrNotMigrated):
 		return "If these are the right database, --schema and --table: usersession migrate"
 	case errors.Is(err, usersession.ErrRevocationPending):
-		return "The sessions are ended in the index, and their data are not deleted everywhere. Where the data are in this Store: usersession prune. If they are in another one, of a program whose --redis or --data-table is another: the janitor of that program deletes them."
+		return "The sessions have ended in the index. This deletes their data: usersession prune\nData in another Store are deleted by the janitor of their program. See usersession doctor."
 	}
 	return ""
 }

@@ -165,7 +165,7 @@ func (a *app) show() *cobra.Command {
 					return a.writeSession(one)
 				}
 			}
-			return errors.New("there is no session with this ID, live or ended; rows of ended sessions are kept for a while only")
+			return errors.New("there is no session with this ID, live or ended; the rows of ended ones are kept for a while only, and one that was idle for too long is neither until its deadline")
 		},
 	}
 }
@@ -184,11 +184,8 @@ func (a *app) writeSession(s usersession.UserSession) error {
 	}
 	lines := [][2]string{{"id", s.ID}, {"user", orDash(s.UserID)}}
 	state := "live"
-	switch {
-	case !s.EndedAt.IsZero():
+	if !s.EndedAt.IsZero() {
 		state = "ended"
-	case s.ExpiresAt.Before(a.now()):
-		state = "expired"
 	}
 	lines = append(lines, [2]string{"state", state})
 	if state == "ended" {

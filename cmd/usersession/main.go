@@ -79,7 +79,7 @@ type partialError struct{ error }
 
 func (e partialError) Unwrap() error { return e.error }
 
-// told is an error of which all has been said.
+// errTold is an error of which all has been said.
 var errTold = errors.New("told")
 
 // run runs the program and returns its exit code.
@@ -103,9 +103,9 @@ func run(ctx context.Context, s surroundings, args []string) int {
 		code = exitPartial
 	}
 	if !errors.Is(err, errTold) {
-		a.say("usersession: %s", flagNames.Replace(plain(err)))
+		a.writeWrapped(a.err, a.errWidth, "", "usersession: "+flagNames.Replace(plain(err)))
 		if h := hint(err, a.began); h != "" {
-			a.say("%s", h)
+			a.writeWrapped(a.err, a.errWidth, "", h)
 		}
 	}
 	return code

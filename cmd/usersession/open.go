@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -74,10 +73,9 @@ func (a *app) open(ctx context.Context, h how) (_ *site, err error) {
 			return nil, unreachable{fmt.Errorf("the database %s does not answer: %w", shown(a.settings.db), err)}
 		}
 	}
-	logger := slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	switch {
 	case a.settings.redis != "":
-		if err := a.openRedis(s, logger); err != nil {
+		if err := a.openRedis(s); err != nil {
 			return nil, err
 		}
 		opts.Store = s.store
@@ -88,7 +86,7 @@ func (a *app) open(ctx context.Context, h how) (_ *site, err error) {
 		}
 		opts.Store = store
 	}
-	opts.Logger, opts.OnEvent = logger, h.events
+	opts.OnEvent = h.events
 	if s.Manager, err = usersession.New(db, opts); err != nil {
 		return nil, optionError(err)
 	}
@@ -240,7 +238,7 @@ func (a *app) openSQLite(name string, h how) (*sqlx.DB, error) {
 }
 
 // openRedis opens the store.
-func (a *app) openRedis(s *site, logger *slog.Logger) error {
+func (a *app) openRedis(s *site) error {
 	redis.SetLogger(log{})
 	u, err := url.Parse(a.settings.redis)
 	if err != nil {
@@ -269,7 +267,7 @@ func (a *app) openRedis(s *site, logger *slog.Logger) error {
 		o.ContextTimeoutEnabled = true
 		s.redis = redis.NewClient(o)
 	}
-	if s.store, err = redisstore.New(s.redis, &redisstore.Options{Prefix: a.redisPrefix, Logger: logger}); err != nil {
+	if s.store, err = redisstore.New(s.redis, &redisstore.Options{Prefix: a.redisPrefix}); err != nil {
 		return optionError(err)
 	}
 	return nil

@@ -89,8 +89,14 @@ func (a *app) revokeMatching(cmd *cobra.Command, r revocation, f usersession.Fil
 	if !r.yes && a.asks {
 		a.preview(cmd.Context(), s, f, n)
 	}
-	if err := a.ask(cmd.Context(), r.yes, "This ends %s%s.", count(n, "session"), of(f)); err != nil {
-		return err
+	if !r.yes {
+		all, err := s.CountMatching(cmd.Context(), usersession.Filter{}, n+1)
+		if err != nil {
+			return err
+		}
+		if err := a.ask(cmd.Context(), false, "This ends %s%s.", count(n, "session"), whose(f, n == all)); err != nil {
+			return err
+		}
 	}
 	ctx := usersession.ContextWithActor(cmd.Context(), r.actor())
 	if r.reason != "" {
@@ -137,10 +143,13 @@ func (a *app) preview(ctx context.Context, s *site, f usersession.Filter, n int)
 	a.say("")
 }
 
-func of(f usersession.Filter) string {
+// whose says of the question whose sessions are meant.
+func whose(f usersession.Filter, all bool) string {
 	switch {
 	case f.Everyone:
 		return " of all users: everyone has to log in again"
+	case all:
+		return ", and there are no others"
 	case len(f.UserIDs) == 1:
 		return " of the user " + printable(f.UserIDs[0])
 	}

@@ -326,3 +326,24 @@ func TestCluster(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestSentinel: the data are in a Redis that a Sentinel knows.
+func TestSentinel(t *testing.T) {
+	depth.OnlyFull(t)
+	server := testserver.OwnRedis(t, "--appendonly", "yes")
+	host, port, err := net.SplitHostPort(server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentinel := testserver.OwnSentinel(t, "sentinel monitor main "+host+" "+port+" 1\n")
+	p := newRedis(t, server.Addr)
+	cookie := p.login("bob", "bob", "203.0.113.9", curl)
+	p.env["USERSESSION_REDIS"] = "redis://" + sentinel.Addr + "/0?master_name=main"
+	p.want(call{}, nil)
+	if r := p.run("reconcile", "--dry-run"); r.code != 0 || r.out != "1 session compared, 0 would end.\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := p.run("revoke", "--user", "bob", "--yes"); r.code != 0 || p.user(cookie) != "" {
+		t.Errorf("%+v", r)
+	}
+}

@@ -51,7 +51,7 @@ least 20 times as long as the answer took. Ctrl-C ends it.`,
 				return err
 			}
 			t := &tail{app: a, site: s, f: f, from: time.UnixMicro(us).Add(-back - time.Millisecond), told: map[string]time.Time{}}
-			a.say("Logins and ends of sessions from now on; Ctrl-C ends this.")
+			a.say("Logins and ends of sessions, as they happen. Ctrl-C ends this.")
 			for {
 				began := time.Now()
 				if err := t.once(cmd); err != nil || cmd.Context().Err() != nil {

@@ -19,7 +19,11 @@ func sortedKeys[V any](m map[string]V) iter.Seq[string] {
 func (a *app) writeWrapped(w io.Writer, width int, label, s string) {
 	indent := text.StringWidthWithoutEscSequences(label)
 	if width > indent+10 {
-		s = text.WrapSoft(s, width-indent)
+		var wrapped []string
+		for line := range strings.SplitSeq(s, "\n") { // which it would join
+			wrapped = append(wrapped, text.WrapSoft(line, width-indent))
+		}
+		s = strings.Join(wrapped, "\n")
 	}
 	for i, line := range strings.Split(s, "\n") {
 		if i > 0 {

@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -25,6 +26,10 @@ func (x *Index) MayWrite(ctx context.Context) error {
 	return err
 }
 
+// lockTimeoutSQL has PostgreSQL itself end the wait. A pooler may not bear that a
+// client cancels.
+const lockTimeoutSQL = "SELECT set_config('lock_timeout', ?, true)"
+
 // errExcluded is what ends the second transaction, which gets what it must not get.
 var errExcluded = errors.New("the second transaction has the lock of the first")
 
@@ -45,9 +50,19 @@ func (x *Index) Excludes(ctx context.Context, patience time.Duration) (bool, err
 		if err := take(ctx, first); err != nil {
 			return err
 		}
-		sctx, cancel := context.WithTimeout(ctx, patience)
+		limit := patience
+		if x.c.Dialect == sqldb.Postgres {
+			limit *= 20
+		}
+		sctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		waited = x.db.Tx(sctx, func(second sqldb.Tx) error {
+			if x.c.Dialect == sqldb.Postgres {
+				var set []string
+				if err := second.Select(sctx, &set, lockTimeoutSQL, strconv.FormatInt(patience.Milliseconds(), 10)); err != nil {
+					return err
+				}
+			}
 			if err := take(sctx, second); err != nil {
 				return err
 			}
@@ -64,7 +79,7 @@ func (x *Index) Excludes(ctx context.Context, patience time.Duration) (bool, err
 		return false, err
 	case errors.Is(waited, errExcluded):
 		return false, nil
-	case errors.Is(waited, context.DeadlineExceeded):
+	case errors.Is(waited, context.DeadlineExceeded), sqldb.IsLockTimeout(waited):
 		return true, nil
 	}
 	return false, waited
