@@ -52,6 +52,9 @@ func TestBadInput(t *testing.T) {
 		{"list --db ftp://x", 2, "--db: is no URL of a database"},
 		{"list --db postgres://u:" + secret + "@[::1", 2, "--db: is no URL"},
 		{"list --db postgres://u:" + "hunter2hunter2" + "@h/x?sslmode=nonsense", 2, "sslmode is invalid"},
+		{"list --db postgres://u:hunter2%zz@h/x", 2, "stand there as %25"},
+		{"list --db mysql://u:hunter2%zz@h/x", 2, "stand there as %25"},
+		{"list --redis redis://:hunter2%zz@h", 2, "stand there as %25"},
 		{"list --db mysql://u:hunter2hunter2@h/", 2, "names no database"},
 		{"list --db u:hunter2hunter2@tcp(h/x", 2, "is no DSN"},
 		{"list --db sqlite:", 2, "is no file"},
@@ -107,7 +110,7 @@ func TestBadInput(t *testing.T) {
 		if r.out != "" {
 			t.Errorf("%s: an error stands beside data:\n%s", tc.args, r.out)
 		}
-		if all := r.out + r.err; strings.Contains(all, "hunter2") || strings.Contains(all, secret) {
+		if all := r.out + r.err; strings.Contains(all, "hunter2") || strings.Contains(all, secret) || strings.Contains(all, "zz") {
 			t.Errorf("%s: the password is shown:\n%s", tc.args, all)
 		}
 	}

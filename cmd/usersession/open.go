@@ -145,7 +145,7 @@ func (a *app) openDB(h how) (*sqlx.DB, error) {
 func (a *app) openPostgres(raw string) (*sqlx.DB, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, usagef("--db: is no URL: %v", errors.Unwrap(err))
+		return nil, usagef("--db: %s", noURL)
 	}
 	q := u.Query()
 	for _, name := range []string{"binary_parameters", "disable_prepared_binary_result", "default_query_exec_mode"} { // of drivers, not of the server
@@ -167,11 +167,14 @@ func (a *app) openPostgres(raw string) (*sqlx.DB, error) {
 	return sqlx.NewDb(stdlib.OpenDB(*c), "pgx"), nil
 }
 
+// noURL is all that is said of what does not parse: the error of the parser quotes it.
+const noURL = "is no URL; letters such as % and @ in its password stand there as %25 and %40"
+
 // mysqlConfig reads a URL as the driver would read its own form.
 func mysqlConfig(raw string) (*mysql.Config, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, usagef("--db: is no URL: %v", errors.Unwrap(err))
+		return nil, usagef("--db: %s", noURL)
 	}
 	c, err := mysql.ParseDSN("/" + strings.TrimPrefix(u.Path, "/") + "?" + u.RawQuery)
 	if err != nil {
@@ -242,7 +245,7 @@ func (a *app) openRedis(s *site) error {
 	redis.SetLogger(log{})
 	u, err := url.Parse(a.settings.redis)
 	if err != nil {
-		return usagef("--redis: is no URL: %v", errors.Unwrap(err))
+		return usagef("--redis: %s", noURL)
 	}
 	switch {
 	case u.Query().Get("master_name") != "":

@@ -21,27 +21,57 @@ FROM numbers, (SELECT * FROM user_sessions LIMIT 1)`, n-p.live()))
 }
 
 // TestInterrupted: Ctrl-C leaves what has ended as ended, says how to go on, and is
-// exit 3. The same command ends the rest.
+// exit 3. The same command does the rest.
 func TestInterrupted(t *testing.T) {
-	p := newProgram(t)
-	p.three()
-	p.many(1203)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var out buffer
-	errs := buffer{on: func(text string) {
-		if strings.Contains(text, "revoking") {
-			cancel() // as soon as the bar is there
-		}
-	}}
-	r := p.callTo(call{width: 120, bars: true, ctx: ctx}, &out, &errs, "revoke", "--everyone", "--yes")
-	left := p.live()
-	if r.code != exitPartial || left == 0 || left == 1203 || r.out != count(1203-left, "session")+" ended.\n" || !strings.Contains(r.err, "the same command ends the rest") {
-		t.Fatalf("%d sessions are left: %+v", left, r)
+	for _, tc := range []struct {
+		command []string
+		bar     string
+		wreck   string
+		left    func(p *program) int
+	}{
+		{[]string{"revoke", "--everyone"}, "revoking", "", (*program).live},
+		{[]string{"reconcile"}, "comparing", "DELETE FROM sessions", (*program).live},
+		{[]string{"prune"}, "pruning", "UPDATE user_sessions SET expires_at = last_seen_at", (*program).unended},
+	} {
+		t.Run(tc.command[0], func(t *testing.T) {
+			p := newProgram(t)
+			p.exec("PRAGMA journal_mode = WAL")
+			p.three()
+			p.many(703)
+			if tc.wreck != "" {
+				p.exec(tc.wreck)
+			}
+			all := tc.left(p)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var out buffer
+			errs := buffer{on: func(text string) {
+				if strings.Contains(text, tc.bar) {
+					cancel() // as soon as the bar is there
+				}
+			}}
+			r := p.callTo(call{width: 120, bars: true, ctx: ctx}, &out, &errs, append(tc.command, "--yes")...)
+			left := tc.left(p)
+			if all != 703 || r.code != exitPartial || left == 0 || left == all || !strings.Contains(r.err, "the same command") {
+				t.Fatalf("%d of %d sessions are left: %+v", left, all, r)
+			}
+			if tc.command[0] == "revoke" && r.out != count(all-left, "session")+" ended.\n" {
+				t.Errorf("%d sessions have ended: %+v", all-left, r)
+			}
+			if r := p.run(append(tc.command, "--yes")...); r.code != 0 || tc.left(p) != 0 {
+				t.Errorf("%d sessions are left: %+v", tc.left(p), r)
+			}
+		})
 	}
-	if r := p.run("revoke", "--everyone", "--yes"); r.code != 0 || r.out != count(left, "session")+" ended.\n" || p.live() != 0 {
-		t.Errorf("%d sessions are left: %+v", p.live(), r)
+}
+
+// unended returns how many sessions the janitor has not ended.
+func (p *program) unended() (n int) {
+	p.t.Helper()
+	if err := p.db.Get(&n, "SELECT COUNT(*) FROM user_sessions WHERE ended_at IS NULL"); err != nil {
+		p.t.Fatal(err)
 	}
+	return n
 }
 
 // TestBar: long work shows how far it is, how fast and how long it will take, on a

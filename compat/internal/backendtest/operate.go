@@ -50,7 +50,16 @@ func filterIDs(t *testing.T, b backend) {
 	if n, err := e.m.RevokeMatching(t.Context(), usersession.Filter{IDs: two}); n != 2 || err != nil {
 		t.Errorf("revoked %d, %v", n, err)
 	}
+	tx, err := e.db.BeginTxx(t.Context(), nil)
+	e.ok(err)
+	revocation, err := e.m.RevokeMatchingTx(t.Context(), tx, usersession.Filter{IDs: []string{byName["none"], byName["old"]}})
+	if e.ok(err); revocation.Count() != 1 {
+		t.Errorf("revoked %d in a transaction, want 1", revocation.Count())
+	}
+	e.ok(tx.Commit())
+	e.ok(revocation.Finish(t.Context()))
 	e.shift(byName["old"], "ended_at", -time.Hour)
+	e.shift(byName["none"], "ended_at", -10*time.Hour)
 	if got := read(usersession.Filter{Ended: true, EndedAfter: time.Now().Add(-30 * time.Minute)}); got != "v6" {
 		t.Errorf("ended in the last half hour are %q", got)
 	}
@@ -73,7 +82,7 @@ func filterIDs(t *testing.T, b backend) {
 			t.Errorf("%s: revoked %d, %v", c.field, n, err)
 		}
 	}
-	if got := read(usersession.Filter{}); got != "new none" {
+	if got := read(usersession.Filter{}); got != "new" {
 		t.Errorf("%q are left", got)
 	}
 }
