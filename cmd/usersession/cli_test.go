@@ -40,6 +40,8 @@ func TestBadInput(t *testing.T) {
 		{"list --nonsense", 2, "unknown flag: --nonsense"},
 		{"list postgres://u:hunter2hunter2@h/x", 2, "unknown command"},
 		{"list u:hunter2@hunter2@tcp(h)/x", 2, "unknown command"},
+		{"list zz" + strings.Repeat("A", 41), 2, "unknown command \"***\""}, // as long as a token
+		{"show zz" + strings.Repeat("A", 41), 2, "not the ID"},
 		{"list surplus", 2, "unknown command"},
 		{"list --limit x", 2, "invalid argument"},
 		{"list --limit -1", 2, "--limit: must not be negative"},
@@ -341,6 +343,32 @@ func TestIDsLast(t *testing.T) {
 	} {
 		if got := strings.Join(idsLast(strings.Fields(args)), " "); got != want {
 			t.Errorf("%s becomes %s, want %s", args, got, want)
+		}
+	}
+}
+
+// TestHide: whatever is said, and in whatever form, has no password in it.
+func TestHide(t *testing.T) {
+	for raw, forms := range map[string][]string{
+		"postgres://u:pa%2Fss%40word@h/x":         {"pa%2Fss%40word", "pa/ss@word"},
+		"postgres://h/x?user=u&password=letmein1": {"letmein1"},
+		"mysql://u:p@h/x?y=a@b":                   {" p ", ":p@", "(p)"},
+		"u:a:b@c@tcp(h:1)/x":                      {"a:b@c"},
+		"redis://:only@h":                         {"only"},
+	} {
+		var out strings.Builder
+		w := hidingWriter{to: &out}
+		w.hide(raw)
+		for _, form := range append(forms, raw) {
+			out.Reset()
+			text := "before " + form + " after: parse"
+			if n, err := w.Write([]byte(text)); n != len(text) || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+			got := out.String()
+			if strings.Contains(got, form) || !strings.Contains(got, "***") || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after: parse") {
+				t.Errorf("%s: %q is shown as %q", raw, form, got)
+			}
 		}
 	}
 }

@@ -64,6 +64,9 @@ func (a *app) examine(ctx context.Context) ([]doctor.Finding, error) {
 		return []doctor.Finding{f}, nil
 	}
 	defer s.close()
+	parent := ctx
+	ctx, cancel := context.WithTimeout(ctx, 4*a.timeout) // for all of it
+	defer cancel()
 	p := doctor.Patient{Parts: s.parts, Now: a.now, Prepared: !a.noPrepared}
 	list := doctor.Examine(ctx, p)
 	if f, ok := a.databaseTLS(ctx, s, p); ok {
@@ -72,7 +75,7 @@ func (a *app) examine(ctx context.Context) ([]doctor.Finding, error) {
 	if s.redis != nil {
 		list = append(list, a.examineRedis(ctx, s)...)
 	}
-	return list, ctx.Err()
+	return list, parent.Err()
 }
 
 // databaseTLS looks whether the connection to the database is encrypted.

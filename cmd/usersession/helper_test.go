@@ -216,6 +216,7 @@ var (
 	clocks     = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d `)
 	seconds    = regexp.MustCompile(`\b\d+s\b`)
 	lefts      = regexp.MustCompile(`\b(?:in 1h|in 59m)\b`)
+	versions   = regexp.MustCompile(`SQLite \d+\.\d+\.\d+`)
 	millis     = regexp.MustCompile(`\b\d+(?:\.\d+)?ms\b`)
 )
 
@@ -228,6 +229,7 @@ func (p *program) normal(s string) string {
 	s = clocks.ReplaceAllString(s, "15:04:05 ")
 	s = seconds.ReplaceAllString(s, "0s")
 	s = lefts.ReplaceAllString(s, "in 59m")
+	s = versions.ReplaceAllString(s, "SQLite 3.0.0")
 	s = millis.ReplaceAllString(s, "1ms")
 	return strings.ReplaceAll(s, strings.TrimPrefix(p.url, "sqlite:"), "app.db")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 )
 
-// hidingWriter leaves out the passwords of URLs.
+// hidingWriter leaves out the passwords of URLs, tokens and keys.
 type hidingWriter struct {
 	to      io.Writer
 	secrets []*regexp.Regexp
@@ -33,6 +33,11 @@ func (w *hidingWriter) hide(urls ...string) {
 		var found []string
 		if m := credentials.FindStringSubmatch(u); m != nil {
 			found = append(found, m[1])
+		}
+		if parsed, err := url.Parse(u); err == nil {
+			if password, ok := parsed.User.Password(); ok {
+				found = append(found, password)
+			}
 		}
 		for _, m := range passwordsIn.FindAllStringSubmatch(u, -1) {
 			found = append(found, m[1])
@@ -56,8 +61,13 @@ func (w *hidingWriter) hide(urls ...string) {
 	}
 }
 
-// clean returns a text without the passwords.
+// secretWords have the form of tokens and of store keys. One may have been pasted for an
+// ID, or stand in the error of a database.
+var secretWords = regexp.MustCompile(`(^|[^A-Za-z0-9_-])[A-Za-z0-9_-]{43}($|[^A-Za-z0-9_-])`)
+
+// clean returns a text without passwords, tokens and keys.
 func (w *hidingWriter) clean(text string) string {
+	text = secretWords.ReplaceAllString(text, "${1}***$2")
 	text = anyDSN.ReplaceAllString(anyCredentials.ReplaceAllString(text, "${1}***@"), "${1}***@$2(")
 	for _, secret := range w.secrets {
 		text = secret.ReplaceAllLiteralString(text, "***")

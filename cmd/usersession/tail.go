@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,7 +47,9 @@ least 20 times as long as the answer took. Ctrl-C ends it.`,
 			}
 			defer s.close()
 			// The clock of SQLite is as coarse as a millisecond.
-			us, err := s.parts.Index.Now(cmd.Context())
+			nctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+			us, err := s.parts.Index.Now(nctx)
+			cancel()
 			if err != nil {
 				return err
 			}

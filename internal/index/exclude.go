@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -46,6 +47,7 @@ func (x *Index) Excludes(ctx context.Context, patience time.Duration) (bool, err
 		return err
 	}
 	var waited error
+	var waiting atomic.Bool // the second one has come to the lock; a func may outlast its context
 	err := x.db.Tx(ctx, func(first sqldb.Tx) error {
 		if err := take(ctx, first); err != nil {
 			return err
@@ -63,6 +65,7 @@ func (x *Index) Excludes(ctx context.Context, patience time.Duration) (bool, err
 					return err
 				}
 			}
+			waiting.Store(true)
 			if err := take(sctx, second); err != nil {
 				return err
 			}
@@ -79,7 +82,7 @@ func (x *Index) Excludes(ctx context.Context, patience time.Duration) (bool, err
 		return false, err
 	case errors.Is(waited, errExcluded):
 		return false, nil
-	case errors.Is(waited, context.DeadlineExceeded), sqldb.IsLockTimeout(waited):
+	case errors.Is(waited, context.DeadlineExceeded) && waiting.Load(), sqldb.IsLockTimeout(waited):
 		return true, nil
 	}
 	return false, waited
