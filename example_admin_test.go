@@ -236,3 +236,19 @@ func ExampleManager_ListUsers() {
 	// 42 2
 	// 7 1
 }
+
+// A dashboard counts the sessions, and alerts if the janitor does not keep up.
+func ExampleManager_Stats() {
+	ctx := context.Background()
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	loggedIn(sessions, "42", firefox)
+	loggedIn(sessions, "42", safari)
+	loggedIn(sessions, "7", firefox)
+
+	stats, err := sessions.Stats(ctx)
+	fmt.Println(stats.Active, stats.Users, stats.MaxPerUser, stats.Overdue, err)
+	// Output:
+	// 3 2 2 0 <nil>
+}

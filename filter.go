@@ -45,6 +45,10 @@ type Filter struct {
 	// Ended selects ended sessions, for as long as their rows are kept,
 	// instead of live ones. It cannot be used to revoke.
 	Ended bool
+	// EndedAfter compares the time at which the session ended. It needs Ended.
+	// The bound itself does not match.
+	EndedAfter time.Time
+
 	// Everyone says that the sessions of every user are meant. RevokeMatching
 	// needs it if no other field selects anything.
 	Everyone bool
@@ -68,6 +72,8 @@ func (f Filter) check() error {
 		return errors.New("usersession: Filter.IDs: a text in it is not an ID of 22 letters, digits, - and _")
 	case slices.ContainsFunc(f.ExceptIDs, isNoID):
 		return errors.New("usersession: Filter.ExceptIDs: a text in it is not an ID of 22 letters, digits, - and _")
+	case !f.EndedAfter.IsZero() && !f.Ended:
+		return errors.New("usersession: Filter.EndedAfter: needs Ended")
 	case f.IP != (netip.Prefix{}) && !f.IP.IsValid():
 		return errors.New("usersession: Filter.IP: is not a valid prefix")
 	}
@@ -130,6 +136,7 @@ func (f Filter) where(x *index.Index, currentID string) (*index.Selection, error
 	if len(f.ExceptIDs) > 0 {
 		s.ExceptIDs(f.ExceptIDs)
 	}
+	s.EndedAfter(f.EndedAfter)
 	s.Created(f.CreatedBefore, f.CreatedAfter)
 	s.Seen(f.SeenBefore, f.SeenAfter)
 	if f.IP.IsValid() {

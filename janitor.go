@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
@@ -135,7 +136,10 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 //
 // Reconcile stops at the first error, and returns it with the count so far. A failure
 // of the Store ends nothing.
-func (m *Manager) Reconcile(ctx context.Context) (int, error) {
+func (m *Manager) Reconcile(ctx context.Context) (int, error) { return m.reconcile(ctx, true) }
+
+// reconcile is Reconcile. If end is false it ends nothing, and counts.
+func (m *Manager) reconcile(ctx context.Context, end bool) (int, error) {
 	sel, err := Filter{}.where(m.index, "")
 	total, after := 0, ""
 	for more := true; more && err == nil; {
@@ -149,8 +153,17 @@ func (m *Manager) Reconcile(ctx context.Context) (int, error) {
 		one := func(row index.Row) error {
 			octx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
 			defer cancel()
-			n, err := m.endIfLost(octx, row)
-			total += n
+			is, err := m.isLost(octx, row)
+			n := 1
+			if is && end {
+				n, err = m.endLost(octx, row)
+			}
+			if is {
+				total += n
+			}
+			if err == nil {
+				inside.Progress(ctx, 1)
+			}
 			return err
 		}
 		err = page()
@@ -171,6 +184,7 @@ func (m *Manager) endBatch(ctx context.Context, end func(context.Context, index.
 		return false, err
 	}
 	*n += len(rows)
+	inside.Progress(ctx, len(rows))
 	_, err = m.deleteEnded(ctx, rows, by)
 	return len(rows) == index.PruneSize, err
 }
@@ -186,6 +200,7 @@ func (m *Manager) purgeBatch(ctx context.Context, x *index.Index, redeleted, pru
 		return false, err
 	}
 	*redeleted += len(due.Rows)
+	inside.Progress(ctx, len(due.Rows))
 	if due.Pending > 0 {
 		m.emit(ctx, Event{Kind: EventRevocationDone, Count: due.Pending})
 	}

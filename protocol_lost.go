@@ -78,7 +78,7 @@ func (r *request) alsoEnds(key string) {
 // login that is not committed, whose data are still to come. A row that was renewed
 // since it was read has another key, and is spared too.
 func (m *Manager) endLost(ctx context.Context, row index.Row) (int, error) {
-	if row.ExpiresAt-row.CreatedAt <= loginGrace.Microseconds() {
+	if uncommitted(row) {
 		return 0, nil
 	}
 	by := index.Ending{Reason: ReasonDataLost}
@@ -90,16 +90,30 @@ func (m *Manager) endLost(ctx context.Context, row index.Row) (int, error) {
 	return index.NewlyEnded(rows), m.data.store.Delete(ctx, index.Keys(rows)...) // of a renewal under way
 }
 
-// endIfLost asks the Store for the data of a live row, and ends it if there are none.
-// Rows with data in another Store are left out.
-func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
+// uncommitted reports whether a row is that of a login whose data are still to come.
+func uncommitted(row index.Row) bool {
+	return row.ExpiresAt-row.CreatedAt <= loginGrace.Microseconds()
+}
+
+// isLost asks the Store for the data of a live row, and reports whether there are none.
+// Rows with data in another Store are not lost, and neither are logins that are not
+// committed.
+func (m *Manager) isLost(ctx context.Context, row index.Row) (bool, error) {
+	if uncommitted(row) {
+		return false, nil
+	}
 	if !m.data.has(row.Place) {
 		if former, err := m.former(ctx, row); err != nil || !former {
-			return 0, err
+			return false, err
 		}
 	}
 	data, found, err := m.data.store.Find(ctx, row.SessionKey)
-	if err != nil || found && !gone(row.SessionKey, data) {
+	return err == nil && (!found || gone(row.SessionKey, data)), err
+}
+
+// endIfLost ends a live row whose data are lost, and counts it.
+func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
+	if lost, err := m.isLost(ctx, row); err != nil || !lost {
 		return 0, err
 	}
 	return m.endLost(ctx, row)

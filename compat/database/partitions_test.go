@@ -179,7 +179,9 @@ func mostPartitions(query string) int {
 		// scs was called directly, which knows the token only.
 		"WHERE session_key = $1", "WHERE session_key = $4 AND (ended_at", "reason = $1 WHERE session_key",
 		// Across users: those of some, or of all; whoever was seen lately.
-		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500", "GROUP BY user_id",
+		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500",
+		// The counts of Stats.
+		"GROUP BY user_id", ") AS waiting", "WHERE purge_at IS NOT NULL",
 	} {
 		if strings.Contains(query, part) {
 			return partitions

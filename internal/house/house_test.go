@@ -36,12 +36,12 @@ options.go
 sqlstore.go
 place.go
 session.go
-codec.go fence.go migrate.go userindex.go protocol_end.go
+codec.go fence.go migrate.go userindex.go stats.go protocol_end.go
 ended.go users.go protocol_lost.go
 login.go logout.go protocol_data.go
 reauthenticate.go revoke.go protocol_renew.go protocol_touch.go
 account.go janitor.go protocol_commit.go protocol_load.go revoke_tx.go setmeta.go touch.go
-insession.go adapter.go cookie.go
+insession.go inside.go adapter.go cookie.go
 response.go
 middleware.go resolve.go
 new.go
@@ -57,6 +57,8 @@ var imports = map[string][]string{
 	"bounded":     nil,
 	"decide":      nil,
 	"index":       {"sqldb", "token", "trailer"},
+	"doctor":      {"inside", "sqldb"},
+	"inside":      {"index", "schema", "sqldb"},
 	"pqread":      {"bounded"},
 	"response":    nil,
 	"schema":      {"sqldb"},
@@ -66,6 +68,12 @@ var imports = map[string][]string{
 	"touch":       {"trailer"},
 	"trailer":     {"token"},
 }
+
+// tool is the operator's tool, a module of its own, and mayReach are the packages behind
+// the walls that it may import. It holds no SQL.
+const tool = "cmd/usersession"
+
+var mayReach = []string{"doctor", "inside", "token"}
 
 // forTests are packages that no product package imports.
 var forTests = []string{"depth", "docs", "exampletest", "house", "prosetest", "questions", "sourcetest", "sqlspy", "testreport", "testserver"}
@@ -78,8 +86,8 @@ var knows = []struct {
 	who  []string
 }{
 	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go",
-		"internal/sqldb/settings.go", "internal/sqldb/text.go"}}, // which ask for settings, and for no table
-	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/"}},
+		"internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
+	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/"}},
 	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "scsstore/"}},
 	{"a key of scs's values", regexp.MustCompile(`^__(?:usersession|rememberMe)$`), []string{"session.go", "cookie.go"}},
@@ -95,7 +103,7 @@ func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
 	// The go command forgets the result of this test when a folder that it has read
 	// gets another file.
-	for _, folders := range []string{"../../*", "../../*/*.go", "../../internal/*/*.go"} {
+	for _, folders := range []string{"../../*", "../../*/*.go", "../../internal/*/*.go", "../../" + tool + "/*.go"} {
 		if _, err := filepath.Glob(folders); err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +212,7 @@ func TestOrderOfFiles(t *testing.T) {
 func TestImports(t *testing.T) {
 	seen := make(map[string]bool)
 	fset := token.NewFileSet()
-	for _, p := range list(t, "-e", "./...") {
+	for _, p := range list(t, "-e", "./...", "./"+tool+"/...") {
 		name, behind := strings.CutPrefix(p.ImportPath, module+"/internal/")
 		if behind && slices.Contains(forTests, name) || strings.Contains(p.ImportPath, "/examples/") {
 			continue
@@ -229,6 +237,8 @@ func TestImports(t *testing.T) {
 					t.Errorf("%s: imports internal/%s, which is for tests", place, of)
 				case behind && !inner:
 					t.Errorf("%s: internal/%s imports %s: nothing behind the walls imports what is before them", place, name, path)
+				case inner && strings.HasPrefix(p.ImportPath, module+"/"+tool) && !slices.Contains(mayReach, of):
+					t.Errorf("%s: %s may not import internal/%s", place, tool, of)
 				case behind && !slices.Contains(allowed, of):
 					t.Errorf("%s: internal/%s may not import internal/%s", place, name, of)
 				}
@@ -245,7 +255,7 @@ func TestImports(t *testing.T) {
 func TestWhoKnows(t *testing.T) {
 	fset := token.NewFileSet()
 	used := make(map[string]bool)
-	for _, p := range list(t, "-e", "./...") {
+	for _, p := range list(t, "-e", "./...", "./"+tool+"/...") {
 		name, behind := strings.CutPrefix(p.ImportPath, module+"/internal/")
 		if behind && slices.Contains(forTests, name) || strings.Contains(p.ImportPath, "/examples/") {
 			continue

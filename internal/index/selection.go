@@ -87,6 +87,9 @@ func (s *Selection) between(column string, before, after time.Time) {
 	}
 }
 
+// EndedAfter selects rows of sessions that ended after a time.
+func (s *Selection) EndedAfter(after time.Time) { s.between("ended_at", time.Time{}, after) }
+
 // Except leaves out one row.
 func (s *Selection) Except(id string) { s.add("id <> ?", id) }
 

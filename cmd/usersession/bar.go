@@ -1,0 +1,50 @@
+package main
+
+import (
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// bar shows how far long work has come, with its rate and the time that is left. It is
+// shown on a terminal only.
+type bar struct{ *progressbar.ProgressBar }
+
+// bar begins one. total is -1 if it is not known.
+func (a *app) bar(total int, what string) bar {
+	if !a.bars {
+		return bar{}
+	}
+	wide := a.errWidth >= 70
+	if !wide {
+		what = ""
+	}
+	b := progressbar.NewOptions(total,
+		progressbar.OptionSetWriter(a.err),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetWidth(max(10, min(40, a.errWidth-70))),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetPredictTime(true),
+	)
+	if wide {
+		progressbar.OptionShowIts()(b)
+		progressbar.OptionSetItsString("sessions")(b)
+	}
+	return bar{b}
+}
+
+func (b bar) add(n int) {
+	if b.ProgressBar != nil {
+		b.Add(n)
+	}
+}
+
+// end takes the bar away.
+func (b bar) end() {
+	if b.ProgressBar != nil {
+		b.Exit()
+		b.Clear()
+	}
+}

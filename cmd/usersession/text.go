@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+func sortedKeys[V any](m map[string]V) iter.Seq[string] {
+	return slices.Values(slices.Sorted(maps.Keys(m)))
+}
+
+// writeWrapped writes a text behind its label. Its further lines begin below the first.
+func (a *app) writeWrapped(w io.Writer, width int, label, s string) {
+	indent := text.StringWidthWithoutEscSequences(label)
+	if width > indent+10 {
+		var wrapped []string
+		for line := range strings.SplitSeq(s, "\n") { // which it would join
+			wrapped = append(wrapped, text.WrapSoft(line, width-indent))
+		}
+		s = strings.Join(wrapped, "\n")
+	}
+	for i, line := range strings.Split(s, "\n") {
+		if i > 0 {
+			label = strings.Repeat(" ", indent)
+		}
+		fmt.Fprintln(w, strings.TrimRight(label+line, " "))
+	}
+}
+
+// lines writes what has a name each, below each other.
+func (a *app) lines(list [][2]string) {
+	for _, l := range list {
+		a.writeWrapped(a.out, a.width, fmt.Sprintf("%-10s", l[0]), printable(l[1]))
+	}
+}

@@ -1,0 +1,18 @@
+package usersession
+
+import (
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
+)
+
+func init() {
+	inside.Of = func(manager any) inside.Parts {
+		m := manager.(*Manager)
+		p := inside.Parts{Index: m.index, Place: m.data.name, Reconcile: m.reconcile}
+		p.Tables = append(p.Tables, inside.Tables{Tables: m.tables(), DB: m.index.DB(), Columns: index.ColumnsSQL})
+		if s, ok := m.data.store.(*SQLStore); ok {
+			p.Tables = append(p.Tables, inside.Tables{Tables: s.tables, DB: s.db, Columns: dataColumnsSQL})
+		}
+		return p
+	}
+}

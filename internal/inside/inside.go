@@ -1,0 +1,48 @@
+// Package inside is how the programs of this repository that operate an index reach
+// the parts of a Manager which are no public API.
+//
+// The root fills in Of. It must never be needed to serve a request.
+package inside
+
+import (
+	"context"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/schema"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+)
+
+// Parts are those of a Manager.
+type Parts struct {
+	Index  *index.Index
+	Place  string // of its Store, as rows keep it
+	Tables []Tables
+
+	// Reconcile is that of the Manager. If end is false it ends nothing, and counts.
+	Reconcile func(ctx context.Context, end bool) (int, error)
+}
+
+// Tables are what Migrate makes, and where.
+type Tables struct {
+	schema.Tables
+	DB      *sqldb.DB
+	Columns string // a query that fails if a column is not there
+}
+
+// Of returns the parts of a *usersession.Manager.
+var Of func(manager any) Parts
+
+type progressKey struct{}
+
+// WithProgress returns a context in which Prune and Reconcile tell how many sessions
+// they have dealt with, batch by batch.
+func WithProgress(ctx context.Context, progress func(sessions int)) context.Context {
+	return context.WithValue(ctx, progressKey{}, progress)
+}
+
+// Progress tells it.
+func Progress(ctx context.Context, sessions int) {
+	if progress, ok := ctx.Value(progressKey{}).(func(int)); ok {
+		progress(sessions)
+	}
+}
