@@ -98,7 +98,7 @@ func behaviours() []behaviour {
 		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
 		otherBehaviours, iterateBehaviours, limitBehaviours, crowdBehaviours, expiryBehaviours, touchBehaviours, janitorBehaviours,
-		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, recheckBehaviours,
+		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, lostBehaviours, recheckBehaviours,
 	} {
 		all = append(all, concept...)
 	}
