@@ -66,11 +66,8 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		data = found
 	}
 	_, b := trailer.Split(data)
-	if b == nil {
-		return nil, nil, nil // not written by us: it says nothing about a user
-	}
-	if b.Key != key {
-		m.emit(ctx, Event{Kind: EventMisplaced, SessionID: b.ID, UserID: b.UserID})
+	if b == nil || b.Key != key {
+		m.foreign(ctx, key, b, peek)
 		return nil, nil, nil
 	}
 	if !b.Deadline.After(time.Now()) {

@@ -28,6 +28,32 @@ func (m *Manager) lost(ctx context.Context, key string) {
 	}
 }
 
+// errForeign is of data that say nothing about a user.
+var errForeign = errors.New("the data were not written by this package, or are not whole")
+
+// foreign notes a session under whose key the Store has other data than were written
+// there, which nobody is served. b is the session that they say they are of; nil:
+// they do not say.
+func (m *Manager) foreign(ctx context.Context, key string, b *trailer.Binding, peek bool) {
+	if b != nil {
+		m.emit(ctx, Event{Kind: EventMisplaced, SessionID: b.ID, UserID: b.UserID})
+	}
+	r := m.request(ctx)
+	if peek || r == nil || ctx.Value(m.scsKey) != nil {
+		return
+	}
+	rctx, cancel := m.finishing(ctx)
+	defer cancel()
+	row, found, err := m.index.LiveRowByKey(rctx, key)
+	r.notHere(key, row) // not known: Logout asks again
+	if err == nil && found && b == nil {
+		err = errForeign
+	}
+	if err != nil {
+		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Err: err})
+	}
+}
+
 // notHere notes a session whose data are not in the Store of the Manager. Like one
 // whose data the codec cannot read, it ends with what ends or replaces the session of
 // this browser. Without a user in its row, only Logout ends it.

@@ -94,7 +94,8 @@ func (s *Store) Place() string {
 	return fmt.Sprintf("redis %d %s", n, s.prefix)
 }
 
-// Find returns the data of a key.
+// Find returns the data of a key. A key that is no string of Redis has empty data, so
+// that it can be deleted like other data that nobody can read.
 func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	if err := s.ready(ctx, key); err != nil {
 		return nil, false, err
@@ -103,6 +104,8 @@ func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil, false, nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return nil, true, nil
 	case err != nil:
 		return nil, false, s.failed(ctx, "find", err)
 	}
