@@ -66,7 +66,7 @@ func (r *request) notHere(key string, row index.Row) {
 		if r.own != nil {
 			return
 		}
-		r.standing, r.elsewhere = decide.Unreadable, true
+		r.standing = decide.Unreadable
 		r.own = &trailer.Binding{
 			ID: row.ID, UserID: row.UserID.String, Key: key,
 			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Deadline: time.UnixMicro(row.ExpiresAt),

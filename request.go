@@ -27,7 +27,6 @@ type request struct {
 	standing  decide.Session   // what has become of own
 	others    []string         // keys of further sessions that Logout ends
 	own       *trailer.Binding // the session that the data belong to; nil: none yet
-	elsewhere bool             // own is Unreadable because its data are in another Store
 	staged    *staged          // what the commit is to finish; nil: nothing
 	unstaged  bool             // a Login or renewal is between its new token and staging it
 	started   bool             // the response has begun
@@ -79,15 +78,8 @@ func (r *request) isUnreadable() (yes bool) {
 	return yes
 }
 
-// isHere reports whether the data of the session are in the Store of the Manager. The
-// caller has not locked r.
-func (r *request) isHere() (yes bool) {
-	r.do(func() { yes = r.present() != nil || r.standing == decide.Unreadable && !r.elsewhere })
-	return yes
-}
-
 // has makes b the session of the request.
-func (r *request) has(b *trailer.Binding) { r.standing, r.own, r.elsewhere = decide.Present, b, false }
+func (r *request) has(b *trailer.Binding) { r.standing, r.own = decide.Present, b }
 
 // detach notes that the session's key was deleted through scs. It was there before, or
 // somebody else has ended the session.

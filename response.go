@@ -99,6 +99,9 @@ func (x *exchange) commit(h http.Header) error {
 		if err != nil {
 			return err
 		}
+		if next != x.token {
+			m.endShadowing(ctx, r, ReasonReplaced)
+		}
 		if b := r.loaded(); next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey) {
 			m.writeCookie(ctx, h, next, expiry, b)
 		}
@@ -120,6 +123,7 @@ func (x *exchange) commit(h http.Header) error {
 	var clear bool
 	r.do(func() { clear = r.loggedOut })
 	if clear {
+		m.endShadowing(ctx, r, ReasonLogout)
 		x.clearCookie(h)
 	}
 	return nil
@@ -182,6 +186,22 @@ func (m *Manager) endDestroyed(ctx context.Context, r *request, lost *trailer.Bi
 		err = errors.Join(err, m.endOwn(ctx, lost, by))
 	}
 	return err
+}
+
+// endShadowing ends the sessions of the other cookies that came with one that is
+// cleared or gets a new token. The browser may send them before that, and would be
+// somebody else again.
+func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	actor := ""
+	if b := r.loaded(); b != nil {
+		actor = b.UserID
+	}
+	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor})
+	if err != nil && !errors.Is(err, errElsewhere) {
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: the session of another cookie of the browser could not be ended yet", "error", err)
+	}
 }
 
 // nothingToKeep reports whether a commit would make a session with nothing in
