@@ -198,7 +198,7 @@ func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (ctx 
 // LoadAndSave.
 func (m *Manager) RequireUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
+		noStore(w.Header())
 		if m.UserID(r.Context()) == "" {
 			m.unauthenticated(w, r)
 			return

@@ -50,7 +50,7 @@ func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	m, ctx, h := x.m, x.r.Context(), w.Header()
 	given := x.giveUp()
 	addVary(h)
-	h.Set("Cache-Control", "no-store")
+	noStore(h)
 	loggedOut := false
 	x.state.do(func() { loggedOut = x.state.loggedOut })
 	if loggedOut {
@@ -289,6 +289,6 @@ func (m *Manager) answer(w http.ResponseWriter, status int, write func(http.Resp
 // serveError is the ErrorFunc of a manager that has no other: a side is down,
 // and what it says is for the log.
 func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
-	w.Header().Set("Cache-Control", "no-store")
+	noStore(w.Header())
 	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 }
