@@ -40,7 +40,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	if err != nil {
 		return err
 	}
-	if err := r.lost(); err != nil { // it would make room, and not be committed
+	if err := r.lost(ctx); err != nil { // it would make room, and not be committed
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
 		return err
 	}

@@ -90,12 +90,15 @@ func (r *request) detach(there bool) {
 }
 
 // lost returns an error if the client has gone, or has been told that it took too
-// long.
-func (r *request) lost() error {
-	if r.http == nil || r.http.Context().Err() == nil {
+// long. Without LoadAndSave that is said by ctx, of the call.
+func (r *request) lost(ctx context.Context) error {
+	if r.http != nil {
+		ctx = r.http.Context()
+	}
+	if ctx.Err() == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errLost, context.Cause(r.http.Context()))
+	return fmt.Errorf("%w: %w", errLost, context.Cause(ctx))
 }
 
 // forget makes the request one without a session.
