@@ -17,7 +17,7 @@ var (
 	ErrUnknownUser = errors.New("usersession: no such user in UsersTable")
 )
 
-var errLetter = errors.New("a user ID, or a text of WithMeta or Filter.Meta, has a letter that the encoding of the database or of the connection does not have")
+var errLetter = errors.New("a user ID, or a text of WithMeta or Filter.Meta, has a letter that the encoding of the database, of the connection or of a column does not have")
 
 // retry runs fn again after a conflict. It does so maxConflicts times after a
 // deadlock or a serialisation failure, which a level above READ COMMITTED makes
@@ -147,7 +147,7 @@ func explain(ctx context.Context, err error) error {
 	case state == "42P01", state == "42703", state == "3F000",
 		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
-	case state == "22P05", state == "22021":
+	case state == "22P05", state == "22021", state == "" && has("Error 1366"):
 		return fmt.Errorf("%w: %w", errLetter, err)
 	case state == "23503", state == "" && has("FOREIGN KEY constraint failed", "Error 1452"):
 		return fmt.Errorf("%w: %w", ErrUnknownUser, err)
