@@ -148,6 +148,7 @@ var harmlessMariaDB = []string{
 	"sql_mode='NO_BACKSLASH_ESCAPES'&interpolateParams=true", "sql_mode='SIMULTANEOUS_ASSIGNMENT'", "sql_mode='PIPES_AS_CONCAT'", "sql_mode='ONLY_FULL_GROUP_BY'",
 	"sql_select_limit=1000", "sql_safe_updates=1", "max_statement_time=60", "parseTime=true&loc=Local", "clientFoundRows=true", "interpolateParams=true",
 	"time_zone='%2B05:00'", "tx_isolation='SERIALIZABLE'", "tx_isolation='READ-UNCOMMITTED'", "unique_checks=0", "low_priority_updates=1", "sql_auto_is_null=1", "big_tables=1",
+	"group_concat_max_len=4",
 }
 
 // TestSettingsMariaDB wants settings of a connection to change nothing, whatever the
