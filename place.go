@@ -66,6 +66,14 @@ func (p place) mayBeFormer(name string) bool {
 	return mortal && kind == own && !p.has(name)
 }
 
+// mayBe reports whether the data of a row with that place may be in this Store, though
+// it was reached by another address.
+func (p place) mayBe(name string) bool {
+	there, _, addressed := strings.Cut(bare(name), "+")
+	here, _, _ := strings.Cut(bare(p.name), "+")
+	return addressed && there == here
+}
+
 // elsewhere returns those of some ended rows whose data may be good for a request
 // and are not in this Store.
 func (p place) elsewhere(rows []index.EndedRow) (other []index.EndedRow) {

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
@@ -25,7 +26,7 @@ func TestLogoutOfWhatNobodyCanRead(t *testing.T) {
 			m, _ := newManager(t, store)
 			token, err := login(t.Context(), m, "alice")
 			noError(t, "Login", err)
-			prefix := store.Place()[len("redis 0 "):]
+			prefix, _, _ := strings.Cut(strings.TrimPrefix(store.Place(), "redis 0 "), "+")
 			noError(t, "write", write(prefix+allKeys(t, store)[0]))
 			ctx, err := m.Load(t.Context(), token)
 			noError(t, "Load", err)
