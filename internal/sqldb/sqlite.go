@@ -7,23 +7,23 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// InMemory reports whether a SQLite database is in no file, so that each connection
-// has one of its own.
-func InMemory(ctx context.Context, db *sqlx.DB) (bool, error) {
+// File returns the file of a SQLite database; "" if it is in memory, where each
+// connection has one of its own.
+func File(ctx context.Context, db *sqlx.DB) (string, error) {
 	var list []struct {
 		Seq  int     `db:"seq"`
 		Name string  `db:"name"`
 		File *string `db:"file"`
 	}
 	if err := db.SelectContext(ctx, &list, "PRAGMA database_list"); err != nil {
-		return false, err
+		return "", err
 	}
 	for _, d := range list {
-		if d.Name == "main" && (d.File == nil || *d.File == "") {
-			return true, nil
+		if d.Name == "main" && d.File != nil {
+			return *d.File, nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // FullColumnNames reports whether a connection of a SQLite database puts the table
