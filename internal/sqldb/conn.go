@@ -114,9 +114,20 @@ func (db *DB) Read(ctx context.Context, dest any, q string, args ...any) error {
 // After an error dest must not be read.
 func (db *DB) ReadRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
 	s := statement{text: db.Expand(q), args: args, kept: true, read: true}
-	err = retry(ctx, func() (err error) {
-		found, err = db.runner.row(ctx, s, dest)
-		return s.lost(err)
+	if found, err = db.runner.row(ctx, s, dest); err == nil {
+		return found, nil // without the closures of what follows, in each request
+	}
+	return db.rowAgain(ctx, s, dest, s.lost(err))
+}
+
+// rowAgain goes on with a ReadRow that has failed.
+func (db *DB) rowAgain(ctx context.Context, s statement, dest []any, failed error) (found bool, err error) {
+	err = db.retry(ctx, func() (err error) {
+		if err, failed = failed, nil; err == nil {
+			found, err = db.runner.row(ctx, s, dest)
+			err = s.lost(err)
+		}
+		return err
 	})
 	return found, explain(ctx, err)
 }
@@ -248,14 +259,14 @@ func (db *DB) Tx(ctx context.Context, fn func(Tx) error) error {
 	}))
 }
 
-// retry is retry for what a driver may have kept on each connection of the pool. If
-// every connection refuses it, it is refused for another reason.
+// retry is retry for what may ail each connection of the pool, by what the driver has
+// kept on it or because it was cut. If every one fails, there is another reason.
 func (db *DB) retry(ctx context.Context, fn func() error) error {
-	stale := -1 // connections that may have it; -1: not known
+	stale := -1 // connections that may be ill; -1: not known
 	return retry(ctx, func() error {
 		err := fn()
 		u, again := errors.AsType[undone](err)
-		if !again || !refused(err) {
+		if !again || !refused(err) && !cut(err) {
 			return err
 		}
 		if stale < 0 {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"time"
 
@@ -79,12 +81,25 @@ func (s statement) lost(err error) error {
 	if !s.read || err == nil {
 		return err
 	}
+	if cut(err) {
+		return undone{err}
+	}
 	for _, text := range []string{"invalid connection", "Error 1927", "Error 1053"} { // of MariaDB's driver
 		if strings.Contains(err.Error(), text) {
 			return undone{err}
 		}
 	}
 	return err
+}
+
+// cut reports whether a connection has ended under a statement without a word of the
+// server. lib/pq is asked by database/sql to try again, and pgx and MariaDB's driver
+// are not.
+func cut(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op != "dial" && !op.Timeout()
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 func conflictOf(err error) conflict {
