@@ -119,8 +119,8 @@ var validPlace = regexp.MustCompile(`^=?[A-Za-z0-9 _.,:/#+-]{0,200}$`)
 func checkSQLite(db *sqlx.DB, o Options) error {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
 	defer cancel()
-	file, err := sqldb.File(ctx, db)
-	if err == nil && file == "" && db.Stats().MaxOpenConnections != 1 {
+	_, memory, err := sqldb.File(ctx, db)
+	if err == nil && memory && db.Stats().MaxOpenConnections != 1 {
 		return errors.New("usersession: New: a :memory: SQLite database is another one on each connection: call db.SetMaxOpenConns(1), or use a file")
 	}
 	full := false

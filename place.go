@@ -61,7 +61,7 @@ func (p place) inFile(s *SQLStore) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
 	defer cancel()
-	file, err := sqldb.File(ctx, s.db.Pool())
+	file, _, err := sqldb.File(ctx, s.db.Pool())
 	if err != nil || file == "" {
 		return p.name, err
 	}

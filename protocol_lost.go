@@ -18,7 +18,11 @@ func (m *Manager) lost(ctx context.Context, key string) {
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
 	row, found, err := m.index.LiveRowByKey(wctx, key)
-	if err == nil && found && m.data.has(row.Place) {
+	lost := false
+	if err == nil && found {
+		lost, err = m.shouldHave(wctx, row)
+	}
+	if lost {
 		_, err = m.endLost(wctx, row)
 	} else if r := m.request(ctx); r != nil && ctx.Value(m.scsKey) == nil && (found || err != nil) {
 		r.notHere(key, row)
@@ -103,10 +107,8 @@ func (m *Manager) endLost(ctx context.Context, row index.Row) (int, error) {
 // endIfLost asks the Store for the data of a live row, and ends it if there are none.
 // Rows with data in another Store are left out.
 func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
-	if !m.data.has(row.Place) {
-		if former, err := m.former(ctx, row); err != nil || !former {
-			return 0, err
-		}
+	if here, err := m.shouldHave(ctx, row); err != nil || !here {
+		return 0, err
 	}
 	_, found, err := m.data.store.Find(ctx, row.SessionKey)
 	if err != nil || found {
@@ -115,15 +117,35 @@ func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
 	return m.endLost(ctx, row)
 }
 
+// shouldHave reports whether the data of a row are in the Store, or were in one of its
+// kind that has ended with its process.
+func (m *Manager) shouldHave(ctx context.Context, row index.Row) (bool, error) {
+	if m.data.has(row.Place) {
+		return true, nil
+	}
+	return m.former(ctx, row)
+}
+
 // former reports whether the data of a row have ended with a process before this one.
-// Another process may live as well as this one. What is in use there is seen now and
-// then.
+// Another process may live as well as this one, and then one of its sessions is seen
+// now and then.
 func (m *Manager) former(ctx context.Context, row index.Row) (bool, error) {
 	if !m.data.mayBeFormer(row.Place) {
 		return false, nil
 	}
 	now, err := m.index.Now(ctx)
-	return row.LastSeenAt < now-time.Since(m.data.began).Microseconds(), err
+	began := now - time.Since(m.data.began).Microseconds()
+	if err != nil || row.LastSeenAt >= began {
+		return false, err
+	}
+	if at, ok := m.unseen.Load(row.Place); ok && time.Since(at.(time.Time)) < time.Second {
+		return true, nil // for Reconcile, which has many rows of one place
+	}
+	lives, err := m.index.PlaceSeen(ctx, row.Place, max(began, now-loginGrace.Microseconds()))
+	if err == nil && !lives {
+		m.unseen.Store(row.Place, time.Now())
+	}
+	return !lives, err
 }
 
 // makeRoom ends those of a user's sessions whose data are lost. It is asked only

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -42,6 +43,7 @@ type Manager struct {
 	queue     *touch.Queue
 
 	detachedByHand handLog
+	unseen         sync.Map // places of which no session was seen: when that was asked
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager

@@ -7,23 +7,24 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// File returns the file of a SQLite database; "" if it is in memory, where each
-// connection has one of its own.
-func File(ctx context.Context, db *sqlx.DB) (string, error) {
+// File returns the file of a SQLite database; memory if it is in none, so that each
+// connection has one of its own. A driver may tell neither.
+func File(ctx context.Context, db *sqlx.DB) (file string, memory bool, err error) {
 	var list []struct {
 		Seq  int     `db:"seq"`
 		Name string  `db:"name"`
 		File *string `db:"file"`
 	}
 	if err := db.SelectContext(ctx, &list, "PRAGMA database_list"); err != nil {
-		return "", err
+		return "", false, err
 	}
 	for _, d := range list {
 		if d.Name == "main" && d.File != nil {
-			return *d.File, nil
+			file = *d.File
 		}
+		memory = memory || d.Name == "main" && file == ""
 	}
-	return "", nil
+	return file, memory, nil
 }
 
 // FullColumnNames reports whether a connection of a SQLite database puts the table
