@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -467,6 +468,34 @@ func TestMigrateNamesAColumn(t *testing.T) {
 				wantNaming(t, err, table, column)
 				if !errors.Is(err, usersession.ErrNotMigrated) {
 					t.Errorf("%v, want ErrNotMigrated", err)
+				}
+			}
+		})
+	}
+}
+
+// TestOtherUserIDsWithoutMigrate wants a program that does not call Migrate to be told
+// as well that the column of user IDs has another type.
+func TestOtherUserIDsWithoutMigrate(t *testing.T) {
+	for _, d := range allDatabases[1:] { // SQLite takes any type
+		t.Run(d.name, func(t *testing.T) {
+			if d.name == "MariaDB" {
+				depth.OnlyFull(t) // seconds of making tables
+			}
+			for _, tc := range []struct {
+				was, is usersession.UserIDType
+				user    string
+			}{
+				{usersession.UserIDBigint, usersession.UserIDText, "alice"},
+				{usersession.UserIDUUID, usersession.UserIDText, "alice"},
+				{usersession.UserIDUUID, usersession.UserIDBigint, "42"},
+			} {
+				db := d.open(t)(t)
+				opendb.Migrated(t, db, &usersession.Options{UserIDType: tc.was})
+				m := newManager(t, db, &usersession.Options{UserIDType: tc.is})
+				err := logIn(t, m, tc.user, "agent")
+				if !errors.Is(err, usersession.ErrNotMigrated) || !strings.Contains(fmt.Sprint(err), "UserIDType") {
+					t.Errorf("%s in a column of %s: %v", tc.is, tc.was, err)
 				}
 			}
 		})

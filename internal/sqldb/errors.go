@@ -162,8 +162,11 @@ func explain(ctx context.Context, err error) error {
 	case state == "42P01", state == "42703", state == "3F000",
 		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
-	case state == "22P05", state == "22021", state == "" && has("Error 1366"):
+	case state == "22P05", state == "22021", state == "" && has("Error 1366") && !has("Incorrect integer", "Incorrect uuid"):
 		return fmt.Errorf("%w: %w", errLetter, err)
+	case state == "22P02", state == "42804", state == "42883",
+		state == "" && has("Error 1366", "Error 1292", "Error 4078", "unable to encode"):
+		return fmt.Errorf("%w, or a column has another type than the Options say, UserIDType perhaps: %w", ErrNotMigrated, err)
 	case state == "23503", state == "" && has("FOREIGN KEY constraint failed", "Error 1452"):
 		return fmt.Errorf("%w: %w", ErrUnknownUser, err)
 	}
