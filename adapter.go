@@ -71,7 +71,7 @@ func (a *adapter) FindCtx(ctx context.Context, tok string) ([]byte, bool, error)
 
 // CommitCtx implements scs.CtxStore.
 func (a *adapter) CommitCtx(ctx context.Context, tok string, data []byte, expiry time.Time) error {
-	m := a.m
+	m, caller := a.m, ctx
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	body, b := trailer.Split(data)
@@ -94,7 +94,7 @@ func (a *adapter) CommitCtx(ctx context.Context, tok string, data []byte, expiry
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.saves++
-	return m.commitRequest(ctx, r, key, body, b)
+	return m.commitRequest(ctx, r.lost(caller), r, key, body, b)
 }
 
 // DeleteCtx implements scs.CtxStore. scs calls it from Destroy, from RenewToken

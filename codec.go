@@ -80,7 +80,7 @@ func (c codec) Encode(deadline time.Time, values map[string]any) ([]byte, error)
 
 func (c codec) Decode(data []byte) (time.Time, map[string]any, error) {
 	data, b := trailer.Split(data)
-	deadline, values, err := c.inner.Decode(data)
+	deadline, values, err := c.decode(data)
 	if err != nil {
 		return time.Time{}, nil, err
 	}
@@ -97,4 +97,15 @@ func (c codec) Decode(data []byte) (time.Time, map[string]any, error) {
 		}
 	}
 	return deadline, values, nil
+}
+
+// decode is Decode of the codec that is wrapped. A type that panics on bytes of
+// another build makes them unreadable, like one that returns an error.
+func (c codec) decode(data []byte) (deadline time.Time, values map[string]any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("usersession: the codec panicked: %v", p)
+		}
+	}()
+	return c.inner.Decode(data)
 }

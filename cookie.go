@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -74,44 +75,56 @@ func (m *Manager) guard(h http.Header) {
 		return
 	}
 	for name := range h {
-		if isSurrogate(http.CanonicalHeaderKey(name)) {
+		if c := http.CanonicalHeaderKey(name); isSurrogate(c) || c != name && (c == "Cache-Control" || c == "Expires") {
 			delete(h, name)
 		}
 	}
 	if !forbidsSharing(h.Values("Cache-Control")) {
-		h.Set("Cache-Control", "no-store")
-		h.Del("Expires")
+		noStore(h)
 	}
+}
+
+// noStore keeps a response out of every cache, whatever was said before.
+func noStore(h http.Header) {
+	for name := range h {
+		if c := http.CanonicalHeaderKey(name); isSurrogate(c) || c == "Expires" {
+			delete(h, name)
+		}
+	}
+	h.Set("Cache-Control", "no-store")
 }
 
 // isSurrogate reports whether a header tells caches in front of the program to do
-// otherwise than Cache-Control says.
+// otherwise than Cache-Control says (RFC 9213).
 func isSurrogate(name string) bool {
 	switch name {
-	case "Surrogate-Control", "Edge-Control", "X-Accel-Expires", "X-Litespeed-Cache-Control":
+	case "Surrogate-Control", "Edge-Control", "X-Accel-Expires":
 		return true
 	}
-	return strings.HasSuffix(name, "Cdn-Cache-Control")
+	return strings.HasSuffix(name, "-Cache-Control")
 }
 
+var quotedText = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+
 // forbidsSharing reports whether Cache-Control keeps the whole response out of shared
-// caches. What is said both ways does not.
-func forbidsSharing(values []string) bool {
-	private := false
+// caches. What is said both ways, or about some headers only, does not. A cache may
+// take must-understand for leave to store what no-store forbids (RFC 9111, 5.2.2.3).
+func forbidsSharing(values []string) (forbids bool) {
 	for _, v := range values {
+		if v = quotedText.ReplaceAllString(v, ""); strings.Contains(v, `"`) {
+			return false
+		}
 		for directive := range strings.SplitSeq(v, ",") {
-			name, _, _ := strings.Cut(directive, "=")
-			switch d := strings.ToLower(strings.TrimSpace(directive)); {
-			case d == "no-store":
-				return true
-			case d == "private":
-				private = true
-			case d == "public", strings.EqualFold(strings.TrimSpace(name), "s-maxage"):
+			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
+			switch strings.TrimSpace(name) {
+			case "no-store", "private":
+				forbids = forbids || !strings.Contains(directive, "=")
+			case "public", "s-maxage", "must-understand":
 				return false
 			}
 		}
 	}
-	return private
+	return forbids
 }
 
 // dropCookies leaves only the last cookies of a name that a response sets, at most

@@ -87,7 +87,8 @@ var (
 	// Filter.Everyone.
 	ErrEmptyFilter = errors.New("usersession: empty filter; set Everyone to revoke every session")
 
-	// ErrNotMigrated is returned when the tables are missing or lack a column.
+	// ErrNotMigrated is returned when the tables are missing, lack a column, or have
+	// one of another type than the Options say.
 	ErrNotMigrated = sqldb.ErrNotMigrated
 
 	// ErrOtherSession is returned by Login, Reauthenticate and RenewToken

@@ -130,9 +130,8 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 // It reads the index in pages and asks the Store once for each session. It leaves
 // out sessions with data in another Store, and logins that are not committed. A
 // Store whose data end with their process, such as memstore, cannot tell a process
-// that has ended from another one that has not. What another one had, and what has
-// not been seen since New, is taken for lost here and by such a login. A request
-// leaves it alone.
+// that has ended from another one that has not. Of a process of which no session was
+// seen since New, and within five minutes, all are taken for lost.
 //
 // Reconcile stops at the first error, and returns it with the count so far. A failure
 // of the Store ends nothing.

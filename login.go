@@ -16,7 +16,8 @@ import (
 // (ASVS 5.0, 7.2.4). Call it in the login handler once the user has proved who
 // they are, before the response begins. Anonymous data of the session are kept.
 // The data of another user are cleared. A session that was logged in already
-// ends with ReasonReplaced.
+// ends with ReasonReplaced. If its data are in another Store, Login goes on, and
+// EventRevocationPending says so.
 //
 // The login is in the index at once, and takes effect with the response. A
 // handler that panics or answers 500 leaves the browser's session as it was, and so does a
@@ -45,7 +46,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		return err
 	}
 	defer leave()
-	if err := r.lost(); err != nil { // it would make room, and not be committed
+	if err := r.lost(ctx); err != nil { // it would make room, and not be committed
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
 		return err
 	}

@@ -138,8 +138,8 @@ func (m *Manager) miswired(w http.ResponseWriter, r *http.Request, why string) {
 }
 
 // maxCookies is how many cookies of the session's name are looked up. A browser has
-// several after a change of Path or Domain.
-const maxCookies = 3
+// several after a change of Path or Domain, and sends those first that it had first.
+const maxCookies = 8
 
 // cookies returns the tokens of the request: the first of those cookies of that name
 // that can be one, or that of Options.Token. came says that there were cookies of that
@@ -163,26 +163,44 @@ func (m *Manager) cookies(r *http.Request) (tokens []string, came, bare bool) {
 }
 
 // loadFirst loads the session of the first token that has one: a dead cookie must not
-// hide a live one, nor one whose data are in another Store. The other tokens are ended
-// with the session.
-func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (context.Context, error) {
-	for i, tok := range tokens {
+// hide a live one, nor one whose data cannot be read or are in another Store. Of the
+// latter the first counts if there is no other. The other tokens are ended with the
+// session.
+func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (ctx context.Context, err error) {
+	if len(tokens) == 0 {
+		return m.load(r.Context(), "", &x.state)
+	}
+	load := func(tok string) error {
+		x.token = tok
 		x.state.do(func() { x.state.session = nil }) // of the token before
-		ctx, err := m.load(r.Context(), tok, &x.state)
-		if err != nil {
+		ctx, err = m.load(r.Context(), tok, &x.state)
+		return err
+	}
+	second := ""
+	for _, tok := range tokens {
+		if err := load(tok); err != nil {
 			return nil, err
 		}
-		if x.state.isHere() || i == len(tokens)-1 {
-			x.token = tok
-			if len(tokens) > 1 {
-				for _, tok := range tokens {
-					x.state.alsoEnds(token.Key(tok))
-				}
-			}
-			return ctx, nil
+		if x.state.loaded() != nil {
+			second = ""
+			break
+		}
+		if second == "" && x.state.isUnreadable() {
+			second = tok
 		}
 	}
-	return m.load(r.Context(), "", &x.state)
+	if second != "" && second != x.token {
+		x.state.do(x.state.forget) // the last one that cannot be read
+		if err := load(second); err != nil {
+			return nil, err
+		}
+	}
+	if len(tokens) > 1 {
+		for _, tok := range tokens {
+			x.state.alsoEnds(token.Key(tok))
+		}
+	}
+	return ctx, nil
 }
 
 // RequireUser refuses requests without a logged-in user, with
@@ -191,7 +209,7 @@ func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (cont
 // LoadAndSave.
 func (m *Manager) RequireUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
+		noStore(w.Header())
 		if m.UserID(r.Context()) == "" {
 			m.unauthenticated(w, r)
 			return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
 // tables says how the index is made.
@@ -57,7 +58,11 @@ func (m *Manager) Migrate(ctx context.Context) error {
 // Migrate creates the table of the Store and its index if they are missing, as
 // Manager.Migrate does. It may run in any number of replicas at once.
 func (s *SQLStore) Migrate(ctx context.Context) error {
-	if err := s.tables.Migrate(ctx, s.db, dataColumnsSQL); err != nil {
+	check := dataColumnsSQL
+	if s.db.Dialect() == sqldb.Postgres {
+		check += dataBytesSQL
+	}
+	if err := s.tables.Migrate(ctx, s.db, check); err != nil {
 		return fmt.Errorf("usersession: SQLStore.Migrate: %w", err)
 	}
 	return nil

@@ -76,6 +76,11 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		table = nil
 	}
 	m.data = newPlace(store, table, o)
+	if ok && table == nil {
+		if m.data.name, err = m.data.inFile(store.(*SQLStore)); err != nil {
+			return nil, fmt.Errorf("usersession: Options.Store: %w", err)
+		}
+	}
 	if c.Here = m.data.name; !validPlace.MatchString(c.Here) {
 		return nil, fmt.Errorf("usersession: Options.Store: its Place %q is not at most 200 letters, digits, spaces and characters of \"_.,:/#+-\"", c.Here)
 	}
@@ -128,7 +133,7 @@ var validPlace = regexp.MustCompile(`^=?[A-Za-z0-9 _.,:/#+-]{0,200}$`)
 func checkSQLite(db *sqlx.DB, o Options) error {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
 	defer cancel()
-	memory, err := sqldb.InMemory(ctx, db)
+	_, memory, err := sqldb.File(ctx, db)
 	if err == nil && memory && db.Stats().MaxOpenConnections != 1 {
 		return errors.New("usersession: New: a :memory: SQLite database is another one on each connection: call db.SetMaxOpenConns(1), or use a file")
 	}

@@ -2,16 +2,18 @@ package usersession
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
 // place is where the data of sessions are, and who vouches for a user's session
-// when it is loaded. It does no I/O and does not change.
+// when it is loaded. It does not change.
 type place struct {
 	store   Store
 	table   *SQLStore // the Store, if it is a table in the index's database
@@ -50,6 +52,22 @@ func newPlace(s Store, table *SQLStore, o Options) place {
 	return p
 }
 
+// inFile returns the name of the place with a sum of its address, where the Store is a
+// table in another database and SQLite tells the file. Other databases tell nothing
+// that would not take I/O.
+func (p place) inFile(s *SQLStore) (string, error) {
+	if s.db.Dialect() != sqldb.SQLite {
+		return p.name, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
+	defer cancel()
+	file, _, err := sqldb.File(ctx, s.db.Pool())
+	if err != nil || file == "" {
+		return p.name, err
+	}
+	return fmt.Sprintf("%s+%.8x", p.name, sha256.Sum256([]byte(file))), nil
+}
+
 // rowVouches begins the place of a Store whose sessions are checked against the index
 // by every Manager. A row that has ended is enough for those.
 const rowVouches = "="
@@ -66,6 +84,14 @@ func (p place) mayBeFormer(name string) bool {
 	kind, _, mortal := strings.Cut(bare(name), "#")
 	own, _, _ := strings.Cut(bare(p.name), "#")
 	return mortal && kind == own && !p.has(name)
+}
+
+// mayBe reports whether the data of a row with that place may be in this Store, though
+// it was reached by another address.
+func (p place) mayBe(name string) bool {
+	there, _, addressed := strings.Cut(bare(name), "+")
+	here, _, _ := strings.Cut(bare(p.name), "+")
+	return addressed && there == here
 }
 
 // elsewhere returns those of some ended rows whose data may be good for a request

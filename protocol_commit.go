@@ -22,13 +22,19 @@ func (*clearedError) Error() string { return ErrSessionEnded.Error() + ": its va
 func (*clearedError) Unwrap() error { return ErrSessionEnded }
 
 // commitRequest commits the data of a request this Manager has loaded. The caller
-// has locked r.
-func (m *Manager) commitRequest(ctx context.Context, r *request, key string, body []byte, b *trailer.Binding) error {
+// has locked r. lost says that nobody waits for the response any more: nothing gets a
+// new life then, and what ends goes on.
+func (m *Manager) commitRequest(ctx context.Context, lost error, r *request, key string, body []byte, b *trailer.Binding) error {
 	own, answer := r.own, r.onCommit(key, b)
 	switch answer {
-	case decide.RenewDetached, decide.CommitLogin, decide.CommitRenewal:
-		if err := r.lost(); err != nil {
-			return err
+	case decide.RenewDetached, decide.CommitLogin, decide.CommitRenewal, decide.ReplaceUnreadable:
+		if lost != nil {
+			if answer == decide.CommitLogin && r.http == nil { // else LoadAndSave gives it up
+				s := r.unstage()
+				m.abort(ctx, s)
+				m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Err: lost})
+			}
+			return lost
 		}
 	}
 	switch answer {
@@ -80,8 +86,8 @@ func (m *Manager) commitRequest(ctx context.Context, r *request, key string, bod
 			return err
 		}
 	}
-	if err := r.lost(); err != nil {
-		return err
+	if lost != nil {
+		return lost
 	}
 	nb := m.anonymous(key, b.Deadline)
 	if err := m.create(ctx, key, body, nb); err != nil {

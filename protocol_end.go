@@ -86,15 +86,34 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by ind
 		return 0, nil
 	}
 	n := index.NewlyEnded(rows)
+	other := m.elsewhere(ctx, rows) // before they are deleted
 	err := m.data.store.Delete(ctx, index.Keys(rows)...)
 	m.emitEnded(ctx, rows, by)
 	if err != nil {
 		return n, m.leavePending(ctx, rows, by, err)
 	}
-	if other := m.data.elsewhere(rows); len(other) > 0 {
+	if len(other) > 0 {
 		err = m.leavePending(ctx, other, by, errElsewhere)
 	}
 	return n, err
+}
+
+// elsewhere returns those of some ended rows whose data are in another Store. What the
+// Store has, though the row names another address, is not.
+func (m *Manager) elsewhere(ctx context.Context, rows []index.EndedRow) (other []index.EndedRow) {
+	var failed error
+	for _, r := range m.data.elsewhere(rows) {
+		found := false
+		for _, key := range index.Keys([]index.EndedRow{r}) {
+			if m.data.mayBe(r.Place) && !found && failed == nil {
+				_, found, failed = m.data.store.Find(ctx, key)
+			}
+		}
+		if !found {
+			other = append(other, r)
+		}
+	}
+	return other
 }
 
 func (m *Manager) emitEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) {

@@ -33,7 +33,11 @@ func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool)
 	if found && there {
 		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Err: errSpoilt})
 	}
-	if err == nil && found && m.data.has(row.Place) && (!there || gone(key, data)) {
+	lost := false
+	if err == nil && found && (!there || gone(key, data)) {
+		lost, err = m.shouldHave(wctx, row)
+	}
+	if lost {
 		_, err = m.endLost(wctx, row)
 	} else if r := m.request(ctx); r != nil && ctx.Value(m.scsKey) == nil && (found || err != nil) {
 		r.notHere(key, row)
@@ -56,7 +60,7 @@ func (r *request) notHere(key string, row index.Row) {
 		if r.own != nil {
 			return
 		}
-		r.standing, r.elsewhere = decide.Unreadable, true
+		r.standing = decide.Unreadable
 		r.own = &trailer.Binding{
 			ID: row.ID, UserID: row.UserID.String, Key: key,
 			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Idle: time.Duration(row.IdleTimeout) * time.Microsecond, Deadline: time.UnixMicro(row.ExpiresAt),
@@ -102,10 +106,8 @@ func (m *Manager) isLost(ctx context.Context, row index.Row) (bool, error) {
 	if uncommitted(row) {
 		return false, nil
 	}
-	if !m.data.has(row.Place) {
-		if former, err := m.former(ctx, row); err != nil || !former {
-			return false, err
-		}
+	if here, err := m.shouldHave(ctx, row); err != nil || !here {
+		return false, err
 	}
 	data, found, err := m.data.store.Find(ctx, row.SessionKey)
 	return err == nil && (!found || gone(row.SessionKey, data)), err
@@ -119,15 +121,35 @@ func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
 	return m.endLost(ctx, row)
 }
 
+// shouldHave reports whether the data of a row are in the Store, or were in one of its
+// kind that has ended with its process.
+func (m *Manager) shouldHave(ctx context.Context, row index.Row) (bool, error) {
+	if m.data.has(row.Place) {
+		return true, nil
+	}
+	return m.former(ctx, row)
+}
+
 // former reports whether the data of a row have ended with a process before this one.
-// Another process may live as well as this one. What is in use there is seen now and
-// then.
+// Another process may live as well as this one, and then one of its sessions is seen
+// now and then.
 func (m *Manager) former(ctx context.Context, row index.Row) (bool, error) {
 	if !m.data.mayBeFormer(row.Place) {
 		return false, nil
 	}
 	now, err := m.index.Now(ctx)
-	return row.LastSeenAt < now-time.Since(m.data.began).Microseconds(), err
+	began := now - time.Since(m.data.began).Microseconds()
+	if err != nil || row.LastSeenAt >= began {
+		return false, err
+	}
+	if at, ok := m.unseen.Load(row.Place); ok && time.Since(at.(time.Time)) < time.Second {
+		return true, nil // for Reconcile, which has many rows of one place
+	}
+	lives, err := m.index.PlaceSeen(ctx, row.Place, max(began, now-loginGrace.Microseconds()))
+	if err == nil && !lives {
+		m.unseen.Store(row.Place, time.Now())
+	}
+	return !lives, err
 }
 
 // makeRoom ends those of a user's sessions whose data are lost. It is asked only

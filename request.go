@@ -33,7 +33,6 @@ type request struct {
 	others    []string          // keys of further sessions that Logout ends
 	own       *trailer.Binding  // the session that the data belong to; nil: none yet
 	refused   []string          // keys of the tokens that came, if none of them has a session
-	elsewhere bool              // own is Unreadable because its data are in another Store
 	staged    *staged           // what the commit is to finish; nil: nothing
 	unstaged  bool              // a Login or renewal is between its new token and staging it
 	started   bool              // the response has begun
@@ -86,15 +85,8 @@ func (r *request) isUnreadable() (yes bool) {
 	return yes
 }
 
-// isHere reports whether the data of the session are in the Store of the Manager. The
-// caller has not locked r.
-func (r *request) isHere() (yes bool) {
-	r.do(func() { yes = r.present() != nil || r.standing == decide.Unreadable && !r.elsewhere })
-	return yes
-}
-
 // has makes b the session of the request.
-func (r *request) has(b *trailer.Binding) { r.standing, r.own, r.elsewhere = decide.Present, b, false }
+func (r *request) has(b *trailer.Binding) { r.standing, r.own = decide.Present, b }
 
 // detach notes that the session's key was deleted through scs. It was there before, or
 // somebody else has ended the session.
@@ -105,12 +97,15 @@ func (r *request) detach(there bool) {
 }
 
 // lost returns an error if the client has gone, or has been told that it took too
-// long.
-func (r *request) lost() error {
-	if r.http == nil || r.http.Context().Err() == nil {
+// long. Without LoadAndSave that is said by ctx, of the call.
+func (r *request) lost(ctx context.Context) error {
+	if r.http != nil {
+		ctx = r.http.Context()
+	}
+	if ctx.Err() == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errLost, context.Cause(r.http.Context()))
+	return fmt.Errorf("%w: %w", errLost, context.Cause(ctx))
 }
 
 // forget makes the request one without a session.

@@ -51,7 +51,7 @@ func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	m, ctx, h := x.m, x.r.Context(), w.Header()
 	given := x.giveUp()
 	addVary(h)
-	h.Set("Cache-Control", "no-store")
+	noStore(h)
 	loggedOut := false
 	x.state.do(func() { loggedOut = x.state.loggedOut })
 	if loggedOut {
@@ -108,6 +108,9 @@ func (x *exchange) commit(h http.Header, status int) error {
 		if err != nil {
 			return err
 		}
+		if next != x.token {
+			m.endShadowing(ctx, r, ReasonReplaced)
+		}
 		if b := r.loaded(); !x.bare && (next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey)) {
 			m.writeCookie(ctx, h, next, expiry, b)
 		}
@@ -129,6 +132,7 @@ func (x *exchange) commit(h http.Header, status int) error {
 	var clear bool
 	r.do(func() { clear = r.loggedOut })
 	if clear {
+		m.endShadowing(ctx, r, ReasonLogout)
 		x.clearCookie(h)
 	}
 	return nil
@@ -191,6 +195,22 @@ func (m *Manager) endDestroyed(ctx context.Context, r *request, lost *trailer.Bi
 		err = errors.Join(err, m.endOwn(ctx, lost, by))
 	}
 	return err
+}
+
+// endShadowing ends the sessions of the other cookies that came with one that is
+// cleared or gets a new token. The browser may send them before that, and would be
+// somebody else again.
+func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	actor := ""
+	if b := r.loaded(); b != nil {
+		actor = b.UserID
+	}
+	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor})
+	if err != nil && !errors.Is(err, errElsewhere) {
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: the session of another cookie of the browser could not be ended yet", "error", err)
+	}
 }
 
 // nothingToKeep reports whether a commit would make a session with nothing in
@@ -278,6 +298,6 @@ func (m *Manager) answer(w http.ResponseWriter, status int, write func(http.Resp
 // serveError is the ErrorFunc of a manager that has no other: a side is down,
 // and what it says is for the log.
 func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
-	w.Header().Set("Cache-Control", "no-store")
+	noStore(w.Header())
 	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 }

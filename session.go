@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +46,7 @@ type Manager struct {
 
 	detachedByHand handLog
 	warnedPlain    atomic.Bool // about a Secure cookie over plain http
+	unseen         sync.Map    // places of which no session was seen: when that was asked
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager

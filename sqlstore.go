@@ -108,10 +108,14 @@ func dialectOf(db *sqlx.DB, field string) (Dialect, error) {
 	return Dialect(d), nil
 }
 
-const dataColumnsSQL = `
+const (
+	dataColumnsSQL = `
 SELECT token, data, expiry
 FROM @data
-WHERE 1 = 0`
+WHERE 1 = 0 AND expiry > @dnow`
+	// PostgreSQL would write bytes to a column of text, and read others.
+	dataBytesSQL = " AND get_byte(data, 0) = 0"
+)
 
 // Place names the table.
 func (s *SQLStore) Place() string {

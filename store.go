@@ -72,8 +72,10 @@ func updatesAtomically(s Store) bool {
 // data of a session for deleted.
 //
 // Two Stores with the same data say the same, in every process. Two Stores with
-// different data say different things where they can. A host or a port is no part
-// of it, because one server may have several. A part from "#" on names data that end
+// different data say different things where they can. A server may have several
+// addresses, so its address comes last, behind a "+". Of two places that differ only
+// in that, the Store that is asked to delete data is first asked whether it has them.
+// A part from "#" on names data that end
 // with their process, and no other Store has the same. [Manager.Reconcile] says when
 // data of that kind are taken for lost. A Store that does not say is known by its type.
 type Placer interface {

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -85,16 +86,25 @@ func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 // which Redis runs alone.
 func (s *Store) AtomicUpdates() bool { return true }
 
-// Place names the database by its number, and the prefix.
+// Place names the database by its number, the prefix, and a sum of the address. Behind
+// Sentinel the address is that of no server, and is left out.
 func (s *Store) Place() string {
-	n := 0 // a Cluster has no other
-	if c, ok := s.client.(*redis.Client); ok {
-		n = c.Options().DB
+	n, address := 0, ""
+	switch c := s.client.(type) {
+	case *redis.Client:
+		n, address = c.Options().DB, c.Options().Addr
+	case *redis.ClusterClient: // which has no other database
+		address = strings.Join(slices.Sorted(slices.Values(c.Options().Addrs)), " ")
 	}
-	return fmt.Sprintf("redis %d %s", n, s.prefix)
+	place := fmt.Sprintf("redis %d %s", n, s.prefix)
+	if address == "" || address == "FailoverClient" {
+		return place
+	}
+	return fmt.Sprintf("%s+%.8x", place, sha256.Sum256([]byte(address)))
 }
 
-// Find returns the data of a key.
+// Find returns the data of a key. A key that is no string of Redis has empty data, so
+// that it can be deleted like other data that nobody can read.
 func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	if err := s.ready(ctx, key); err != nil {
 		return nil, false, err
@@ -103,6 +113,8 @@ func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil, false, nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return nil, true, nil
 	case err != nil:
 		return nil, false, s.failed(ctx, "find", err)
 	}

@@ -7,11 +7,13 @@ package scsstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
 	"reflect"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -115,10 +117,25 @@ func wait(ctx context.Context, fn func() error) error {
 
 var notInPlace = regexp.MustCompile(`[^A-Za-z0-9_./]`)
 
-// Place names the type of the scs store, which is all that can be told of it.
+// Place names the type of the scs store, with a sum of the texts in it, such as its
+// prefix. That is all that can be told of it.
 func (s *Store) Place() string {
 	name := "scs " + notInPlace.ReplaceAllString(fmt.Sprintf("%T", s.inner), "")
-	return name[:min(len(name), 100)]
+	name = name[:min(len(name), 100)]
+	v := reflect.Indirect(reflect.ValueOf(s.inner))
+	if v.Kind() != reflect.Struct {
+		return name
+	}
+	texts := ""
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.String && f.Len() > 0 {
+			texts += v.Type().Field(i).Name + "=" + strconv.Quote(f.String()) + " "
+		}
+	}
+	if texts == "" {
+		return name
+	}
+	return fmt.Sprintf("%s %.8x", name, sha256.Sum256([]byte(texts)))
 }
 
 // Find returns a copy of the data of a key.

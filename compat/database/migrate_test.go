@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -287,6 +288,21 @@ func TestMigrateTooLittle(t *testing.T) {
 					name:   "an index and a unique key of other names",
 					before: []string{"CREATE TABLE sessions (data BLOB NOT NULL, expiry TIMESTAMP NOT NULL, token CHAR(43) NOT NULL)", "CREATE UNIQUE INDEX tokens ON sessions (token)", "CREATE INDEX ends ON sessions (expiry)"},
 				},
+				{
+					name:  "an index of PostgreSQL that serves no order",
+					after: []string{"DROP INDEX sessions_expiry_idx", "CREATE INDEX sessions_expiry_idx ON sessions USING hash (expiry)"},
+					words: []string{"sessions_expiry_idx", "expiry", "sessions"},
+				},
+				{
+					name:   "data of PostgreSQL in another type",
+					before: []string{"CREATE TABLE sessions (token text PRIMARY KEY, data text NOT NULL, expiry timestamptz NOT NULL)"},
+					words:  []string{"sessions", "get_byte", "text"},
+				},
+				{
+					name:   "times of PostgreSQL in another type",
+					before: []string{"CREATE TABLE sessions (token text PRIMARY KEY, data bytea NOT NULL, expiry bigint NOT NULL)"},
+					words:  []string{"sessions", "timestamp"},
+				},
 				{name: "no index of users", after: []string{"DROP INDEX user_sessions_user"}, index: "user_sessions_user"},
 				{name: "no index of the data", after: []string{"DROP INDEX sessions_expiry_idx"}, index: "sessions_expiry_idx"},
 			} {
@@ -294,6 +310,9 @@ func TestMigrateTooLittle(t *testing.T) {
 					db := open(t)
 					if d.name == "MariaDB" && strings.Contains(tc.name, "taken by another table") {
 						t.Skip("each table has its own names of indexes")
+					}
+					if strings.Contains(tc.name, "of PostgreSQL") && !isPostgres(d.name) {
+						return
 					}
 					for _, s := range tc.before {
 						if isPostgres(d.name) {
@@ -449,6 +468,34 @@ func TestMigrateNamesAColumn(t *testing.T) {
 				wantNaming(t, err, table, column)
 				if !errors.Is(err, usersession.ErrNotMigrated) {
 					t.Errorf("%v, want ErrNotMigrated", err)
+				}
+			}
+		})
+	}
+}
+
+// TestOtherUserIDsWithoutMigrate wants a program that does not call Migrate to be told
+// as well that the column of user IDs has another type.
+func TestOtherUserIDsWithoutMigrate(t *testing.T) {
+	for _, d := range allDatabases[1:] { // SQLite takes any type
+		t.Run(d.name, func(t *testing.T) {
+			if d.name == "MariaDB" {
+				depth.OnlyFull(t) // seconds of making tables
+			}
+			for _, tc := range []struct {
+				was, is usersession.UserIDType
+				user    string
+			}{
+				{usersession.UserIDBigint, usersession.UserIDText, "alice"},
+				{usersession.UserIDUUID, usersession.UserIDText, "alice"},
+				{usersession.UserIDUUID, usersession.UserIDBigint, "42"},
+			} {
+				db := d.open(t)(t)
+				opendb.Migrated(t, db, &usersession.Options{UserIDType: tc.was})
+				m := newManager(t, db, &usersession.Options{UserIDType: tc.is})
+				err := logIn(t, m, tc.user, "agent")
+				if !errors.Is(err, usersession.ErrNotMigrated) || !strings.Contains(fmt.Sprint(err), "UserIDType") {
+					t.Errorf("%s in a column of %s: %v", tc.is, tc.was, err)
 				}
 			}
 		})

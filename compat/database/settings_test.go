@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -147,6 +148,7 @@ var harmlessMariaDB = []string{
 	"sql_mode='NO_BACKSLASH_ESCAPES'&interpolateParams=true", "sql_mode='SIMULTANEOUS_ASSIGNMENT'", "sql_mode='PIPES_AS_CONCAT'", "sql_mode='ONLY_FULL_GROUP_BY'",
 	"sql_select_limit=1000", "sql_safe_updates=1", "max_statement_time=60", "parseTime=true&loc=Local", "clientFoundRows=true", "interpolateParams=true",
 	"time_zone='%2B05:00'", "tx_isolation='SERIALIZABLE'", "tx_isolation='READ-UNCOMMITTED'", "unique_checks=0", "low_priority_updates=1", "sql_auto_is_null=1", "big_tables=1",
+	"group_concat_max_len=4",
 }
 
 // TestSettingsMariaDB wants settings of a connection to change nothing, whatever the
@@ -158,6 +160,32 @@ func TestSettingsMariaDB(t *testing.T) {
 	for _, setting := range harmlessMariaDB {
 		t.Run(subtest(setting), func(t *testing.T) {
 			works(t, opendb.Connect(t, "mysql", withSetting(dsn, setting)), setting, everything)
+		})
+	}
+}
+
+// TestConvertedMariaDB wants the same of a table that somebody has converted from
+// utf8mb4. A letter that it does not have is written as its number.
+func TestConvertedMariaDB(t *testing.T) {
+	open := opendb.MariaDB(t)
+	charsets := map[string]rune{"latin1": 0xFF, "utf8mb3": 0xFFFF}
+	if depth.Full() {
+		maps.Copy(charsets, map[string]rune{"ascii": 0x7F, "cp1251": 0x7F, "latin2": 0x7F})
+	}
+	for charset, highest := range charsets {
+		t.Run(charset, func(t *testing.T) {
+			db := open(t)
+			opendb.Migrated(t, db, &usersession.Options{})
+			opendb.MustExec(t, db, "ALTER TABLE user_sessions CONVERT TO CHARACTER SET "+charset)
+			works(t, db, "alice", highest)
+			m := newManager(t, db, nil)
+			h := m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				err := m.Login(r.Context(), "bob", usersession.WithMeta(map[string]string{"device": "😀"}))
+				if err == nil || !strings.Contains(err.Error(), "WithMeta") {
+					t.Errorf("metadata with such a letter: %v", err)
+				}
+			}))
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "POST", "/", nil))
 		})
 	}
 }

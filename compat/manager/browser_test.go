@@ -62,13 +62,16 @@ func TestDeadCookieBesideALiveOne(t *testing.T) {
 					}
 				}
 				var many []string
-				for range 3 {
+				for range 8 {
 					one := login("d")
 					withCookies(h, "/logout", name, one)
 					many = append(many, one)
 				}
+				if got := me(append(many[:7:7], live)...); got != "u" {
+					t.Errorf("the eighth cookie is not looked up, and is %q", got)
+				}
 				if got := me(append(many, live)...); got != "" {
-					t.Errorf("the fourth cookie is looked up, and is %q", got)
+					t.Errorf("the ninth cookie is looked up, and is %q", got)
 				}
 
 				w := withCookies(h, "/put?k=k&v=v", name, dead, live)
@@ -184,6 +187,10 @@ func TestCookieIsNotCached(t *testing.T) {
 			"Cloudflare-CDN-Cache-Control": "max-age=60", "X-Accel-Expires": "60", "Edge-Control": "cache-maxage=60",
 		}, "private"},
 		{"Vary", headers{"Vary": "Accept-Encoding"}, "no-store"},
+		{"no-store and public", headers{"Cache-Control": "no-store, public"}, "no-store"},
+		{"must-understand", headers{"Cache-Control": "must-understand, no-store, max-age=60"}, "no-store"},
+		{"in quotes", headers{"Cache-Control": `max-age=60, private="x, private, y"`}, "no-store"},
+		{"RFC 9213", headers{"Cache-Control": "private", "Example-Cache-Control": "max-age=60", "X-LiteSpeed-Cache-Control": "public"}, "private"},
 	} {
 		for _, where := range []string{"handler", "outside"} {
 			for path, act := range map[string]func(ctx context.Context, w http.ResponseWriter){
@@ -235,6 +242,36 @@ func TestCookieIsNotCached(t *testing.T) {
 			}
 		}
 	}
+	t.Run("other spellings of the names", func(t *testing.T) {
+		w := mwGet(m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			m.Login(r.Context(), "u")
+			w.Header()["cache-control"], w.Header()["CDN-Cache-Control"] = []string{"public"}, []string{"max-age=60"}
+			w.Header()["expires"] = []string{"Fri, 01 Jan 2100 00:00:00 GMT"}
+			w.WriteHeader(http.StatusEarlyHints)
+			http.Redirect(w, r, "/", http.StatusMovedPermanently)
+		})), "/", "")
+		for _, name := range []string{"cache-control", "CDN-Cache-Control", "expires"} {
+			if got := w.Header()[name]; got != nil {
+				t.Errorf("%s is %q", name, got)
+			}
+		}
+		if got := w.Header().Get("Cache-Control"); got != "no-store" {
+			t.Errorf("Cache-Control is %q", got)
+		}
+	})
+	t.Run("a page for users is not for a surrogate", func(t *testing.T) {
+		inner := m.LoadAndSave(m.RequireUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		for _, token := range []string{"", mwLogin(t, mwRoutes(m, nil), "u")} {
+			w := mwGet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Surrogate-Control", "max-age=60")
+				w.Header().Set("Cache-Control", "public")
+				inner.ServeHTTP(w, r)
+			}), "/", token)
+			if h := w.Header(); h.Get("Surrogate-Control") != "" || h.Get("Cache-Control") != "no-store" {
+				t.Errorf("the answer %d has %v", w.Code, h)
+			}
+		}
+	})
 	t.Run("without a cookie the handler decides", func(t *testing.T) {
 		w := directRun(m, "", func(context.Context) {})
 		if got := w.Header().Get("Cache-Control"); got != "" {

@@ -103,6 +103,63 @@ func TestRequestEndedBeforeTheCommit(t *testing.T) {
 	}
 }
 
+// A session that this build cannot read is not replaced by one that nobody gets.
+func TestRequestEndedBesideAnUnreadableSession(t *testing.T) {
+	for backend, store := range directBackends {
+		t.Run(backend, func(t *testing.T) {
+			now, other := unreadablePair(t, store(), nil)
+			h := mwRoutes(now, nil)
+			token := mwLogin(t, h, "u")
+			for name, act := range map[string]func(ctx context.Context){
+				"Put": func(ctx context.Context) { other.Put(ctx, "k", "v") }, "RenewToken": func(ctx context.Context) { other.RenewToken(ctx) },
+				"Login": func(ctx context.Context) { other.Login(ctx, "u") },
+			} {
+				ctx, cancel := context.WithCancel(t.Context())
+				w := mwGetContext(ctx, other.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { act(r.Context()); cancel() })), "/", token)
+				if w.Code != 503 || mwToken(w) != "" {
+					t.Errorf("%s: got %d, token %q", name, w.Code, mwToken(w))
+				}
+				mwWantUser(t, now, h, token, "u")
+				mwWantSessions(t, now, "u", 1)
+			}
+		})
+	}
+}
+
+// Without LoadAndSave the context of the call says that nobody waits.
+func TestCommitByHandAfterTheEnd(t *testing.T) {
+	m := mwNew(t, &usersession.Options{MaxSessions: 1, OnLimit: usersession.LimitReject})
+	h := mwRoutes(m, nil)
+	old := mwLogin(t, h, "u")
+	for name, act := range map[string]func(ctx context.Context) error{
+		"Login of another": func(ctx context.Context) error { return m.Login(ctx, "v") }, "RenewToken": m.RenewToken,
+		"Reauthenticate": func(ctx context.Context) error { return m.Reauthenticate(ctx) },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ctx, err := m.Load(ctx, old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := act(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if _, _, err := m.Commit(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, want context.Canceled", name, err)
+		}
+		mwWantUser(t, m, h, old, "u")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if ctx, _ = m.Load(ctx, ""); true {
+		m.Put(ctx, "k", "v")
+	}
+	cancel()
+	if _, _, err := m.Commit(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a new visitor: %v, want context.Canceled", err)
+	}
+	mwWantSessions(t, m, "v", 0)
+}
+
 // http.TimeoutHandler around LoadAndSave has answered before the handler commits.
 func TestLoginAfterTheTimeout(t *testing.T) {
 	m := mwNew(t, nil)

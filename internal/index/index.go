@@ -199,6 +199,21 @@ func (x *Index) LiveRowByKey(ctx context.Context, key string) (Row, bool, error)
 	return first(rows, err)
 }
 
+const placeSeenSQL = `
+SELECT 1
+FROM @index
+WHERE place = ? AND last_seen_at >= @at(?)
+LIMIT 1`
+
+// PlaceSeen reports whether a session with data in a place was seen since a time, in
+// microseconds since 1970. It may read every row, and is asked about stores in memory
+// only.
+func (x *Index) PlaceSeen(ctx context.Context, place string, since int64) (bool, error) {
+	var found []int
+	err := x.db.Unkept().Select(ctx, &found, placeSeenSQL, place, since)
+	return len(found) > 0, err
+}
+
 func first(rows []Row, err error) (Row, bool, error) {
 	if err != nil || len(rows) == 0 {
 		return Row{}, false, err

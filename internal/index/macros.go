@@ -23,6 +23,7 @@ import (
 //	@bigint              what CAST calls a column of 64 bits
 //	@text(x)             a sqldb.Text or Verbatim, whatever the charset of the connection is
 //	@bytes(x)            the column x of texts, which is read likewise
+//	@charsets            asks MariaDB for the charsets of User-Agents, and of actors and reasons
 //	@keepuntil           when the row of an ended session may be deleted
 func (c Config) words() sqldb.Words {
 	data := DataWords(c.Dialect, c.Data)
@@ -37,7 +38,7 @@ func (c Config) words() sqldb.Words {
 			return arg, true
 		case "bytes":
 			if c.Dialect == sqldb.MariaDB {
-				return "CAST(" + arg + " AS BINARY) AS " + arg, true
+				return "CAST(CONVERT(" + arg + " USING utf8mb4) AS BINARY) AS " + arg, true
 			}
 			return arg, true
 		case "bigint":
@@ -45,6 +46,8 @@ func (c Config) words() sqldb.Words {
 				return "SIGNED", true
 			}
 			return "bigint", true
+		case "charsets":
+			return "SELECT CHARSET(MAX(user_agent)), CHARSET(CONCAT(MAX(ended_by), MAX(reason))) FROM " + c.Table + " WHERE 1 = 0", true
 		case "here":
 			return "'" + c.Here + "'", true
 		case "index":

@@ -138,9 +138,8 @@ var userAgentSQL = map[sqldb.Dialect]string{
 	// find is estimated from the column's statistics, unlike that of lower or
 	// position: a rare text is not looked for along the primary key.
 	sqldb.Postgres: `user_agent COLLATE "C" ILIKE ?`,
-	// What is not ASCII becomes "?", in the argument as well.
-	sqldb.MariaDB: "LOCATE(CONVERT(? USING ascii), LOWER(CONVERT(user_agent USING ascii))) > 0",
-	sqldb.SQLite:  "instr(lower(user_agent), lower(?)) > 0",
+	sqldb.MariaDB:  "LOCATE(CONVERT(? USING ascii), LOWER(CONVERT(user_agent USING ascii))) > 0",
+	sqldb.SQLite:   "instr(lower(user_agent), lower(?)) > 0",
 }
 
 // UserAgent selects rows whose User-Agent contains a text, upper and lower case of
@@ -157,14 +156,17 @@ func (s *Selection) UserAgent(part string) {
 	case sqldb.Postgres:
 		arg = sqldb.Text("%" + likeLiteral.Replace(part) + "%")
 	case sqldb.MariaDB:
-		part = strings.Map(func(r rune) rune {
-			if r >= utf8.RuneSelf {
-				return '?'
+		// The database looks for the longest piece in ASCII, and the program has the
+		// last word: a column that somebody has converted has other letters as their
+		// numbers.
+		longest := ""
+		for _, piece := range strings.FieldsFunc(part, func(r rune) bool { return r >= utf8.RuneSelf }) {
+			if len(piece) > len(longest) {
+				longest = piece
 			}
-			return r
-		}, part)
-		s.exact = s.exact && !strings.Contains(part, "?")
-		arg = part
+		}
+		s.exact = s.exact && longest == part && !strings.Contains(part, "?") // which is also what they become
+		arg = longest
 	}
 	s.add(userAgentSQL[s.x.c.Dialect], arg)
 }

@@ -69,7 +69,10 @@ func TestSelectionOfUserAgents(t *testing.T) {
 	}{
 		{sqldb.Postgres, `50%_\ OFF`, `%50\%\_\\ off%`, true},
 		{sqldb.SQLite, `50%_\ OFF`, `50%_\ off`, true},
-		{sqldb.MariaDB, "ÄB", "?b", false},
+		{sqldb.MariaDB, "AB", "ab", true},
+		{sqldb.MariaDB, "A?B", "a?b", false},
+		{sqldb.MariaDB, "AÄBc", "bc", false},
+		{sqldb.MariaDB, "Ä", "", false},
 		{sqldb.Postgres, "ÄB", "%Äb%", true},
 	} {
 		s := (&Index{c: Config{Dialect: tc.d}}).Select()

@@ -24,7 +24,7 @@ var standingSQL = map[sqldb.Dialect]string{
 SELECT c.relname AS table_name,
 	CASE c.relkind WHEN 'p' THEN (SELECT count(*) FROM pg_inherits p WHERE p.inhparent = c.oid) ELSE -1 END AS partitions,
 	COALESCE(i.relname, '') AS key_name,
-	COALESCE((
+	CASE m.amname WHEN 'btree' THEN '' ELSE COALESCE('(' || m.amname || ') ', '') END || COALESCE((
 		SELECT string_agg(COALESCE(a.attname, '(expression)'), ', ' ORDER BY k.n)
 		FROM unnest(CAST(x.indkey AS int2[])) WITH ORDINALITY AS k (att, n)
 		LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.att
@@ -37,6 +37,7 @@ FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_index x ON x.indrelid = c.oid
 LEFT JOIN pg_class i ON i.oid = x.indexrelid
+LEFT JOIN pg_am m ON m.oid = i.relam
 WHERE (:schema = '' AND pg_table_is_visible(c.oid) OR n.nspname = :schema) AND c.relname IN (:names)
 	AND c.relkind IN ('r', 'p', 'f', 'v', 'm')`,
 
@@ -56,7 +57,8 @@ LEFT JOIN (
 ) i ON i.name = l.name
 WHERE t.type = 'table' AND t.name COLLATE NOCASE IN (:names)`,
 
-	// A key on the beginning of a column is not one on the column. What a view of
+	// A key on the beginning of a column is not one on the column. No key of ours has
+	// more than four, and GROUP_CONCAT is cut off by a setting. What a view of
 	// information_schema is joined by does not keep it from opening every table of
 	// the server, but a condition in a subquery that is not merged does.
 	sqldb.MariaDB: `
@@ -65,13 +67,18 @@ SELECT t.table_name AS table_name, -1 AS partitions, COALESCE(s.index_name, '') 
 FROM information_schema.tables t
 LEFT JOIN (
 	SELECT table_name, index_name, MAX(non_unique) = 0 AS is_unique,
-		LOWER(GROUP_CONCAT(CONCAT(column_name, IF(sub_part IS NULL, '', CONCAT('(', sub_part, ')'))) ORDER BY seq_in_index SEPARATOR ', ')) AS columns
+		LOWER(CONCAT_WS(', ', ` + column(1) + `, ` + column(2) + `, ` + column(3) + `, ` + column(4) + `)) AS columns
 	FROM information_schema.statistics
 	WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE())
 	GROUP BY table_name, index_name
 ) s ON s.table_name = t.table_name
 WHERE t.table_schema = COALESCE(NULLIF(:schema, ''), DATABASE())
 	AND t.table_name IN (:names) AND (@@LOWER_CASE_TABLE_NAMES <> 0 OR BINARY t.table_name IN (:names))`,
+}
+
+// column returns the column of a key of MariaDB at a place, which counts from 1.
+func column(n int) string {
+	return fmt.Sprintf("MAX(IF(seq_in_index = %d, CONCAT(column_name, IF(sub_part IS NULL, '', CONCAT('(', sub_part, ')'))), NULL))", n)
 }
 
 // missing is what the migrations make, can be made, and is not there.

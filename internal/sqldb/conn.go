@@ -11,6 +11,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,15 +114,26 @@ func (db *DB) Read(ctx context.Context, dest any, q string, args ...any) error {
 // After an error dest must not be read.
 func (db *DB) ReadRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
 	s := statement{text: db.Expand(q), args: args, kept: true, read: true}
-	err = retry(ctx, func() (err error) {
-		found, err = db.runner.row(ctx, s, dest)
-		return s.lost(err)
+	if found, err = db.runner.row(ctx, s, dest); err == nil {
+		return found, nil // without the closures of what follows, in each request
+	}
+	return db.rowAgain(ctx, s, dest, s.lost(err))
+}
+
+// rowAgain goes on with a ReadRow that has failed.
+func (db *DB) rowAgain(ctx context.Context, s statement, dest []any, failed error) (found bool, err error) {
+	err = db.retry(ctx, func() (err error) {
+		if err, failed = failed, nil; err == nil {
+			found, err = db.runner.row(ctx, s, dest)
+			err = s.lost(err)
+		}
+		return err
 	})
 	return found, explain(ctx, err)
 }
 
 func (db *DB) exec(ctx context.Context, s statement) (n int64, err error) {
-	err = retry(ctx, func() (err error) {
+	err = db.retry(ctx, func() (err error) {
 		if s.args, err = db.texts(ctx, db.pool, s.args); err != nil {
 			return err
 		}
@@ -132,7 +144,7 @@ func (db *DB) exec(ctx context.Context, s statement) (n int64, err error) {
 }
 
 func (db *DB) rows(ctx context.Context, s statement, dest any) error {
-	return explain(ctx, retry(ctx, func() (err error) {
+	return explain(ctx, db.retry(ctx, func() (err error) {
 		if s.args, err = db.texts(ctx, db.pool, s.args); err != nil {
 			return err
 		}
@@ -239,12 +251,32 @@ var beginSQL = map[Dialect][]string{
 // its connection is lost before COMMIT was sent. It does not outlast ctx, but fn may.
 // So the variables that fn writes to must not be read after an error.
 func (db *DB) Tx(ctx context.Context, fn func(Tx) error) error {
-	return explain(ctx, retry(ctx, func() error {
+	return explain(ctx, db.retry(ctx, func() error {
 		_, err := bounded.Call(ctx, func() (struct{}, error) {
 			return struct{}{}, db.once(ctx, func(cn *sqlx.Conn) error { return fn(Tx{db, cn}) })
 		})
 		return err
 	}))
+}
+
+// retry is retry for what may ail each connection of the pool, by what the driver has
+// kept on it or because it was cut. If every one fails, there is another reason.
+func (db *DB) retry(ctx context.Context, fn func() error) error {
+	stale := -1 // connections that may be ill; -1: not known
+	return retry(ctx, func() error {
+		err := fn()
+		u, again := errors.AsType[undone](err)
+		if !again || !refused(err) && !cut(err) {
+			return err
+		}
+		if stale < 0 {
+			stale = db.pool.Stats().OpenConnections + 1
+		}
+		if stale--; stale < 0 {
+			return u.error
+		}
+		return err
+	})
 }
 
 // Begin is Tx for migrations. fn gets the connection itself, its errors are
@@ -278,7 +310,12 @@ func (db *DB) once(ctx context.Context, fn func(*sqlx.Conn) error) (err error) {
 		// Drivers have many words for a connection that is gone. On SQLite, which
 		// has none, the transaction may have ended by itself.
 		gone := rerr != nil && rctx.Err() == nil && db.dialect != SQLite
-		if err != nil && !committing && (gone || refused(err)) {
+		if err != nil && !committing && refused(err) {
+			// Its next statement may be as old. A new connection has kept none.
+			cn.Raw(func(any) error { return driver.ErrBadConn })
+			gone = true
+		}
+		if err != nil && !committing && gone {
 			err = undone{err}
 		}
 	}()

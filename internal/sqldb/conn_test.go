@@ -229,6 +229,34 @@ func TestTransactionsThatFailOnce(t *testing.T) {
 	}
 }
 
+// What every connection refuses is refused for another reason than what it has kept.
+func TestRefusedForGood(t *testing.T) {
+	for name, run := range map[string]func(db *DB, ctx context.Context) error{
+		"in a transaction": func(db *DB, ctx context.Context) error {
+			return db.Tx(ctx, func(tx Tx) error {
+				_, err := tx.Exec(ctx, "DELETE FROM @table")
+				return err
+			})
+		},
+		"nothing kept": func(db *DB, ctx context.Context) error {
+			_, err := db.Unkept().Exec(ctx, "DELETE FROM @table")
+			return err
+		},
+		"kept": func(db *DB, ctx context.Context) error {
+			_, err := db.Exec(ctx, "DELETE FROM @table")
+			return err
+		},
+	} {
+		f, db := open(t, Postgres, true)
+		f.fail["DELETE"] = stateError("0A000")
+		err := run(db, t.Context())
+		asked := len(slices.DeleteFunc(f.took(), func(s string) bool { return !strings.Contains(s, "DELETE") }))
+		if !errors.Is(err, stateError("0A000")) || asked == 0 || asked > 3 {
+			t.Errorf("%s: asked %d times, %v", name, asked, err)
+		}
+	}
+}
+
 // In a transaction of the application nothing is begun, committed or tried again.
 func TestTransactionOfTheApplication(t *testing.T) {
 	ctx := t.Context()

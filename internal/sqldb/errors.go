@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"time"
 
@@ -17,7 +19,7 @@ var (
 	ErrUnknownUser = errors.New("usersession: no such user in UsersTable")
 )
 
-var errLetter = errors.New("a user ID, or a text of WithMeta or Filter.Meta, has a letter that the encoding of the database or of the connection does not have")
+var errLetter = errors.New("a user ID, or a text of WithMeta or Filter.Meta, has a letter that the encoding of the database, of the connection or of a column does not have")
 
 // retry runs fn again after a conflict. It does so maxConflicts times after a
 // deadlock or a serialisation failure, which a level above READ COMMITTED makes
@@ -79,12 +81,25 @@ func (s statement) lost(err error) error {
 	if !s.read || err == nil {
 		return err
 	}
+	if cut(err) {
+		return undone{err}
+	}
 	for _, text := range []string{"invalid connection", "Error 1927", "Error 1053"} { // of MariaDB's driver
 		if strings.Contains(err.Error(), text) {
 			return undone{err}
 		}
 	}
 	return err
+}
+
+// cut reports whether a connection has ended under a statement without a word of the
+// server. lib/pq is asked by database/sql to try again, and pgx and MariaDB's driver
+// are not.
+func cut(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op != "dial" && !op.Timeout()
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 func conflictOf(err error) conflict {
@@ -147,8 +162,11 @@ func explain(ctx context.Context, err error) error {
 	case state == "42P01", state == "42703", state == "3F000",
 		state == "" && has("no such table", "no such column", "has no column named", "Error 1146", "Error 1054", "Error 1049"):
 		return fmt.Errorf("%w: %w", ErrNotMigrated, err)
-	case state == "22P05", state == "22021":
+	case state == "22P05", state == "22021", state == "" && has("Error 1366") && !has("Incorrect integer", "Incorrect uuid"):
 		return fmt.Errorf("%w: %w", errLetter, err)
+	case state == "22P02", state == "42804", state == "42883",
+		state == "" && has("Error 1366", "Error 1292", "Error 4078", "unable to encode"):
+		return fmt.Errorf("%w, or a column has another type than the Options say, UserIDType perhaps: %w", ErrNotMigrated, err)
 	case state == "23503", state == "" && has("FOREIGN KEY constraint failed", "Error 1452"):
 		return fmt.Errorf("%w: %w", ErrUnknownUser, err)
 	}

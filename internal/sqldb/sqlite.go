@@ -7,23 +7,24 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// InMemory reports whether a SQLite database is in no file, so that each connection
-// has one of its own.
-func InMemory(ctx context.Context, db *sqlx.DB) (bool, error) {
+// File returns the file of a SQLite database; memory if it is in none, so that each
+// connection has one of its own. A driver may tell neither.
+func File(ctx context.Context, db *sqlx.DB) (file string, memory bool, err error) {
 	var list []struct {
 		Seq  int     `db:"seq"`
 		Name string  `db:"name"`
 		File *string `db:"file"`
 	}
 	if err := db.SelectContext(ctx, &list, "PRAGMA database_list"); err != nil {
-		return false, err
+		return "", false, err
 	}
 	for _, d := range list {
-		if d.Name == "main" && (d.File == nil || *d.File == "") {
-			return true, nil
+		if d.Name == "main" && d.File != nil {
+			file = *d.File
 		}
+		memory = memory || d.Name == "main" && file == ""
 	}
-	return false, nil
+	return file, memory, nil
 }
 
 // FullColumnNames reports whether a connection of a SQLite database puts the table

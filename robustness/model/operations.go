@@ -51,7 +51,7 @@ func drawUser(t *rapid.T) int    { return rapid.IntRange(0, users-1).Draw(t, "us
 // none. Their IDs are random, so it draws the age.
 func (w *world) drawSession(t *rapid.T) *session {
 	if len(w.sessions) == 0 {
-		t.Skip("no session")
+		t.Skip("this operation is left out: there is no session")
 	}
 	list := slices.SortedFunc(maps.Values(w.sessions), func(a, b *session) int { return int(a.created - b.created) })
 	return list[rapid.IntRange(0, len(list)-1).Draw(t, "session")]
@@ -174,7 +174,7 @@ func (w *world) renew(t *rapid.T) {
 	n := drawBrowser(t)
 	s := w.of(n)
 	if s == nil {
-		t.Skip("nobody")
+		t.Skip("this operation is left out: nobody is logged in")
 	}
 	var err error
 	before := w.browsers[n].token

@@ -206,15 +206,21 @@ var list = []mutant{
 		"endableSQL = `(ended_at IS NULL AND @current OR purge_at <= @firstpass)`",
 		explore, "^TestNoClockDecides$", nil},
 	{"the cookie before the commit", "response.go",
-		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif b := r.loaded()", "if err != nil {\n\t\t\tearly := make(http.Header)\n\t\t\tm.writeCookie(ctx, early, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn &earlyCookie{err, early}\n\t\t}\n\t\tif b := r.loaded()",
+		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif next != x.token {", "if err != nil {\n\t\t\tearly := make(http.Header)\n\t\t\tm.writeCookie(ctx, early, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn &earlyCookie{err, early}\n\t\t}\n\t\tif next != x.token {",
 		explore, pair("list", "login"), []edit{
-			{"response.go", "\taddVary(h)\n\th.Set(", "\tif e, ok := err.(*earlyCookie); ok {\n\t\tmaps.Copy(h, e.header)\n\t}\n\taddVary(h)\n\th.Set("},
+			{"response.go", "\taddVary(h)\n\tnoStore(", "\tif e, ok := err.(*earlyCookie); ok {\n\t\tmaps.Copy(h, e.header)\n\t}\n\taddVary(h)\n\tnoStore("},
 			{"response.go", "// exchange is", "type earlyCookie struct {\n\terror\n\theader http.Header\n}\n\nfunc (e *earlyCookie) Unwrap() error { return e.error }\n\n// exchange is"},
 			{"response.go", "\t\"errors\"\n", "\t\"errors\"\n\t\"maps\"\n"},
 		}},
 	{"a key is accepted as a token", "adapter.go",
 		"\t\tkey = token.Key(tok)\n\t}\n\tdata, b, err := m.find", "\t\tkey = token.Key(tok)\n\t\tif _, ok, _ := m.data.store.Find(ctx, tok); ok {\n\t\t\tkey = tok\n\t\t}\n\t}\n\tdata, b, err := m.find",
 		explore, pair("list", "list"), nil},
+	{"a session whose data are cut is nobody's", "protocol_load.go",
+		"m.foreign(ctx, key, b, peek)", "",
+		"compat/manager", "^TestUnservableSessionEnds$/^sql$/^empty$/^Logout$", nil},
+	{"the sessions of other cookies outlive a login", "response.go",
+		"m.endShadowing(ctx, r, ReasonReplaced)", "",
+		"compat/manager", "^TestNewTokenIsNotShadowed$/^sql$/^Login$", nil},
 
 	// Of reads through lib/pq, and of logins in one database.
 	{"reads trust a server again at the first answer", "internal/pqread/reader.go",
