@@ -127,7 +127,7 @@ var list = []mutant{
 		"compat", cell("sql", "own idle: longer, shorter and none"), nil},
 	{"the limit of a login is that of everybody", "internal/index/limit.go",
 		"if l.Max == 0 {", "if l.Max < 9 {",
-		"compat", cell("memstore", "limit for: a user and a kind"), nil},
+		"compat", "^TestDatabases$/^SQLite$/^limit_for:_a_user_and_a_kind$", nil},
 	{"a request that polls is use", "internal/decide/decide.go",
 		"case q.RowRead:\n\t\treturn NotSeen", "case q.RowRead:\n\t\treturn TouchByRow",
 		"compat", cell("sql", "passive: a request that does not touch"), nil},
