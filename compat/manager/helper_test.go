@@ -5,7 +5,6 @@ package manager_test
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log"
@@ -241,7 +240,7 @@ func mwGet(h http.Handler, path, token string) *httptest.ResponseRecorder {
 
 func mwGetContext(ctx context.Context, h http.Handler, path, token string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
-	r.TLS = &tls.ConnectionState{} // without which there is a warning about the Secure cookie
+	r.Header.Set("X-Forwarded-Proto", "https") // without which there is a warning about the Secure cookie
 	if token != "" {
 		r.Header.Set("Cookie", "__Host-session="+token)
 	}
