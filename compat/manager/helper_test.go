@@ -240,6 +240,7 @@ func mwGet(h http.Handler, path, token string) *httptest.ResponseRecorder {
 
 func mwGetContext(ctx context.Context, h http.Handler, path, token string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
+	r.Header.Set("X-Forwarded-Proto", "https") // without which there is a warning about the Secure cookie
 	if token != "" {
 		r.Header.Set("Cookie", "__Host-session="+token)
 	}

@@ -126,6 +126,7 @@ func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (lacks []strin
 	return lacks, t.checkUserColumn(rows)
 }
 
+// userColumns asks how the column user_id and that of the users table stand.
 func (t Tables) userColumns(ctx context.Context, q sqldb.Querier) (rows []userColumn, err error) {
 	if t.Index == "" {
 		return nil, nil
@@ -143,6 +144,8 @@ func (t Tables) asUsersColumn(ctx context.Context, q sqldb.Querier) (Tables, err
 	if t.Dialect != sqldb.MariaDB || t.Users.Table == "" {
 		return t, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	rows, err := t.userColumns(ctx, q)
 	if err != nil || len(rows) == 0 {
 		return t, err

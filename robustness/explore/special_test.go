@@ -178,6 +178,9 @@ func TestNoClockDecides(t *testing.T) {
 func TestFailingHandler(t *testing.T) {
 	for _, name := range []string{"failing login", "failing login over first", "failing renewal", "failing write"} {
 		for _, other := range []string{"touch", "revoke others from second"} {
+			if other != "touch" && name != "failing login over first" {
+				continue
+			}
 			t.Run(name+" with "+other, func(t *testing.T) {
 				every(t, name+", "+other, []string{name, other}, nil, func(w *world, _ []*task, faulty bool) []string {
 					if out := w.outcomes[0]; out != nil && (out.ok || out.cookie.token != "") {

@@ -97,7 +97,7 @@ func behaviours() []behaviour {
 	for _, concept := range [][]behaviour{
 		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
-		otherBehaviours, iterateBehaviours, limitBehaviours, limitForBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, setMetaBehaviours, bearerBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
+		otherBehaviours, iterateBehaviours, limitBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, bearerBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
 		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, lostBehaviours, spoiltBehaviours, onErrorBehaviours, whyEndedBehaviours, recheckBehaviours, fenceBehaviours,
 	} {
 		all = append(all, concept...)
@@ -143,7 +143,7 @@ func RunDatabaseSome(t *testing.T, open func(t *testing.T) *sqlx.DB, configure .
 
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
-	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours)
+	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours)
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {
