@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -76,6 +77,15 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		table = nil
 	}
 	m.data = newPlace(store, table, o)
+	if o.Adopt != nil {
+		plain := o.SCS.Codec
+		m.adopting = &adopting{
+			inner: store, hashed: o.SCS.HashTokenInStore, rekey: o.Adopt.Rekey,
+			empty: func(deadline time.Time) ([]byte, error) { return plain.Encode(deadline, map[string]any{}) },
+		}
+		m.adopting.other, _ = store.(foreigner)
+		m.data = m.data.shared(m.adopting)
+	}
 	if c.Here = m.data.name; !validPlace.MatchString(c.Here) {
 		return nil, fmt.Errorf("usersession: Options.Store: its Place %q is not at most 200 letters, digits, spaces and characters of \"_.,:/#+-\"", c.Here)
 	}

@@ -139,6 +139,12 @@ type Options struct {
 	// foreign key.
 	UsersTable string
 
+	// Adopt takes over the sessions that plain scs has made in the same store. It
+	// needs SCS, with the settings of the program that made them, HashTokenInStore
+	// among them. The IdleTimeout is then that of SCS, and off if SCS has none. If
+	// nil, data that this package has not written are nobody's.
+	Adopt *Adopt
+
 	// Index is about the index table and its database. The zero value suits most
 	// applications.
 	Index IndexOptions

@@ -51,6 +51,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 	defer limited.Release()
 	ctx = limited
 	var data []byte
+	var at string // where a Manager with Options.Adopt has found them
 	var row index.LiveRow
 	if m.data.voucher == vouchedByBoth {
 		found, r, ok, err := m.index.FindLive(ctx, key)
@@ -59,13 +60,23 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		}
 		data, row = found, r
 	} else {
-		found, ok, err := m.data.store.Find(ctx, key)
+		found, where, ok, err := m.locate(ctx, key)
 		if err != nil || !ok {
 			return nil, nil, m.notFound(ctx, key, peek, err)
 		}
-		data = found
+		data, at = found, where
 	}
 	_, b := trailer.Split(data)
+	if b == nil && m.adopting != nil && !peek {
+		var how adoption
+		var err error
+		if data, b, how, err = m.adopt(ctx, key, data); err == nil && b != nil && m.touches.Due(key) {
+			err = m.keepOld(ctx, b, how, data)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
 	if b == nil {
 		return nil, nil, nil // not written by us: it says nothing about a user
 	}
@@ -99,7 +110,23 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		m.refused(ctx, b)
 		return nil, nil, nil
 	}
+	if m.adopting != nil && !peek {
+		var err error
+		if data, err = m.settle(ctx, b, at, data); err != nil || data == nil {
+			return nil, nil, err
+		}
+	}
 	return data, b, nil
+}
+
+// locate is Find of the Store that says under which key the data are; "" if that
+// cannot differ.
+func (m *Manager) locate(ctx context.Context, key string) (data []byte, at string, found bool, err error) {
+	if m.adopting != nil {
+		return m.adopting.locate(ctx, key)
+	}
+	data, found, err = m.data.store.Find(ctx, key)
+	return data, "", found, err
 }
 
 // notFound ends the row of a key without data, unless err says that this is not known.

@@ -37,6 +37,7 @@ type Manager struct {
 	index     *index.Index
 	lists     *index.Index // the index, or that of Options.Index.ReadReplica
 	data      place
+	adopting  *adopting // its Store; nil without Options.Adopt
 	touches   *touch.Log
 	strangers *touch.Log // the keys of sessions of other programs on the Store
 	queue     *touch.Queue

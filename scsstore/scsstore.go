@@ -42,8 +42,8 @@ var (
 //
 // Find, Update, Touch and Keys do not find data without a trailer, because
 // nobody can tell when it expires. Create replaces it and Delete removes it.
-// Plain scs writes such data. So a session that plain scs has written after a
-// roll back is lost, too, when the program comes to use this package again.
+// Plain scs writes such data. Options.Adopt of usersession takes it over, by
+// FindForeign and ForeignKeys.
 type Store struct {
 	inner  scs.Store
 	find   func(ctx context.Context, key string) ([]byte, bool, error)
@@ -223,6 +223,43 @@ func (s *Store) Keys(ctx context.Context) iter.Seq2[string, error] {
 					continue
 				}
 			}
+			if !yield(key, nil) {
+				return
+			}
+		}
+	}
+}
+
+// FindForeign returns a copy of data that somebody else has written, without a
+// trailer. Options.Adopt of usersession reads those of plain scs.
+func (s *Store) FindForeign(ctx context.Context, key string) (data []byte, found bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	stored, found, err := s.find(ctx, key)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	if _, _, own := splitTrailer(stored); own {
+		return nil, false, nil
+	}
+	return append([]byte{}, stored...), true, nil
+}
+
+// ForeignKeys yields the keys of the scs store, whoever has written them. It reads all
+// data at once, as Keys does.
+func (s *Store) ForeignKeys(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if s.all == nil {
+			yield("", fmt.Errorf("scsstore: %T cannot iterate its keys: %w", s.inner, errors.ErrUnsupported))
+			return
+		}
+		all, err := s.all(ctx)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for key := range all {
 			if !yield(key, nil) {
 				return
 			}

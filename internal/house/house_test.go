@@ -31,16 +31,16 @@ const module = "github.com/seed-296ca7ab/usersession"
 const order = `
 doc.go usersession.go errors.go store.go
 request.go
-events.go filter.go loginoptions.go
+adoptoptions.go events.go filter.go loginoptions.go
 options.go
 sqlstore.go
-place.go
+adopting.go place.go
 session.go
 codec.go migrate.go userindex.go protocol_end.go
 protocol_lost.go
 login.go logout.go protocol_data.go
-reauthenticate.go revoke.go protocol_renew.go protocol_touch.go
-janitor.go protocol_commit.go protocol_load.go revoke_tx.go
+reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
+adoptall.go janitor.go protocol_commit.go protocol_load.go revoke_tx.go
 insession.go adapter.go cookie.go
 response.go
 middleware.go resolve.go
