@@ -1,7 +1,6 @@
 package usersession
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -83,10 +82,14 @@ func (m *Manager) adoptAt(ctx context.Context, at string, res *AdoptResult) erro
 			return err
 		}
 	}
-	if b != nil && m.adopting.rekey {
-		if err := m.rekey(ctx, b, at, body, data); err != nil {
+	moved := b != nil && m.adopting.moves(at, b)
+	if moved {
+		if _, err := m.settle(ctx, b, at, data); err != nil {
 			return err
 		}
+	}
+	if b != nil && !moved {
+		res.Left++
 	}
 	switch how {
 	case adoptedNow:
@@ -101,18 +104,4 @@ func (m *Manager) adoptAt(ctx context.Context, at string, res *AdoptResult) erro
 		res.Unreadable++
 	}
 	return nil
-}
-
-// rekey puts data where this package looks for them without Options.Adopt. Where they
-// are there, it writes the trailer, unless a request was faster.
-func (m *Manager) rekey(ctx context.Context, b *trailer.Binding, at string, body, data []byte) error {
-	if at != b.Key {
-		_, err := m.settle(ctx, b, at, data)
-		return err
-	}
-	since, found, err := m.adopting.read(ctx, at)
-	if err == nil && found && bytes.Equal(since, body) {
-		_, err = m.adopting.Update(ctx, at, data)
-	}
-	return err
 }

@@ -197,6 +197,9 @@ func (s *adopting) Delete(ctx context.Context, keys ...string) error {
 	return errors.Join(append(errs, s.inner.Delete(ctx, slices.Concat(toks, keys)...))...)
 }
 
+// moves reports whether the data of b, which are under a key of the Store, are to move.
+func (s *adopting) moves(at string, b *trailer.Binding) bool { return s.rekey && at != b.Key }
+
 // settle moves data from the token to the hash, and returns what is there then. Of
 // several at once, one creates them.
 func (s *adopting) settle(ctx context.Context, key, tok string, b *trailer.Binding, data []byte) ([]byte, error) {

@@ -18,8 +18,8 @@ type Adopt struct {
 
 	// Rekey moves the sessions to hashed keys, when they are used and in
 	// [Manager.AdoptAll]. New sessions begin there. Set it once plain scs runs
-	// nowhere and will not come back. A roll-back then needs HashTokenInStore.
-	// After an AdoptAll with Rekey, Options.Adopt has nothing left to do.
+	// nowhere and will not come back. A roll-back then needs HashTokenInStore. It
+	// has no effect where HashTokenInStore is set already.
 	Rekey bool
 
 	// Progress is called by AdoptAll after every 100 keys and at the end, with the
@@ -34,4 +34,5 @@ type AdoptResult struct {
 	Anonymous  int // sessions of plain scs without a user, which need no row
 	Ended      int // sessions that are over, whose data plain scs has written once more, and that were deleted
 	Unreadable int // data that the codec cannot read, or whose user cannot have a session; they are left alone
+	Left       int // of the first three, how many at most would be lost without Options.Adopt
 }

@@ -146,7 +146,7 @@ func (m *Manager) keepOld(ctx context.Context, b *trailer.Binding, how adoption,
 // settle moves the data of a session to the hashed key, if they are to move and are
 // not there yet.
 func (m *Manager) settle(ctx context.Context, b *trailer.Binding, at string, data []byte) ([]byte, error) {
-	if !m.adopting.rekey || at == b.Key {
+	if !m.adopting.moves(at, b) {
 		return data, nil
 	}
 	ctx, cancel := m.finishing(ctx)

@@ -21,7 +21,7 @@ func TestMixedReplicas(t *testing.T) {
 	if depth.Full() {
 		users, requests = 120, 30
 	}
-	forEach(t, func(s *site) {
+	forEach(t, some(), func(s *site) {
 		old, first := []http.Handler{s.old}, s.new
 		s.startOld()
 		old = append(old, s.old)
