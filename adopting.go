@@ -143,20 +143,14 @@ func (s *adopting) createAlias(ctx context.Context, key, tok string, expiry time
 	return err
 }
 
-// Update writes the data where they are. While they are moved, that may be both places.
 func (s *adopting) Update(ctx context.Context, key string, data []byte) (bool, error) {
 	places, err := s.places(ctx, key)
-	any := false
-	for i, at := range places {
-		found, err := s.updateAt(ctx, at, data)
-		if err != nil {
-			return false, err
-		}
-		if any = any || found; found && (!s.rekey || i == 0) {
-			break
+	for _, at := range places {
+		if found, err := s.updateAt(ctx, at, data); err != nil || found {
+			return found, err
 		}
 	}
-	return any, err
+	return false, err
 }
 
 func (s *adopting) updateAt(ctx context.Context, at string, data []byte) (bool, error) {
@@ -214,8 +208,7 @@ func (s *adopting) settle(ctx context.Context, key, tok string, b *trailer.Bindi
 	case err != nil:
 		return nil, err
 	default:
-		// A request may have written them since they were read. It has looked here
-		// before that, and looks here once more.
+		// A replica without Rekey may have written them since they were read.
 		since, found, err := s.read(ctx, tok)
 		if err != nil {
 			return nil, err
