@@ -20,18 +20,18 @@ import (
 // can delete these a second time.
 type adopting struct {
 	inner  Store
-	other  foreigner // inner, if it tells its own data from those of others
-	hashed bool      // plain scs hashes its tokens, so that there is one key only
+	marks  marker // inner, if it marks its data
+	hashed bool   // plain scs hashes its tokens, so that there is one key only
 	rekey  bool
 
 	empty func(deadline time.Time) ([]byte, error) // session data without values
 }
 
-// foreigner is implemented by a Store that finds only data that it has written itself.
-// Create takes the place of others' data.
-type foreigner interface {
-	FindForeign(ctx context.Context, key string) (data []byte, found bool, err error)
-	ForeignKeys(ctx context.Context) iter.Seq2[string, error]
+// marker is implemented by a Store that marks its data, and finds no others by Find.
+// Create takes the place of others.
+type marker interface {
+	FindAny(ctx context.Context, key string) (data []byte, found bool, err error)
+	KeysOfAny(ctx context.Context) iter.Seq2[string, error]
 }
 
 // tokenKey is the key of the token in a context.
@@ -85,12 +85,14 @@ func (s *adopting) places(ctx context.Context, key string) ([]string, error) {
 	return []string{tok, key}, nil
 }
 
-// read returns the data under a key of the Store, whoever has written them.
+// read returns the data under a key of the Store, whoever has written them. It reads
+// once, because the mark may be set meanwhile.
 func (s *adopting) read(ctx context.Context, at string) (data []byte, found bool, err error) {
-	data, found, err = s.inner.Find(ctx, at)
-	if err == nil && !found && s.other != nil {
-		data, found, err = s.other.FindForeign(ctx, at)
+	find := s.inner.Find
+	if s.marks != nil {
+		find = s.marks.FindAny
 	}
+	data, found, err = find(ctx, at)
 	if _, is := alias(data); is || err != nil {
 		return nil, false, err
 	}
@@ -155,14 +157,17 @@ func (s *adopting) Update(ctx context.Context, key string, data []byte) (bool, e
 
 func (s *adopting) updateAt(ctx context.Context, at string, data []byte) (bool, error) {
 	found, err := s.inner.Update(ctx, at, data)
-	if found || err != nil || s.other == nil {
+	if found || err != nil || s.marks == nil {
 		return found, err
 	}
-	if _, found, err = s.other.FindForeign(ctx, at); err != nil || !found {
+	if _, found, err = s.marks.FindAny(ctx, at); err != nil || !found {
 		return false, err
 	}
 	_, b := trailer.Split(data)
-	return true, s.inner.Create(ctx, at, data, b.Deadline)
+	if err = s.inner.Create(ctx, at, data, b.Deadline); errors.Is(err, ErrKeyExists) { // marked meanwhile
+		return s.inner.Update(ctx, at, data)
+	}
+	return err == nil, err
 }
 
 func (s *adopting) Touch(ctx context.Context, key string, expiry time.Time) (bool, error) {
@@ -173,6 +178,23 @@ func (s *adopting) Touch(ctx context.Context, key string, expiry time.Time) (boo
 		}
 	}
 	return false, err
+}
+
+// keep lets data of plain scs live until their deadline. A Store that marks its data
+// has to write them for that.
+func (s *adopting) keep(ctx context.Context, b *trailer.Binding, data []byte) error {
+	found, err := s.Touch(ctx, b.Key, b.Deadline)
+	if found || err != nil || s.marks == nil {
+		return err
+	}
+	_, at, found, err := s.locate(ctx, b.Key)
+	if err != nil || !found {
+		return err
+	}
+	if err = s.inner.Create(ctx, at, data, b.Deadline); errors.Is(err, ErrKeyExists) { // marked meanwhile
+		return nil
+	}
+	return err
 }
 
 // Delete deletes the token first, from which data may still move to the hash.
@@ -225,8 +247,8 @@ func (s *adopting) settle(ctx context.Context, key, tok string, b *trailer.Bindi
 
 // all yields every key of the Store, whoever has written its data.
 func (s *adopting) all(ctx context.Context) iter.Seq2[string, error] {
-	if s.other != nil {
-		return s.other.ForeignKeys(ctx)
+	if s.marks != nil {
+		return s.marks.KeysOfAny(ctx)
 	}
 	return keysOfStore(ctx, s.inner)
 }

@@ -83,7 +83,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 			inner: store, hashed: o.SCS.HashTokenInStore, rekey: o.Adopt.Rekey,
 			empty: func(deadline time.Time) ([]byte, error) { return plain.Encode(deadline, map[string]any{}) },
 		}
-		m.adopting.other, _ = store.(foreigner)
+		m.adopting.marks, _ = store.(marker)
 		m.data = m.data.shared(m.adopting)
 	}
 	if c.Here = m.data.name; !validPlace.MatchString(c.Here) {

@@ -125,9 +125,8 @@ func (m *Manager) adoptUser(ctx context.Context, b *trailer.Binding, user string
 func (m *Manager) revokedSince(context.Context, string, time.Time) (bool, error) { return false, nil }
 
 // keepOld notes that a session was seen that plain scs may have used in the meantime
-// without a word to the index, and lets its data live until its deadline. With an idle
-// timeout of its own, plain scs has given them less. A Store that does not know its own
-// data without a mark has to write them for that.
+// without a word to the index. With an idle timeout, plain scs has given the data less
+// than their deadline, and nothing moves that any more.
 func (m *Manager) keepOld(ctx context.Context, b *trailer.Binding, how adoption, data []byte) error {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
@@ -136,11 +135,10 @@ func (m *Manager) keepOld(ctx context.Context, b *trailer.Binding, how adoption,
 			return err
 		}
 	}
-	found, err := m.data.store.Touch(ctx, b.Key, b.Deadline)
-	if err == nil && !found && m.adopting.other != nil {
-		_, err = m.data.store.Update(ctx, b.Key, data)
+	if m.opts.IdleTimeout <= 0 {
+		return nil
 	}
-	return err
+	return m.adopting.keep(ctx, b, data)
 }
 
 // settle moves the data of a session to the hashed key, if they are to move and are

@@ -42,8 +42,8 @@ var (
 //
 // Find, Update, Touch and Keys do not find data without a trailer, because
 // nobody can tell when it expires. Create replaces it and Delete removes it.
-// Plain scs writes such data. Options.Adopt of usersession takes it over, by
-// FindForeign and ForeignKeys.
+// Plain scs writes such data. Options.Adopt of usersession takes it over, by FindAny
+// and KeysOfAny.
 type Store struct {
 	inner  scs.Store
 	find   func(ctx context.Context, key string) ([]byte, bool, error)
@@ -230,9 +230,9 @@ func (s *Store) Keys(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// FindForeign returns a copy of data that somebody else has written, without a
-// trailer. Options.Adopt of usersession reads those of plain scs.
-func (s *Store) FindForeign(ctx context.Context, key string) (data []byte, found bool, err error) {
+// FindAny is Find that also finds data without a trailer, which plain scs has written.
+// Options.Adopt of usersession reads those.
+func (s *Store) FindAny(ctx context.Context, key string) (data []byte, found bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
 	}
@@ -240,15 +240,18 @@ func (s *Store) FindForeign(ctx context.Context, key string) (data []byte, found
 	if err != nil || !found {
 		return nil, false, err
 	}
-	if _, _, own := splitTrailer(stored); own {
+	data, expiry, own := splitTrailer(stored)
+	if !own {
+		data = stored
+	} else if !expiry.After(time.Now()) {
 		return nil, false, nil
 	}
-	return append([]byte{}, stored...), true, nil
+	return append([]byte{}, data...), true, nil
 }
 
-// ForeignKeys yields the keys of the scs store, whoever has written them. It reads all
-// data at once, as Keys does.
-func (s *Store) ForeignKeys(ctx context.Context) iter.Seq2[string, error] {
+// KeysOfAny yields the keys of the scs store, whoever has written their data. It reads
+// all data at once, as Keys does.
+func (s *Store) KeysOfAny(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if s.all == nil {
 			yield("", fmt.Errorf("scsstore: %T cannot iterate its keys: %w", s.inner, errors.ErrUnsupported))

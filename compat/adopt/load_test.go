@@ -19,7 +19,7 @@ import (
 func TestMixedReplicas(t *testing.T) {
 	users, requests := 24, 12
 	if depth.Full() {
-		users, requests = 120, 30
+		users, requests = 48, 16
 	}
 	forEach(t, some(), func(s *site) {
 		old, first := []http.Handler{s.old}, s.new

@@ -122,6 +122,15 @@ func forEach(t *testing.T, kinds []kind, test func(s *site)) {
 	}
 }
 
+// openSQLite opens a site with its data in SQLite, of which the old program runs.
+func openSQLite(t *testing.T) *site {
+	t.Helper()
+	s := &site{T: t, db: opendb.SQLite(t)(t), adopted: &atomic.Int64{}}
+	s.scs, s.store = kinds[0].open(t, s.db)
+	s.startOld()
+	return s
+}
+
 func (s *site) startOld() {
 	s.plain = manager(s.hashed)
 	s.plain.Store = s.scs

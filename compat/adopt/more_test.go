@@ -1,0 +1,166 @@
+package adopt_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/alexedwards/scs/v2/memstore"
+
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
+	"github.com/seed-296ca7ab/usersession/scsstore"
+)
+
+// TestIdleTimeoutOfPlainScs lets a user be active at the old program only, whose
+// requests the index does not see, and wants them not to be logged out for that. What
+// the old program gives half an hour lives on without it.
+func TestIdleTimeoutOfPlainScs(t *testing.T) {
+	forEach(t, some(), func(s *site) {
+		const idle = 30 * time.Minute
+		s.startOld()
+		s.plain.IdleTimeout = idle
+		patient := func(o *usersession.Options) { o.SCS.IdleTimeout = idle }
+		s.startNew(patient)
+		b := s.login(s.old, 7)
+		s.want(b, s.new, "/", "7 ")
+		if at := expiry(s, b); !at.IsZero() && time.Until(at) < time.Hour {
+			s.Errorf("the data expire in %v, and nothing but the old program moves that", time.Until(at))
+		}
+		// Two hours later, as the index sees it.
+		past := map[string]string{
+			"sqlite":   "last_seen_at - 7200000000",
+			"postgres": "last_seen_at - interval '2 hours'",
+			"mysql":    "last_seen_at - INTERVAL 2 HOUR",
+		}[s.db.DriverName()]
+		opendb.MustExec(s.T, s.db, "UPDATE user_sessions SET last_seen_at = "+past)
+		s.wantListed(7, 0)
+		b.get(s.old, "/") // a sign of life, for the old program
+		s.startNew(patient)
+		s.want(b, s.new, "/", "7 ")
+		s.wantListed(7, 1)
+	})
+}
+
+// expiry is that of the data of a browser, where a table tells it.
+func expiry(s *site, b *browser) time.Time {
+	if s.store != nil || s.db.DriverName() != "postgres" {
+		return time.Time{}
+	}
+	var at time.Time
+	if err := s.db.Get(&at, "SELECT expiry FROM sessions WHERE token = $1", s.key(b)); err != nil {
+		s.Fatal(err)
+	}
+	return at
+}
+
+// TestIdleTimeout wants Adopt to add no idle timeout to a program that has none.
+func TestIdleTimeout(t *testing.T) {
+	for idle, listed := range map[time.Duration]int{0: 1, time.Hour: 0} {
+		s := openSQLite(t)
+		b := s.login(s.old, 7)
+		s.startNew(func(o *usersession.Options) { o.IdleTimeout = idle })
+		s.want(b, s.new, "/", "7 ")
+		opendb.MustExec(t, s.db, "UPDATE user_sessions SET last_seen_at = last_seen_at - 7200000000")
+		s.wantListed(7, listed)
+	}
+}
+
+// TestBadOptions wants each mistake to be named.
+func TestBadOptions(t *testing.T) {
+	db := opendb.SQLite(t)(t)
+	for want, opts := range map[string]*usersession.Options{
+		"Options.Adopt.UserID": {SCS: scs.New(), Adopt: &usersession.Adopt{}},
+		"Options.Adopt: needs": {Adopt: &usersession.Adopt{UserID: userID}},
+	} {
+		if _, err := usersession.New(db, opts); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New: %v, want an error that names %s", err, want)
+		}
+	}
+	m := opendb.Migrated(t, db, &usersession.Options{})
+	if res, err := m.AdoptAll(t.Context()); err == nil || !strings.Contains(err.Error(), "Options.Adopt") || res != (usersession.AdoptResult{}) {
+		t.Errorf("AdoptAll without Options.Adopt: %+v, %v", res, err)
+	}
+	m = opendb.Migrated(t, db, &usersession.Options{
+		SCS: scs.New(), Adopt: &usersession.Adopt{UserID: userID},
+		Store: scsstore.Wrap(struct{ scs.Store }{memstore.NewWithCleanupInterval(0)}),
+	})
+	if _, err := m.AdoptAll(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("AdoptAll with a store that cannot iterate: %v", err)
+	}
+}
+
+// TestUsers adopts sessions whose user cannot have one: a bad ID, and a user who is not
+// in the table of users.
+func TestUsers(t *testing.T) {
+	s := openSQLite(t)
+	opendb.MustExec(t, s.db, "CREATE TABLE users (id INTEGER PRIMARY KEY)")
+	opendb.MustExec(t, s.db, "INSERT INTO users (id) VALUES (7)")
+	known, unknown, bad := s.login(s.old, 7), s.login(s.old, 8), s.login(s.old, 9)
+	unreadable := 0
+	s.startNew(func(o *usersession.Options) {
+		o.UserIDType, o.UsersTable = usersession.UserIDBigint, "users"
+		o.Adopt.UserID = func(values map[string]any) string {
+			if id := userID(values); id != "9" {
+				return id
+			}
+			return "nine"
+		}
+		o.OnEvent = func(_ context.Context, e usersession.Event) {
+			if e.Kind == usersession.EventUnreadable && (errors.Is(e.Err, usersession.ErrUnknownUser) || errors.Is(e.Err, usersession.ErrBadUserID)) {
+				unreadable++
+			}
+		}
+	})
+	s.want(known, s.new, "/", "7 ")
+	s.want(unknown, s.new, "/", "0 ")
+	s.want(bad, s.new, "/", "0 ")
+	if unreadable != 2 {
+		t.Errorf("%d events, want 2", unreadable)
+	}
+	s.wantListed(7, 1)
+	res, err := s.m.AdoptAll(t.Context())
+	s.wantResult(res, err, usersession.AdoptResult{Before: 1, Unreadable: 2, Left: 1})
+}
+
+// hooked is a store in which something happens once, after its next Find.
+type hooked struct {
+	*memstore.MemStore
+	then func()
+}
+
+func (h *hooked) Find(token string) ([]byte, bool, error) {
+	data, found, err := h.MemStore.Find(token)
+	if then := h.then; then != nil {
+		h.then = nil
+		then()
+	}
+	return data, found, err
+}
+
+// TestMarkedMeanwhile lets another replica mark data as its own, in a store that does
+// not know them without, while a request reads them. They are not lost for that.
+func TestMarkedMeanwhile(t *testing.T) {
+	for _, hashed := range []bool{false, true} {
+		inner := &hooked{MemStore: memstore.NewWithCleanupInterval(0)}
+		s := &site{T: t, db: opendb.SQLite(t)(t), scs: inner, store: scsstore.Wrap(inner), hashed: hashed, adopted: &atomic.Int64{}}
+		s.startOld()
+		b := s.login(s.old, 7)
+		idle := func(o *usersession.Options) { o.SCS.IdleTimeout = time.Hour } // for which data are marked
+		s.startNew(idle)
+		other := s.m
+		s.startNew(idle)
+		inner.then = func() {
+			if res, err := other.AdoptAll(t.Context()); err != nil || res.Adopted != 1 {
+				t.Errorf("AdoptAll: %+v, %v", res, err)
+			}
+		}
+		s.want(b, s.new, "/", "7 ")
+		s.want(b, s.old, "/", "7 ")
+		s.wantListed(7, 1)
+	}
+}
