@@ -295,8 +295,10 @@ func TestAdoption(t *testing.T) {
 			for _, names := range cases {
 				// Moving takes so many steps that two writes of it at once have too many orders.
 				faults := depth.Full() && !withoutFaults && !(a.rekey && slices.Contains(names, write))
-				e := &explorer{sys: a, names: names, faults: faults}
-				total.explore(t, e, e.all)
+				t.Run(strings.Join(names, " with "), func(t *testing.T) {
+					e := &explorer{sys: a, names: names, faults: faults}
+					total.explore(t, e, e.all)
+				})
 			}
 		})
 	}
