@@ -38,6 +38,9 @@ func TestSideBySide(t *testing.T) {
 		if d := time.Until(list[0].ExpiresAt); d > 12*time.Hour || d < 11*time.Hour {
 			s.Errorf("the session ends in %v, want the 12 hours that plain scs has given it", d)
 		}
+		if d := time.Since(list[0].CreatedAt); d < 0 || d > time.Minute || !list[0].IP.IsValid() {
+			s.Errorf("the session began %v ago, from %v", d, list[0].IP)
+		}
 		if d := time.Since(list[0].AuthenticatedAt); d < time.Hour {
 			s.Errorf("the user proved who they are %v ago, which nobody knows", d)
 		}

@@ -3,6 +3,9 @@ package adopt_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -162,5 +165,85 @@ func TestMarkedMeanwhile(t *testing.T) {
 		s.want(b, s.new, "/", "7 ")
 		s.want(b, s.old, "/", "7 ")
 		s.wantListed(7, 1)
+	}
+}
+
+// TestReconcile takes those off the lists whom the old program has logged out, and
+// nobody else.
+func TestReconcile(t *testing.T) {
+	forEach(t, some(), func(s *site) {
+		stays, leaves, renews, logsIn := s.login(s.old, 1), s.login(s.old, 2), s.login(s.old, 3), s.login(s.new, 4)
+		if res, err := s.m.AdoptAll(s.Context()); err != nil || res.Adopted != 3 {
+			s.Fatal(res, err)
+		}
+		s.want(leaves, s.old, "/logout", "0 ")
+		s.want(renews, s.old, "/login?user=3", "3 ")
+		s.want(renews, s.new, "/", "3 ")
+		s.wantListed(2, 1)
+		s.wantListed(3, 2)
+		if n, err := s.m.Reconcile(s.Context()); n != 2 || err != nil {
+			s.Errorf("Reconcile: %d, %v, want 2", n, err)
+		}
+		for user, n := range map[int]int{1: 1, 2: 0, 3: 1, 4: 1} {
+			s.wantListed(user, n)
+		}
+		for user, b := range map[int]*browser{1: stays, 3: renews, 4: logsIn} {
+			s.want(b, s.new, "/", fmt.Sprintf("%d ", user))
+			s.want(b, s.old, "/", fmt.Sprintf("%d ", user))
+		}
+	})
+}
+
+// TestJanitor wants the janitor to delete once more, a minute later, what plain scs has
+// brought back.
+func TestJanitor(t *testing.T) {
+	forEach(t, kinds[:1], func(s *site) {
+		b := s.login(s.old, 7)
+		data := s.data(b)
+		s.want(b, s.new, "/", "7 ")
+		if n, err := s.m.RevokeAllSessions(s.Context(), "7"); n != 1 || err != nil {
+			s.Errorf("RevokeAllSessions: %d, %v", n, err)
+		}
+		s.write(s.key(b), data)
+		opendb.MustExec(s.T, s.db, "UPDATE user_sessions SET ended_at = ended_at - 61000000, purge_at = purge_at - 61000000")
+		if res, err := s.m.Prune(s.Context()); res.Redeleted != 1 || err != nil {
+			s.Errorf("Prune: %+v, %v", res, err)
+		}
+		if s.data(b) != nil {
+			s.Error("what plain scs has brought back is still there")
+		}
+	})
+}
+
+// TestAnotherLibrary logs in whom another library knows, by the recipe of
+// docs/adopting.md.
+func TestAnotherLibrary(t *testing.T) {
+	m := opendb.Migrated(t, opendb.SQLite(t)(t), &usersession.Options{InsecureCookies: true})
+	h := m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if old, err := r.Cookie("old"); err == nil && m.UserID(r.Context()) == "" {
+			if err := m.Login(r.Context(), old.Value, usersession.WithMethod("old session")); err != nil {
+				t.Error(err)
+			}
+			http.SetCookie(w, &http.Cookie{Name: "old", MaxAge: -1})
+		}
+		fmt.Fprint(w, m.UserID(r.Context()))
+	}))
+	r := httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(&http.Cookie{Name: "old", Value: "7"})
+	for range 2 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Body.String() != "7" {
+			t.Errorf("answers %q, want 7", w.Body)
+		}
+		r = httptest.NewRequest("GET", "/", nil)
+		for _, c := range w.Result().Cookies() {
+			if c.MaxAge >= 0 {
+				r.AddCookie(c)
+			}
+		}
+	}
+	if list, err := m.ListSessions(t.Context(), "7"); len(list) != 1 || err != nil {
+		t.Errorf("%d sessions, %v", len(list), err)
 	}
 }

@@ -66,7 +66,7 @@ var kinds = []kind{
 		return postgresstore.NewWithCleanupInterval(db.DB, 0), nil
 	}},
 	{"MariaDB", opendb.MariaDB, func(t *testing.T, db *sqlx.DB) (scs.Store, usersession.Store) {
-		opendb.MustExec(t, db, "CREATE TABLE sessions (token CHAR(43) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, data BLOB NOT NULL, expiry DATETIME(6) NOT NULL)")
+		opendb.MustExec(t, db, "CREATE TABLE sessions (token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL)")
 		return mysqlstore.NewWithCleanupInterval(db.DB, 0), nil
 	}},
 }
