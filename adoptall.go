@@ -75,7 +75,7 @@ func (m *Manager) adoptAt(ctx context.Context, at string, res *AdoptResult) erro
 	ctx = withToken(ctx, at)
 	data, how := body, adoptedBefore
 	if b == nil {
-		if data, b, how, err = m.adopt(ctx, key, body); err == nil && how == adoptedNow {
+		if data, b, how, err = m.adopt(ctx, key, body, false); err == nil && how == adoptedNow {
 			err = m.keepOld(ctx, b, how, data)
 		}
 		if err != nil {

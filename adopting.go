@@ -253,21 +253,24 @@ func (s *adopting) all(ctx context.Context) iter.Seq2[string, error] {
 	return keysOfStore(ctx, s.inner)
 }
 
-// Keys yields the hashes of the sessions that this package has written.
+// Keys yields the hashes of the sessions.
 func (s *adopting) Keys(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for at, err := range keysOfStore(ctx, s.inner) {
-			var b *trailer.Binding
+		for at, err := range s.all(ctx) {
+			var data []byte
+			found := false
 			if err == nil {
-				var data []byte
-				data, _, err = s.read(ctx, at)
-				_, b = trailer.Split(data)
+				data, found, err = s.read(ctx, at)
 			}
 			if err != nil {
 				yield("", err)
 				return
 			}
-			if b != nil && (b.Key == at || b.Key == token.Key(at)) && !yield(b.Key, nil) {
+			key := at
+			if _, b := trailer.Split(data); !s.hashed && (b == nil || b.Key != at) {
+				key = token.Key(at)
+			}
+			if found && !yield(key, nil) {
 				return
 			}
 		}

@@ -12,8 +12,9 @@ package usersession
 type Adopt struct {
 	// UserID returns the user of a session that plain scs has written, or "" if
 	// nobody is logged in. The values are those that the Codec of Options.SCS has
-	// decoded. It is called from many goroutines at once, must not change the
-	// values, and must not panic where one is missing. Required.
+	// decoded. The user is the one that Login is given for such a session. UserID is
+	// called from many goroutines at once, must not change the values, and must not
+	// panic where one is missing. Required.
 	UserID func(values map[string]any) string
 
 	// Rekey moves the sessions to hashed keys, when they are used and in

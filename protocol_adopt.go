@@ -29,7 +29,9 @@ const (
 // Which row it is follows from the key alone. So of two at once one makes it, and a
 // session that has ended or was renewed is known again while its row is there, which
 // is at least until its deadline.
-func (m *Manager) adopt(ctx context.Context, key string, body []byte) ([]byte, *trailer.Binding, adoption, error) {
+//
+// peek changes nothing: it is somebody else who looks, and sees what has a row.
+func (m *Manager) adopt(ctx context.Context, key string, body []byte, peek bool) ([]byte, *trailer.Binding, adoption, error) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	deadline, values, err := m.decodeOld(body)
@@ -51,10 +53,11 @@ func (m *Manager) adopt(ctx context.Context, key string, body []byte) ([]byte, *
 		}
 	}
 	row, found, err := m.index.ByKey(ctx, key)
-	if err == nil && !found && user != "" {
-		row, found, how, err = m.adoptUser(ctx, b, user)
-	} else if found {
+	switch {
+	case found:
 		how = adoptedBefore
+	case err == nil && user != "" && !peek:
+		row, found, how, err = m.adoptUser(ctx, b, user)
 	}
 	switch {
 	case errors.Is(err, ErrUnknownUser):
@@ -62,6 +65,8 @@ func (m *Manager) adopt(ctx context.Context, key string, body []byte) ([]byte, *
 		return nil, nil, adoptedNot, nil
 	case err != nil:
 		return nil, nil, adoptedNot, err
+	case peek && (!found || row.UserID.String != user):
+		return nil, nil, adoptedNot, nil
 	case how == adoptedOver || found && (user == "" || row.UserID.String != user || row.EndedAt != 0):
 		// Plain scs has logged somebody out under this token, or in, or has written
 		// what had ended.

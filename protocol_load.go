@@ -67,10 +67,10 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		data, at = found, where
 	}
 	_, b := trailer.Split(data)
-	if b == nil && m.adopting != nil && !peek {
+	if b == nil && m.adopting != nil {
 		var how adoption
 		var err error
-		if data, b, how, err = m.adopt(ctx, key, data); err == nil && b != nil && m.touches.Due(key) {
+		if data, b, how, err = m.adopt(ctx, key, data, peek); err == nil && b != nil && !peek && m.touches.Due(key) {
 			err = m.keepOld(ctx, b, how, data)
 		}
 		if err != nil {

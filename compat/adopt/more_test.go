@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -246,4 +247,45 @@ func TestAnotherLibrary(t *testing.T) {
 	if list, err := m.ListSessions(t.Context(), "7"); len(list) != 1 || err != nil {
 		t.Errorf("%d sessions, %v", len(list), err)
 	}
+}
+
+// TestOtherSessions opens sessions that plain scs has written in InSession and Iterate,
+// which see what is listed.
+func TestOtherSessions(t *testing.T) {
+	forEach(t, some(), func(s *site) {
+		adopted, written, unknown := s.login(s.old, 1), s.login(s.new, 2), s.login(s.old, 3)
+		s.want(adopted, s.new, "/", "1 ")
+		for user := range 3 {
+			list, err := s.m.ListSessions(s.Context(), fmt.Sprint(user+1))
+			if err != nil {
+				s.Fatal(err)
+			}
+			for _, one := range list {
+				if err := s.m.InSession(s.Context(), one.UserID, one.ID, func(ctx context.Context) error {
+					if got := s.m.GetInt(ctx, "userID"); got != user+1 {
+						s.Errorf("InSession of user %d has the data of %d", user+1, got)
+					}
+					s.m.Put(ctx, "cart", "gift")
+					return nil
+				}); err != nil {
+					s.Errorf("InSession of user %d: %v", user+1, err)
+				}
+			}
+		}
+		s.want(adopted, s.old, "/", "1 gift")
+		s.want(written, s.old, "/", "2 gift")
+		s.want(unknown, s.old, "/", "3 ")
+		var seen []string
+		if err := s.m.Iterate(s.Context(), func(ctx context.Context) error {
+			seen = append(seen, s.m.UserID(ctx))
+			return nil
+		}); err != nil {
+			s.Fatal(err)
+		}
+		slices.Sort(seen)
+		if !slices.Equal(seen, []string{"1", "2"}) {
+			s.Errorf("Iterate sees the sessions of %v, want 1 and 2", seen)
+		}
+		s.wantListed(3, 0)
+	})
 }
