@@ -37,8 +37,9 @@ type marker interface {
 // tokenKey is the key of the token in a context.
 type tokenKey struct{}
 
+// withToken puts the address of the token into a context, which prints the texts in it.
 func withToken(ctx context.Context, tok string) context.Context {
-	return context.WithValue(ctx, tokenKey{}, tok)
+	return context.WithValue(ctx, tokenKey{}, &tok)
 }
 
 const aliasMagic = "\xf5uSalias"
@@ -58,8 +59,8 @@ func alias(data []byte) (tok string, ok bool) {
 
 // token returns the token of a key; "" if it is not known.
 func (s *adopting) token(ctx context.Context, key string) (string, error) {
-	if tok, ok := ctx.Value(tokenKey{}).(string); ok && token.Key(tok) == key {
-		return tok, nil
+	if tok, ok := ctx.Value(tokenKey{}).(*string); ok && token.Key(*tok) == key {
+		return *tok, nil
 	}
 	data, _, err := s.inner.Find(ctx, aliasKey(key))
 	tok, _ := alias(data)

@@ -33,7 +33,7 @@ type AdoptResult struct {
 	Adopted    int // sessions of a user that are listed since this call
 	Before     int // sessions that this package has written or listed before
 	Anonymous  int // sessions of plain scs without a user, which need no row
-	Ended      int // sessions that are over, whose data plain scs has written once more, and that were deleted
+	Ended      int // sessions that were over, and that plain scs had written once more; their data are deleted
 	Unreadable int // data that the codec cannot read, or whose user cannot have a session; they are left alone
 	Left       int // of the first three, how many at most would be lost without Options.Adopt
 }

@@ -98,9 +98,9 @@ func (m *Manager) adoptUser(ctx context.Context, b *trailer.Binding, user string
 	if err != nil || over {
 		return row, false, adoptedOver, err
 	}
-	if tok, ok := ctx.Value(tokenKey{}).(string); ok && !m.adopting.hashed && !m.adopting.rekey {
+	if tok, ok := ctx.Value(tokenKey{}).(*string); ok && !m.adopting.hashed && !m.adopting.rekey {
 		// Before the row: whoever ends that is to find the data.
-		if err := m.adopting.createAlias(ctx, b.Key, tok, b.Deadline); err != nil {
+		if err := m.adopting.createAlias(ctx, b.Key, *tok, b.Deadline); err != nil {
 			return row, false, adoptedOver, err
 		}
 	}

@@ -289,3 +289,40 @@ func TestOtherSessions(t *testing.T) {
 		s.wantListed(3, 0)
 	})
 }
+
+// printing is a store that prints its context.
+type printing struct {
+	*memstore.MemStore
+	printed *strings.Builder
+}
+
+func (p printing) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	fmt.Fprintln(p.printed, ctx)
+	return p.Find(token)
+}
+
+func (p printing) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
+	fmt.Fprintln(p.printed, ctx)
+	return p.Commit(token, data, expiry)
+}
+
+func (p printing) DeleteCtx(ctx context.Context, token string) error {
+	fmt.Fprintln(p.printed, ctx)
+	return p.Delete(token)
+}
+
+// TestContextsHideTheToken prints every context that a store gets.
+func TestContextsHideTheToken(t *testing.T) {
+	inner := printing{memstore.NewWithCleanupInterval(0), &strings.Builder{}}
+	s := &site{T: t, db: opendb.SQLite(t)(t), scs: inner, store: scsstore.Wrap(inner), adopted: &atomic.Int64{}}
+	s.startOld()
+	s.startNew()
+	b := s.login(s.old, 7)
+	token := b.token
+	inner.printed.Reset()
+	s.want(b, s.new, "/put?cart=x", "7 x")
+	s.want(b, s.new, "/logout", "0 ")
+	if text := inner.printed.String(); text == "" || strings.Contains(text, token) || strings.Contains(text, keyOf(token)) {
+		t.Errorf("the contexts have the token or the key in them:\n%s", text)
+	}
+}
