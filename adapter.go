@@ -52,7 +52,7 @@ func (a *adapter) FindCtx(ctx context.Context, tok string) ([]byte, bool, error)
 	case !handle:
 		key = token.Key(tok)
 	}
-	data, b, err := m.find(ctx, key, handle)
+	data, b, err := m.find(m.naming(ctx, tok), key, handle)
 	if err != nil || b == nil {
 		return nil, false, err
 	}
@@ -72,7 +72,7 @@ func (a *adapter) FindCtx(ctx context.Context, tok string) ([]byte, bool, error)
 // CommitCtx implements scs.CtxStore.
 func (a *adapter) CommitCtx(ctx context.Context, tok string, data []byte, expiry time.Time) error {
 	m, caller := a.m, ctx
-	ctx, cancel := m.finishing(ctx)
+	ctx, cancel := m.finishing(m.naming(ctx, tok))
 	defer cancel()
 	body, b := trailer.Split(data)
 	if b == nil {
@@ -106,7 +106,7 @@ func (a *adapter) DeleteCtx(ctx context.Context, tok string) error {
 	if !ok {
 		return nil
 	}
-	ctx, cancel := m.finishing(ctx)
+	ctx, cancel := m.finishing(m.naming(ctx, tok))
 	defer cancel()
 	if key, ok := m.id.keyOfHandle(tok); ok {
 		return m.endOther(ctx, key)
@@ -171,6 +171,14 @@ func (a *adapter) DeleteCtx(ctx context.Context, tok string) error {
 	}
 	_, err := m.detach(ctx, key)
 	return err
+}
+
+// naming returns a context that says which token scs means, for a Store that needs it.
+func (m *Manager) naming(ctx context.Context, tok string) context.Context {
+	if m.adopting == nil {
+		return ctx
+	}
+	return withToken(ctx, tok)
 }
 
 // destroyName is the name of Destroy of scs, as the stack has it.

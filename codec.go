@@ -52,6 +52,11 @@ func (BinaryCodec) Decode(data []byte) (time.Time, map[string]any, error) {
 	return deadline, values, nil
 }
 
+// decodeOld decodes what plain scs has written.
+func (m *Manager) decodeOld(data []byte) (time.Time, map[string]any, error) {
+	return m.SessionManager.Codec.(codec).inner.Decode(data)
+}
+
 // codec wraps the codec of the scs manager: the binding travels with the values
 // inside the process, and as the trailer outside.
 type codec struct{ inner scs.Codec }

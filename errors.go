@@ -130,6 +130,8 @@ func (e *opError) Error() string {
 
 func (e *opError) Unwrap() error { return e.err }
 
+var errNoAdopt = errors.New("usersession: Options.Adopt is not set")
+
 // errElsewhere is why a revocation is pending though the Store has done its part.
 var errElsewhere = errors.New("usersession: Options.Store: the session data are in another Store, of another program on this index")
 

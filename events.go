@@ -17,6 +17,7 @@ const (
 	EventLoginRefused      EventKind = "login_refused"      // Login or its commit failed, and Err says why
 	EventReauthenticated   EventKind = "reauthenticated"    // Reauthenticate was committed
 	EventRenewed           EventKind = "renewed"            // RenewToken of a logged-in session was committed
+	EventAdopted           EventKind = "adopted"            // a session of plain scs was listed, see Options.Adopt
 	EventEnded             EventKind = "ended"              // a session ended, and Reason says why
 	EventRevocationPending EventKind = "revocation_pending" // ended in the index, not yet deleted from the Store
 	EventRevocationDone    EventKind = "revocation_done"    // the janitor caught up on Count of those

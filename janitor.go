@@ -114,7 +114,13 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 		errs = append(errs, err) // what ails one batch ails the next
 	}
 	errs = append(errs, step("delete the locks of users", m.index.PruneLocks))
-	errs = append(errs, step("delete old fences", m.index.PruneFences))
+	errs = append(errs, step("delete old fences", func(ctx context.Context) error {
+		keep := index.FenceKept
+		if m.adopting != nil {
+			keep = max(keep, m.opts.Lifetime) // they speak against sessions that were not seen yet, too
+		}
+		return m.index.PruneFences(ctx, keep)
+	}))
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
 		res.StorePruned, err = pruneStore(ctx, m.data.store)
 		return err

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -81,6 +83,15 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 			return nil, fmt.Errorf("usersession: Options.Store: %w", err)
 		}
 	}
+	if o.Adopt != nil {
+		plain := o.SCS.Codec
+		m.adopting = &adopting{
+			inner: store, hashed: o.SCS.HashTokenInStore, rekey: o.Adopt.Rekey,
+			empty: func(deadline time.Time) ([]byte, error) { return plain.Encode(deadline, map[string]any{}) },
+		}
+		m.adopting.marks, _ = store.(marker)
+		m.data = m.data.shared(m.adopting)
+	}
 	if c.Here = m.data.name; !validPlace.MatchString(c.Here) {
 		return nil, fmt.Errorf("usersession: Options.Store: its Place %q is not at most 200 letters, digits, spaces and characters of \"_.,:/#+-\"", c.Here)
 	}
@@ -104,6 +115,13 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		s.ErrorFunc = m.serveError
 	}
 	return m, nil
+}
+
+// serveError is the ErrorFunc of a manager that has no other: a side is down,
+// and what it says is for the log.
+func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
+	noStore(w.Header())
+	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 }
 
 // keyProbe finds the context key of an scs manager.

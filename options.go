@@ -131,6 +131,12 @@ type Options struct {
 	// foreign key.
 	UsersTable string
 
+	// Adopt takes over the sessions that plain scs has made in the same store. It
+	// needs SCS, with the settings of the program that made them, HashTokenInStore
+	// among them. If neither SCS nor IdleTimeout has an idle timeout, there is none.
+	// If Adopt is nil, data that this package has not written are nobody's.
+	Adopt *Adopt
+
 	// Index is about the index table and its database. The zero value suits most
 	// applications.
 	Index IndexOptions

@@ -22,6 +22,7 @@ type place struct {
 	idle    time.Duration // Options.IdleTimeout; there is none if it is not positive
 	name    string        // the place as rows keep it
 	began   time.Time     // when this Manager was made
+	adopts  bool          // plain scs writes to the Store as well
 }
 
 // voucher is who says that a user's session is live when it is loaded.
@@ -71,6 +72,15 @@ func (p place) inFile(s *SQLStore) (string, error) {
 // rowVouches begins the place of a Store whose sessions are checked against the index
 // by every Manager. A row that has ended is enough for those.
 const rowVouches = "="
+
+// shared returns the place while plain scs writes to the Store as well, through which
+// s goes. Plain scs brings back what was deleted, so the row vouches for a session, and
+// what is refused is deleted.
+func (p place) shared(s Store) place {
+	p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true
+	p.name = rowVouches + bare(p.name)
+	return p
+}
 
 // has reports whether the data of a row with that place are in this Store.
 func (p place) has(name string) bool { return name != "" && bare(name) == bare(p.name) }
@@ -167,4 +177,4 @@ func (p place) storeExpiry(b *trailer.Binding, seen time.Time) time.Time {
 // deletesRefused reports whether the data of a session that is refused are to be
 // deleted. Those in a table of the index's database may be another Manager's,
 // whose rows are not in this index.
-func (p place) deletesRefused() bool { return p.table == nil || !p.verified() }
+func (p place) deletesRefused() bool { return p.table == nil || !p.verified() || p.adopts }

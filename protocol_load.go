@@ -59,6 +59,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 	defer limited.Release()
 	ctx = limited
 	var data []byte
+	var at string // where a Manager with Options.Adopt has found them
 	var row index.LiveRow
 	if m.data.voucher == vouchedByBoth {
 		found, r, ok, err := m.index.FindLive(ctx, key)
@@ -67,13 +68,23 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		}
 		data, row = found, r
 	} else {
-		found, ok, err := m.data.store.Find(ctx, key)
+		found, where, ok, err := m.locate(ctx, key)
 		if err != nil || !ok {
 			return nil, nil, m.notFound(ctx, key, peek, err)
 		}
-		data = found
+		data, at = found, where
 	}
 	_, b := trailer.Split(data)
+	if b == nil && m.adopting != nil {
+		var how adoption
+		var err error
+		if data, b, how, err = m.adopt(ctx, key, data, peek); err == nil && b != nil && m.use(ctx, peek) == decide.InUse && m.touches.Due(key) {
+			err = m.keepOld(ctx, b, how, data)
+		}
+		if err != nil || b == nil {
+			return nil, nil, err
+		}
+	}
 	if b != nil && b.Key != key {
 		m.emit(ctx, Event{Kind: EventMisplaced, SessionID: b.ID, UserID: b.UserID})
 	}
@@ -116,6 +127,12 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		m.refused(ctx, b)
 		return nil, nil, nil
 	}
+	if m.adopting != nil && !peek {
+		var err error
+		if data, err = m.settle(ctx, b, at, data); err != nil || data == nil {
+			return nil, nil, err
+		}
+	}
 	return data, b, nil
 }
 
@@ -129,6 +146,16 @@ func (m *Manager) use(ctx context.Context, peek bool) decide.Use {
 		return decide.Passive
 	}
 	return decide.InUse
+}
+
+// locate is Find of the Store that says under which key the data are; "" if that
+// cannot differ.
+func (m *Manager) locate(ctx context.Context, key string) (data []byte, at string, found bool, err error) {
+	if m.adopting != nil {
+		return m.adopting.locate(ctx, key)
+	}
+	data, found, err = m.data.store.Find(ctx, key)
+	return data, "", found, err
 }
 
 // notFound ends the row of a key without data, unless err says that this is not known.

@@ -110,7 +110,7 @@ func (m *Manager) isLost(ctx context.Context, row index.Row) (bool, error) {
 		return false, err
 	}
 	data, found, err := m.data.store.Find(ctx, row.SessionKey)
-	return err == nil && (!found || gone(row.SessionKey, data)), err
+	return err == nil && (!found || m.adopting == nil && gone(row.SessionKey, data)), err
 }
 
 // endIfLost ends a live row whose data are lost, and counts it.

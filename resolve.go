@@ -52,6 +52,9 @@ func (opts *Options) resolve() (Options, error) {
 			*d.value = d.def
 		}
 	}
+	if o.Adopt != nil && o.IdleTimeout == 0 {
+		o.IdleTimeout = NoIdleTimeout // plain scs has none, and notes nothing as seen
+	}
 	defaultIdle := o.IdleTimeout == 0
 	switch {
 	case o.IdleTimeout == NoIdleTimeout:
@@ -112,6 +115,13 @@ func (opts *Options) resolve() (Options, error) {
 	}
 	if o.Index.ReadReplica != nil && o.Index.ReadReplica.DB == nil {
 		bad("Index.ReadReplica", "has no database: make it with sqlx")
+	}
+	switch {
+	case o.Adopt == nil:
+	case opts.SCS == nil:
+		bad("Adopt", "needs Options.SCS, with the cookie, Codec and HashTokenInStore of the program whose sessions it adopts")
+	case o.Adopt.UserID == nil:
+		bad("Adopt.UserID", "is nil: it must say whose session some values are")
 	}
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)

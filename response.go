@@ -239,8 +239,7 @@ func (m *Manager) commitRest(ctx context.Context, r *request) (string, time.Time
 	for _, k := range m.Keys(ctx) {
 		rest[k] = m.SessionManager.Get(ctx, k)
 	}
-	m.forget(ctx, r)
-	if len(rest) == 0 {
+	if m.forget(ctx, r); len(rest) == 0 {
 		return "", time.Time{}, nil
 	}
 	for k, v := range rest {
@@ -264,11 +263,11 @@ func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
 }
 
 func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {
-	if m.opts.OnUnauthenticated != nil {
-		m.opts.OnUnauthenticated.ServeHTTP(w, r)
-		return
+	if h := m.opts.OnUnauthenticated; h != nil {
+		h.ServeHTTP(w, r)
+	} else {
+		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 	}
-	http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 }
 
 // staleLogin tells a user from nobody: who has to log in, and who to prove again
@@ -293,11 +292,4 @@ func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
 // answer sends what write writes, with headers as guard leaves them.
 func (m *Manager) answer(w http.ResponseWriter, status int, write func(http.ResponseWriter)) {
 	response.Answer(w, status, write, m.guard)
-}
-
-// serveError is the ErrorFunc of a manager that has no other: a side is down,
-// and what it says is for the log.
-func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
-	noStore(w.Header())
-	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 }

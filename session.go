@@ -39,6 +39,7 @@ type Manager struct {
 	index     *index.Index
 	lists     *index.Index // the index, or that of Options.Index.ReadReplica
 	data      place
+	adopting  *adopting // its Store; nil without Options.Adopt
 	touches   *touch.Log
 	looks     *touch.Log // the keys of sessions whose row was read instead of touched
 	strangers *touch.Log // the keys of sessions of other programs on the Store

@@ -44,8 +44,8 @@ var (
 //
 // Find, Update, Touch and Keys do not find data without a trailer, because
 // nobody can tell when it expires. Create replaces it and Delete removes it.
-// Plain scs writes such data. So a session that plain scs has written after a
-// roll back is lost, too, when the program comes to use this package again.
+// Plain scs writes such data. Options.Adopt of usersession takes it over, by FindAny
+// and KeysOfAny.
 type Store struct {
 	inner  scs.Store
 	find   func(ctx context.Context, key string) ([]byte, bool, error)
@@ -240,6 +240,46 @@ func (s *Store) Keys(ctx context.Context) iter.Seq2[string, error] {
 					continue
 				}
 			}
+			if !yield(key, nil) {
+				return
+			}
+		}
+	}
+}
+
+// FindAny is Find that also finds data without a trailer, which plain scs has written.
+// Options.Adopt of usersession reads those.
+func (s *Store) FindAny(ctx context.Context, key string) (data []byte, found bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	stored, found, err := s.find(ctx, key)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	data, expiry, own := splitTrailer(stored)
+	if !own {
+		data = stored
+	} else if !expiry.After(time.Now()) {
+		return nil, false, nil
+	}
+	return append([]byte{}, data...), true, nil
+}
+
+// KeysOfAny yields the keys of the scs store, whoever has written their data. It reads
+// all data at once, as Keys does.
+func (s *Store) KeysOfAny(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if s.all == nil {
+			yield("", fmt.Errorf("scsstore: %T cannot iterate its keys: %w", s.inner, errors.ErrUnsupported))
+			return
+		}
+		all, err := s.all(ctx)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for key := range all {
 			if !yield(key, nil) {
 				return
 			}

@@ -1,7 +1,9 @@
 package database_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -64,6 +67,33 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// adoptTwice lets two programs adopt a session of plain scs, one after the other.
+func adoptTwice(t *testing.T, db *sqlx.DB, configure func(*usersession.Options)) {
+	t.Helper()
+	store, err := usersession.NewSQLStore(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := scs.GobCodec{}.Encode(time.Now().Add(time.Hour), map[string]any{"user": "user1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
+	if err := store.Create(t.Context(), token, data, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		o := &usersession.Options{SCS: scs.New(), Adopt: &usersession.Adopt{
+			UserID: func(values map[string]any) string { return values["user"].(string) },
+		}}
+		configure(o)
+		m := opendb.Migrated(t, db, o)
+		if ctx, err := m.Load(t.Context(), token); err != nil || m.UserID(ctx) != "user1" {
+			t.Errorf("adopted as a session of %q, %v", m.UserID(ctx), err)
+		}
+	}
+}
+
 // queriesOf fills an index and returns the queries that useEverything sends, by
 // their normal form.
 func queriesOf(t *testing.T, open opendb.Opener, configure func(*usersession.Options)) (*sqlx.DB, map[string]sqlspy.Call) {
@@ -109,7 +139,7 @@ var everyQuery = []string{
 	"SET expires_at = CASE", "SET purge_at = ended_at", "AND ended_at IS NOT NULL",
 	"SELECT id, 0 AS again", "ORDER BY id FOR UPDATE", "WHERE id = $4 AND user_id = $5", "WHERE session_key = $4 AND",
 	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
-	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "GROUP BY user_id", "id NOT IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC",
+	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "GROUP BY user_id", "id NOT IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC", "UNION ALL SELECT id FROM",
 	"WHERE id IN (…) AND (ended_at", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
 	// the fences
 	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
@@ -365,6 +395,7 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 		_, err = m.RevokeMatching(ctx, usersession.Filter{CreatedBefore: time.Now().Add(-999 * time.Minute)})
 		ok(err)
 	}
+	adoptTwice(t, db, configure)
 	// Other Stores, limits, a side that is down.
 	for i, o := range []*usersession.Options{
 		{Store: scsstore.Wrap(memstore.NewWithCleanupInterval(0)), MaxSessions: 2, OnLimit: usersession.LimitEvictOldest, TouchInterval: time.Nanosecond * 1e6},

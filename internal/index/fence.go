@@ -180,10 +180,10 @@ const pruneFencesSQL = `
 DELETE FROM @fence
 WHERE not_before < @after(?) AND disabled = 0`
 
-// PruneFences deletes the fences that nobody is behind any more.
-func (x *Index) PruneFences(ctx context.Context) error {
+// PruneFences deletes the fences that are older than that.
+func (x *Index) PruneFences(ctx context.Context, keep time.Duration) error {
 	return x.db.Tx(ctx, func(q sqldb.Tx) error { // at an isolation that locks no others
-		_, err := q.Exec(ctx, pruneFencesSQL, -FenceKept.Microseconds())
+		_, err := q.Exec(ctx, pruneFencesSQL, -keep.Microseconds())
 		return err
 	})
 }

@@ -48,3 +48,14 @@ func Key(token string) string {
 	Encoding.Encode(text[:], sum[:])
 	return string(text[:])
 }
+
+// Length is the length of a token and of a key.
+const Length = 43
+
+// AdoptedID returns the public ID of the session that another program has made under
+// the token of a key. It is the same in every process and at any time, and the key
+// cannot be told from it.
+func AdoptedID(key string) string {
+	sum := sha256.Sum256([]byte("usersession adopted " + key))
+	return Encoding.EncodeToString(sum[:IDSize])
+}

@@ -140,6 +140,8 @@ func TestReplay(t *testing.T) {
 		e := &explorer{names: s.Operations}
 		if s.Kind == controlKind {
 			e.sys = openControl(t)
+		} else if slices.Contains(adoptingKinds, s.Kind) {
+			e.sys = openAdopting(t, s.Kind)
 		} else {
 			e.sys = openWorld(t, s.Kind)
 		}

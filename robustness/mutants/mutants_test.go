@@ -72,6 +72,22 @@ var list = []mutant{
 		"if !found {\n\t\treturn m.data.store.Create(ctx, key, trailer.Append(body, now), now.Deadline)\n\t}",
 		explore, pair("revoke", "write"), nil},
 
+	{"the data of an adopted session vouch for it", "place.go",
+		"p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByData, true, true",
+		explore, "^TestAdoption$/^rekey$/^read_with_revoke_all$", nil},
+	{"an adopted session has no alias", "protocol_adopt.go",
+		"ok && !m.adopting.hashed && !m.adopting.rekey {", "ok && false {",
+		explore, "^TestAdoption$/^tokens$/^read_with_revoke_all$", nil},
+	{"an adopted session is served without its row", "protocol_adopt.go",
+		"won, err := m.index.Adopt(ctx, a)\n\tif err == nil {\n\t\trow, found, err = m.index.ByKey(ctx, b.Key)\n\t}",
+		"won := true\n\trow.ID, row.ExpiresAt, found = a.ID, b.Deadline.UnixMicro(), true\n\trow.UserID.String = user",
+		explore, "^TestAdoption$/^tokens$/^read_with_revoke_all$", []edit{
+			{"place.go", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByData, true, true"},
+		}},
+	{"of two that move a session the later one wins", "adopting.go",
+		"err := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {", "s.inner.Delete(ctx, key)\n\terr := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {",
+		explore, "^TestAdoption$/^rekey$/^adopt_all_with_write$", nil},
+
 	// Lies and leaks.
 	{"a dropped write is answered 200", "protocol_data.go",
 		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})\n\t\treturn ErrSessionEnded\n\t}",

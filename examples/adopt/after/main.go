@@ -1,4 +1,4 @@
-// Command after is the shop of command before, five lines later: it knows whose
+// Command after is the shop of command before, six lines later: it knows whose
 // session is whose.
 package main
 
@@ -39,7 +39,8 @@ func newHandler(ctx context.Context, db *sqlx.DB, store scs.Store) http.Handler 
 	sm.Cookie.Persist = false
 	sm.Lifetime = 12 * time.Hour
 	sm.IdleTimeout = 30 * time.Minute
-	sessions := must(usersession.New(db, &usersession.Options{SCS: sm, Store: scsstore.Wrap(store)}))
+	customer := func(v map[string]any) string { s, _ := v["customer"].(string); return s }
+	sessions := must(usersession.New(db, &usersession.Options{SCS: sm, Store: scsstore.Wrap(store), Adopt: &usersession.Adopt{UserID: customer}}))
 	check(sessions.Migrate(ctx))
 	go sessions.Run(ctx)
 

@@ -1,5 +1,5 @@
 // Command before is a shop that keeps its sessions with scs. Command after is
-// the same shop, five lines later.
+// the same shop, six lines later.
 package main
 
 import (
