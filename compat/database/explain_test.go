@@ -74,7 +74,7 @@ func adoptTwice(t *testing.T, db *sqlx.DB, configure func(*usersession.Options))
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := scs.GobCodec{}.Encode(time.Now().Add(time.Hour), map[string]any{"user": "user1"})
+	data, err := scs.GobCodec{}.Encode(time.Now().Add(time.Hour), map[string]any{"user": "adopted"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func adoptTwice(t *testing.T, db *sqlx.DB, configure func(*usersession.Options))
 		}}
 		configure(o)
 		m := opendb.Migrated(t, db, o)
-		if ctx, err := m.Load(t.Context(), token); err != nil || m.UserID(ctx) != "user1" {
+		if ctx, err := m.Load(t.Context(), token); err != nil || m.UserID(ctx) != "adopted" {
 			t.Errorf("adopted as a session of %q, %v", m.UserID(ctx), err)
 		}
 	}
