@@ -168,7 +168,7 @@ var roundTrips = []struct {
 	}, inRequest(func(ctx context.Context, c *client) error {
 		_, err := c.m.RevokeOtherSessions(ctx)
 		return err
-	}), trips{8, ""}, trips{6, "Find Delete"}, trips{7, "Find Delete"}, 0},
+	}), trips{9, ""}, trips{7, "Find Delete"}, trips{8, "Find Delete"}, 0},
 	{"list", loggedIn, func(t *testing.T, c *client, id string) {
 		if list, err := c.m.ListSessions(t.Context(), c.user); len(list) == 0 || err != nil {
 			t.Error(list, err)

@@ -83,7 +83,7 @@ func (x *Index) Fence(ctx context.Context, userID string) (*Fence, error) {
 		Disabled int    `db:"disabled"`
 		Age      int64  `db:"age"`
 	}
-	err := x.db.Unkept().Select(ctx, &rows, fenceSQL, x.userArg(userID))
+	err := x.db.Read(ctx, &rows, fenceSQL, x.userArg(userID))
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
