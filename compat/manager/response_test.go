@@ -53,7 +53,7 @@ func TestCommitBeforeTheFirstByte(t *testing.T) {
 		{"304", func(w http.ResponseWriter, _ func()) { w.WriteHeader(304) }, "GET", 304},
 		{"redirect", func(w http.ResponseWriter, _ func()) { w.Header().Set("Location", "/x"); w.WriteHeader(303) }, "POST", 303},
 		{"head", func(w http.ResponseWriter, _ func()) { io.WriteString(w, "x") }, "HEAD", 200},
-		{"error status", func(w http.ResponseWriter, _ func()) { http.Error(w, "no", 422) }, "GET", 422},
+		{"error status", func(w http.ResponseWriter, _ func()) { http.Error(w, "no", http.StatusUnprocessableEntity) }, "GET", 422},
 	}
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		for _, c := range cases {
