@@ -82,6 +82,7 @@ func (m *Manager) adopt(ctx context.Context, key string, body []byte, peek bool)
 // adoptUser writes the row of a user's session, unless one says that it is over.
 func (m *Manager) adoptUser(ctx context.Context, b *trailer.Binding, user string) (row index.Row, found bool, how adoption, err error) {
 	age := max(0, m.opts.Lifetime-time.Until(b.Deadline))
+	began := b.Deadline.Add(-m.opts.Lifetime)
 	a := index.Adoption{
 		ID: token.AdoptedID(b.Key), UserID: user, Key: b.Key,
 		// RequireFresh must not take for fresh what nobody has proved here.
@@ -93,7 +94,7 @@ func (m *Manager) adoptUser(ctx context.Context, b *trailer.Binding, user string
 			return row, true, adoptedBefore, nil
 		}
 	} else if err == nil {
-		over, err = m.revokedSince(ctx, user, time.Now().Add(-age))
+		over, err = m.revokedSince(ctx, user, began)
 	}
 	if err != nil || over {
 		return row, false, adoptedOver, err
@@ -111,20 +112,17 @@ func (m *Manager) adoptUser(ctx context.Context, b *trailer.Binding, user string
 	if err == nil {
 		row, found, err = m.index.ByKey(ctx, b.Key)
 	}
-	if err == nil && won { // a revocation that did not see the row has raised its fence before
-		over, err = m.revokedSince(ctx, user, time.Now().Add(-age))
+	if err == nil && won {
+		m.emit(ctx, Event{Kind: EventAdopted, SessionID: a.ID, UserID: user})
+		// A revocation that did not see the row has raised its fence before.
+		over, err = m.revokedSince(ctx, user, began)
 	}
 	switch {
-	case err != nil:
+	case err != nil || over || !found: // not found: it was renewed in this very moment
 		return row, false, adoptedOver, err
-	case over:
-		return row, false, adoptedOver, nil
-	case !found:
-		return row, false, adoptedOver, nil // it was renewed in this very moment
 	case !won:
 		return row, true, adoptedBefore, nil
 	}
-	m.emit(ctx, Event{Kind: EventAdopted, SessionID: row.ID, UserID: user})
 	return row, true, adoptedNow, nil
 }
 

@@ -77,8 +77,8 @@ func TestMixedReplicas(t *testing.T) {
 		if n, err := s.m.CountMatching(s.Context(), usersession.Filter{Everyone: true}, 0); n != want || err != nil {
 			s.Errorf("%d sessions are listed, %v, want %d", n, err, want)
 		}
-		if n := s.adopted.Load(); n != int64(users)-over.Load() {
-			s.Errorf("%d sessions were adopted, want %d and %d that were over", n, users, over.Load())
+		if n := s.adopted.Load(); n > int64(users) || n < int64(users)-over.Load() {
+			s.Errorf("%d sessions were adopted, want %d, but for %d that were over", n, users, over.Load())
 		}
 		for i, b := range all {
 			for _, h := range replicas {
