@@ -222,7 +222,11 @@ func (x *exam) places() {
 		x.failed("store", err)
 		return
 	}
-	bare := func(place string) string { return strings.TrimPrefix(place, "=") }
+	// One server has many addresses, which stand behind a "+".
+	bare := func(place string) string {
+		name, _, _ := strings.Cut(strings.TrimPrefix(place, "="), "+")
+		return name
+	}
 	other := map[string]int{}
 	for place, n := range places {
 		if bare(place) != bare(x.Place) && place != "" {

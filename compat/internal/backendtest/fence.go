@@ -16,8 +16,13 @@ import (
 // A login whose credentials were checked before all sessions of the user were revoked.
 var fenceBehaviours = []behaviour{
 	{"fence: everything is revoked during a login", fenceMoments},
-	{"fence: a login after the revocation", fenceAfter},
 	{"fence: the request that revokes may log in", fenceOwn},
+}
+
+// fenceRowBehaviours are those in which the Store has no part.
+var fenceRowBehaviours = []behaviour{
+	{"fence: a login after the revocation", fenceAfter},
+	{"fence: one that the process does not remember", fenceForgotten},
 	{"fence: a transaction that is open during the login", fenceOpenTx},
 	{"fence: a login in two steps", fenceTwoSteps},
 	{"fence: a refused login makes no room", fenceMakesNoRoom},
@@ -107,9 +112,6 @@ func fenceMoments(t *testing.T, b backend) {
 			laptop := e.browser()
 			laptop.do(func(ctx context.Context) {
 				e.ok(revoke(t.Context()))
-				if name == "RevokeAllSessions" {
-					e.forget()
-				}
 				e.want(e.m.Login(ctx, "alice"), usersession.ErrRevokedMeanwhile)
 				e.ok(e.m.Login(ctx, "carol"))
 			})
@@ -136,13 +138,21 @@ func fenceAfter(t *testing.T, b backend) {
 				laptop.login("alice")
 				laptop.wantUser("alice")
 			}
-			if name == "RevokeAllSessions" {
-				e.ok(revoke(t.Context()))
-				e.forget()
-				e.browser().login("alice")
-			}
+
 		})
 	}
+}
+
+func fenceForgotten(t *testing.T, b backend) {
+	e := b.start(t)
+	e.browser().do(func(ctx context.Context) {
+		_, err := e.m.RevokeAllSessions(t.Context(), "alice")
+		e.ok(err)
+		e.forget()
+		e.want(e.m.Login(ctx, "alice"), usersession.ErrRevokedMeanwhile)
+	})
+	e.browser().login("alice")
+	e.wantSessions("alice", 1)
 }
 
 func fenceOwn(t *testing.T, b backend) {
