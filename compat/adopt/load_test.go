@@ -20,7 +20,7 @@ import (
 func TestMixedReplicas(t *testing.T) {
 	users, requests := 24, 12
 	if depth.Full() {
-		users, requests = 48, 16
+		users, requests = 32, 12
 	}
 	forEach(t, some(), func(s *site) {
 		old, first := []http.Handler{s.old}, s.new
