@@ -113,8 +113,10 @@ func (a *adopting) label(key string) string {
 }
 
 func (a *adopting) reset(names []string) error {
-	if _, err := a.db.exec("DELETE FROM user_sessions", nil); err != nil {
-		return err
+	for _, table := range []string{"user_sessions", "user_sessions_fences"} {
+		if _, err := a.db.exec("DELETE FROM "+table, nil); err != nil {
+			return err
+		}
 	}
 	now := time.Now().UnixMicro()
 	a.db.clock.us.Store(now)
