@@ -20,14 +20,14 @@ import (
 // EventRevocationPending says so.
 //
 // The login is in the index at once, and takes effect with the response. A
-// handler that panics or answers 500 leaves the browser's session as it was, and so does a
-// request that has ended before the response begins.
+// handler that panics or answers 500 leaves the browser's session as it was, and
+// so does a request that has ended before the response begins.
 //
 // Login returns ErrNoUserID, ErrBadUserID, ErrTooManySessions, ErrUnknownUser,
 // ErrResponseStarted, ErrOtherSession inside InSession, ErrNoSession without
 // LoadAndSave, or the error of an option, of a check of WithRecheck, of a request
-// that has ended, or of a database or Store that is down. On error the browser keeps its session,
-// possibly under a new token.
+// that has ended, or of a database or Store that is down. On error the browser
+// keeps its session, possibly under a new token.
 func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption) error {
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {

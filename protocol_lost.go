@@ -48,9 +48,9 @@ func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool)
 }
 
 // notHere notes a session whose data are not in the Store of the Manager, or not in a
-// form that it knows. Like one
-// whose data the codec cannot read, it ends with what ends or replaces the session of
-// this browser. Without a user in its row, only Logout ends it.
+// form that it knows. Like one whose data the codec cannot read, it ends with what ends
+// or replaces the session of this browser. Without a user in its row, only Logout ends
+// it.
 func (r *request) notHere(key string, row index.Row) {
 	if !row.UserID.Valid {
 		r.alsoEnds(key)
