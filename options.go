@@ -162,6 +162,14 @@ type Options struct {
 	// SCS.
 	InsecureCookies bool
 
+	// ClearSiteData is what the browser is to forget about the site at a logout, beside
+	// the cookie: any of "cache", "cookies", "storage", "executionContexts",
+	// "clientHints", "prefetchCache" and "prerenderCache". The answer to a logout over
+	// https has them in a header Clear-Site-Data. "cookies" are those of all hosts of
+	// the domain, and are left out if the answer sets the cookie of a new session. By
+	// default there is no such header.
+	ClearSiteData []string
+
 	// KeepOnError commits the session also if the handler answers with a status of
 	// 500 or more. By default nothing is committed then: a Login or Reauthenticate
 	// does not happen, and changed data are not saved, as if the handler had
@@ -214,7 +222,8 @@ type Options struct {
 	// OnStaleLogin answers requests of a logged-in user that RequireFresh
 	// refuses. The response has a header WWW-Authenticate by then, whose error
 	// is insufficient_user_authentication and whose max_age is in seconds, as in
-	// RFC 9470. The default is OnUnauthenticated, and 401 as plain text without
+	// RFC 9470. RequireLevel asks it, too, with the level as acr_values. StepUpOf tells
+	// it what is needed. The default is OnUnauthenticated, and 401 as plain text without
 	// that.
 	OnStaleLogin http.Handler
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -122,6 +123,11 @@ func (opts *Options) resolve() (Options, error) {
 		bad("Adopt", "needs Options.SCS, with the cookie, Codec and HashTokenInStore of the program whose sessions it adopts")
 	case o.Adopt.UserID == nil:
 		bad("Adopt.UserID", "is nil: it must say whose session some values are")
+	}
+	for _, d := range o.ClearSiteData {
+		if !slices.Contains(siteData, d) {
+			bad("ClearSiteData", "%q is none of %s", d, strings.Join(siteData, ", "))
+		}
 	}
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)

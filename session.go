@@ -130,7 +130,7 @@ func (m *Manager) actor(ctx context.Context) string {
 	if a := explicitActor(ctx); a != "" {
 		return a
 	}
-	return m.UserID(ctx)
+	return m.binding(ctx).By()
 }
 
 // request returns the state of the context's request; nil if it does not come
