@@ -38,9 +38,6 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	if err != nil {
 		return err
 	}
-	if err := m.checkUser(o, uid); err != nil {
-		return wrap("Login", err)
-	}
 	return m.login(ctx, uid, o)
 }
 
@@ -58,6 +55,12 @@ func (m *Manager) checkUser(o loginOptions, uid string) error {
 
 // login is Login, or Impersonate if the options have an actor.
 func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
+	if err := m.checkUser(o, uid); err != nil {
+		return wrap("Login", err)
+	}
+	if err := m.opts.checkLimits(o); err != nil {
+		return err
+	}
 	idle, err := o.idleTimeout(m.opts.TouchInterval)
 	if err != nil {
 		return err

@@ -222,6 +222,7 @@ func (m *Manager) RequireUser(next http.Handler) http.Handler {
 // a change of password or a payment (ASVS 5.0, 7.5.3). Options.OnStaleLogin
 // answers the latter. Whoever is not the user, after Impersonate, gets 403.
 func (m *Manager) RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
+	m.guards(StepUp{MaxAge: maxAge})
 	return func(next http.Handler) http.Handler {
 		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch b := m.binding(r.Context()); {
@@ -246,6 +247,7 @@ func (m *Manager) RequireLevel(level Level, maxAge time.Duration) func(http.Hand
 	if !level.known() || maxAge < 0 {
 		panic(fmt.Sprintf("usersession: RequireLevel: want one of AAL1, AAL2, AAL3 and an age that is not negative, got %v and %v", level, maxAge))
 	}
+	m.guards(StepUp{Level: level, MaxAge: maxAge})
 	return func(next http.Handler) http.Handler {
 		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch b := m.binding(r.Context()); {

@@ -72,6 +72,14 @@ type Options struct {
 	// __Host-session, Secure, HttpOnly, SameSite=Lax and not persistent.
 	SCS *scs.SessionManager
 
+	// Preset is a level of NIST SP 800-63B-4 whose limits the sessions are to keep. It
+	// fills in Lifetime and IdleTimeout where they are not set: 30 days and none for
+	// AAL1, 24 hours and 1 hour for AAL2, 12 hours and 15 minutes for AAL3. An option
+	// that contradicts it is an error of New, and a WithLifetime or WithIdleTimeout that
+	// does is one of Login. Shorter is always allowed. By default there is no preset, and
+	// the defaults are the limits of AAL2. See [Manager.Policy].
+	Preset Level
+
 	// IdleTimeout ends a session that is not used for so long (ASVS 5.0,
 	// 7.3.1). The default is that of SCS if it has one, else 1 hour, or
 	// Lifetime if that is shorter. NoIdleTimeout turns it off. It must be at

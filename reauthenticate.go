@@ -25,6 +25,9 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if err != nil {
 		return err
 	}
+	if err := m.opts.checkLimits(o); err != nil {
+		return err
+	}
 	r, leave, err := m.change(ctx)
 	if err != nil {
 		return err
@@ -65,6 +68,9 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	lifetime := b.Deadline.Sub(b.AuthenticatedAt)
 	if o.lifetime != nil {
 		lifetime = *o.lifetime
+	}
+	if p, ok := limitsOf[m.opts.Preset]; ok {
+		lifetime = min(lifetime, p.lifetime) // it may be from before the preset
 	}
 	nb.AuthenticatedAt = now()
 	nb.Deadline = nb.AuthenticatedAt.Add(lifetime)

@@ -29,6 +29,7 @@ func (opts *Options) resolve() (Options, error) {
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("usersession: Options.%s: %s", field, fmt.Sprintf(format, args...)))
 	}
+	o.usePreset()
 	o.resolveSCS(bad)
 
 	for _, d := range []struct {
@@ -132,6 +133,7 @@ func (opts *Options) resolve() (Options, error) {
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)
 	}
+	o.checkPreset(bad)
 	if o.ClientIP == nil {
 		o.ClientIP = remoteIP
 	}

@@ -47,7 +47,9 @@ type Manager struct {
 
 	detachedByHand handLog
 	warnedPlain    atomic.Bool // about a Secure cookie over plain http
-	unseen         sync.Map    // places of which no session was seen: when that was asked
+	guarded        sync.Map    // what RequireFresh and RequireLevel ask for, for Policy
+	guardCount     atomic.Int32
+	unseen         sync.Map // places of which no session was seen: when that was asked
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager
