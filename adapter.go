@@ -137,7 +137,7 @@ func (a *adapter) DeleteCtx(ctx context.Context, tok string) error {
 	case decide.EndUser:
 		// By its ID: a renewal in another request may have detached the row or moved
 		// it to another key.
-		by := index.Ending{Reason: ReasonLogout, Actor: cmp.Or(explicitActor(ctx), r.own.UserID)}
+		by := index.Ending{Reason: ReasonLogout, Actor: cmp.Or(explicitActor(ctx), r.own.By())}
 		if err := m.endOwn(ctx, r.own, by); err != nil {
 			return err
 		}

@@ -39,6 +39,27 @@ func (m *Manager) writeCookie(ctx context.Context, h http.Header, token string, 
 	}
 }
 
+// siteData are the directives of Clear-Site-Data, without the wildcard: what a browser
+// makes of that may grow.
+var siteData = []string{"cache", "cookies", "storage", "executionContexts", "clientHints", "prefetchCache", "prerenderCache"}
+
+// clearSiteData has the browser forget what Options.ClearSiteData names. Browsers heed
+// the header over https only.
+func (m *Manager) clearSiteData(h http.Header, r *http.Request, cookies bool) {
+	if len(m.opts.ClearSiteData) == 0 || isPlain(r) {
+		return
+	}
+	var quoted []string
+	for _, d := range m.opts.ClearSiteData {
+		if d != "cookies" || cookies {
+			quoted = append(quoted, `"`+d+`"`)
+		}
+	}
+	if len(quoted) > 0 {
+		h.Set("Clear-Site-Data", strings.Join(quoted, ", "))
+	}
+}
+
 // warnPlain logs, once, that a Secure cookie goes out over plain http. Browsers refuse
 // it, so that every login leads back to the login page. A proxy that ends TLS says so,
 // or its browsers do.

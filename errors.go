@@ -79,6 +79,14 @@ var (
 	// transaction, and after its rollback. No session has ended.
 	ErrNotCommitted = errors.New("usersession: the transaction has not committed: no session has ended")
 
+	// ErrOtherUser is returned by Reauthenticate and Login when WithUserID names another
+	// user than that of the session or the login.
+	ErrOtherUser = errors.New("usersession: the credentials are those of another user")
+
+	// ErrImpersonated is returned in a session of Impersonate by what is for the user
+	// alone.
+	ErrImpersonated = errors.New("usersession: not allowed in an impersonated session")
+
 	// ErrKeyExists is returned by Store.Create for a key that exists.
 	ErrKeyExists = errors.New("usersession: key exists")
 

@@ -36,7 +36,7 @@ type Event struct {
 	UserID    string // the user of the session, if known
 	SessionID string // the session, if it is one
 	Reason    string // why, for EventEnded. One of the Reason constants or the text of ContextWithReason
-	Actor     string // the actor of ContextWithActor, or else the user of the context
+	Actor     string // the actor of ContextWithActor, that of Impersonate, or else the user of the context
 	Count     int    // how many sessions, at least 1
 	Err       error  // the error, if there was one
 
@@ -52,7 +52,7 @@ type reasonKey struct{}
 
 // ContextWithActor returns a context in which actor ends sessions. The text
 // becomes UserSession.EndedBy, cut to 255 bytes. The default is the user of the
-// context's own session.
+// context's own session, or the actor of Impersonate.
 func ContextWithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, index.Clip(actor, 255))
 }

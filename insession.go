@@ -29,7 +29,7 @@ func (m *Manager) InSession(ctx context.Context, userID, id string, fn func(ctx 
 	r := &request{other: true}
 	inner := context.WithValue(m.hide(ctx), requestKey{m.id}, r)
 	if explicitActor(ctx) == "" { // it is not the session's user who acts
-		inner = ContextWithActor(inner, m.UserID(ctx))
+		inner = ContextWithActor(inner, m.actor(ctx))
 	}
 	// By its address: a context prints the texts in it, and this one holds a key.
 	inner, err = m.SessionManager.Load(context.WithValue(inner, handleKey{m.id}, &handle), handle)

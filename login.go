@@ -1,6 +1,7 @@
 package usersession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -37,6 +38,29 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	if err != nil {
 		return err
 	}
+	return m.login(ctx, uid, o)
+}
+
+// checkUser refuses credentials of another user, as far as the options tell.
+func (m *Manager) checkUser(o loginOptions, uid string) error {
+	if o.userID == nil {
+		return nil
+	}
+	proved, err := checkUserID(m.index, *o.userID)
+	if err == nil && proved != uid {
+		err = ErrOtherUser
+	}
+	return err
+}
+
+// login is Login, or Impersonate if the options have an actor.
+func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
+	if err := m.checkUser(o, uid); err != nil {
+		return wrap("Login", err)
+	}
+	if err := m.opts.checkLimits(o); err != nil {
+		return err
+	}
 	idle, err := o.idleTimeout(m.opts.TouchInterval)
 	if err != nil {
 		return err
@@ -47,13 +71,10 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	}
 	defer leave()
 	if err := r.lost(ctx); err != nil { // it would make room, and not be committed
-		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
+		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Actor: o.actor, Err: err})
 		return err
 	}
-	actor := explicitActor(ctx)
-	if actor == "" {
-		actor = uid
-	}
+	actor := cmp.Or(o.actor, explicitActor(ctx), uid)
 
 	former, from := r.former()
 	key, err := m.newToken(ctx, r)
@@ -66,7 +87,10 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 	}
 	b := &trailer.Binding{
 		UserID: uid, ID: token.NewID(), Persist: o.persist, Idle: idle,
-		AuthenticatedAt: now(), Deadline: now().Add(lifetime),
+		AuthenticatedAt: now(), Deadline: now().Add(lifetime), Level: byte(o.level), Actor: o.actor,
+	}
+	if b.Level != 0 {
+		b.LevelAt = b.AuthenticatedAt
 	}
 	entered := false
 	defer func() {
@@ -80,7 +104,7 @@ func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption)
 		err = m.recheck(ctx, r, o, next)
 	}
 	if err != nil {
-		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Err: err})
+		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Actor: o.actor, Err: err})
 		return wrap("Login", err)
 	}
 	entered = true
@@ -187,7 +211,9 @@ func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key
 		row.UserAgent = index.Clip(*o.userAgent, 512)
 	}
 	var err error
-	if row.Max, err = m.opts.maxSessionsFor(ctx, b.UserID, o.meta); err != nil {
+	if b.Impersonated() {
+		row.Max = -1 // it is not to push the user out
+	} else if row.Max, err = m.opts.maxSessionsFor(ctx, b.UserID, o.meta); err != nil {
 		return row.Checked, err
 	}
 	if time.Since(row.Checked.At) > maxChecked {

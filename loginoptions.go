@@ -17,14 +17,18 @@ import (
 type LoginOption func(*loginOptions)
 
 type loginOptions struct {
-	meta      map[string]string
-	ip        *netip.Addr
-	userAgent *string
-	lifetime  *time.Duration
-	idle      *time.Duration
-	persist   trailer.Persistence
-	checkedAt *time.Time
-	recheck   func(ctx context.Context) error
+	meta       map[string]string
+	ip         *netip.Addr
+	userAgent  *string
+	lifetime   *time.Duration
+	idle       *time.Duration
+	persist    trailer.Persistence
+	checkedAt  *time.Time
+	recheck    func(ctx context.Context) error
+	level      Level
+	levelGiven bool
+	userID     *string
+	actor      string // of Impersonate
 }
 
 // WithMeta notes pairs in UserSession.Meta. Lists show them, and Filter.Meta
@@ -46,6 +50,21 @@ const MetaMethod = "auth_method"
 // say, in UserSession.Meta under MetaMethod.
 func WithMethod(method string) LoginOption {
 	return WithMeta(map[string]string{MetaMethod: method})
+}
+
+// WithLevel notes how surely the user has proved who they are, for RequireLevel and in
+// UserSession.Meta under MetaLevel. In Reauthenticate it raises the level of the session,
+// or makes it as fresh as new. A lower one than the session has leaves that as it is.
+// The login fails if it is none of AAL1, AAL2 and AAL3.
+func WithLevel(level Level) LoginOption {
+	return func(o *loginOptions) { o.level, o.levelGiven = level, true }
+}
+
+// WithUserID says whose credentials were checked, such as a passkey that names its own
+// user. Reauthenticate returns ErrOtherUser if that is not the user of the session, and
+// Login if it is not the user that it was called with.
+func WithUserID(userID string) LoginOption {
+	return func(o *loginOptions) { o.userID = &userID }
 }
 
 // WithIP notes another address of the client than that of Options.ClientIP.
@@ -129,6 +148,15 @@ func newLoginOptions(opts []LoginOption) (loginOptions, error) {
 	}
 	if t := o.checkedAt; t != nil && (time.Until(*t) > 0 || time.Since(*t) > maxChecked) {
 		return o, fmt.Errorf("usersession: WithCheckedAt: must be within the last %v, is %v", maxChecked, *t)
+	}
+	if o.levelGiven && !o.level.known() {
+		return o, fmt.Errorf("usersession: WithLevel: is %d, which is none of AAL1, AAL2, AAL3", int(o.level))
+	}
+	if err := refuseReserved("WithMeta", o.meta); err != nil {
+		return o, err
+	}
+	if o.level != 0 {
+		WithMeta(map[string]string{MetaLevel: o.level.String()})(&o)
 	}
 	return o, checkMeta("WithMeta", o.meta)
 }

@@ -36,7 +36,7 @@ func (m *Manager) Logout(ctx context.Context) error {
 		r.staged = nil
 	})
 	if by.Actor == "" && own.Authenticated() {
-		by.Actor = own.UserID // whose data may be unreadable
+		by.Actor = own.By() // whose data may be unreadable
 	}
 	m.abort(ctx, s)
 	err = m.endOwn(wctx, own, by)

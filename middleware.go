@@ -3,7 +3,6 @@ package usersession
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"reflect"
 	"slices"
@@ -221,17 +220,44 @@ func (m *Manager) RequireUser(next http.Handler) http.Handler {
 // RequireFresh refuses what RequireUser refuses, and requests whose user has not
 // proved who they are within maxAge, by Login or Reauthenticate. Put it before
 // a change of password or a payment (ASVS 5.0, 7.5.3). Options.OnStaleLogin
-// answers the latter.
+// answers the latter. Whoever is not the user, after Impersonate, gets 403.
 func (m *Manager) RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
+	m.guards(StepUp{MaxAge: maxAge})
 	return func(next http.Handler) http.Handler {
 		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if b := m.binding(r.Context()); time.Since(b.AuthenticatedAt) > maxAge {
-				m.opts.Logger.LogAttrs(m.hide(r.Context()), slog.LevelInfo, "usersession: refused a stale login",
-					slog.String("route", r.Pattern), slog.String("session", b.ID), slog.Duration("max_age", maxAge))
-				m.staleLogin(w, r, maxAge)
-				return
+			switch b := m.binding(r.Context()); {
+			case b.Impersonated():
+				m.refuseImpersonated(w, r, b)
+			case time.Since(b.AuthenticatedAt) > maxAge:
+				m.refuseStale(w, r, b, StepUp{Have: Level(b.Level), MaxAge: maxAge})
+			default:
+				next.ServeHTTP(w, r)
 			}
-			next.ServeHTTP(w, r)
+		}))
+	}
+}
+
+// RequireLevel refuses what RequireUser refuses, and requests whose session has not
+// reached the level, by WithLevel at Login or Reauthenticate, or has reached it longer
+// ago than maxAge. If maxAge is 0, it may be of any age. Options.OnStaleLogin answers
+// the latter, and StepUpOf tells it what is needed. Whoever is not the user, after
+// Impersonate, gets 403. It costs no I/O. It panics if the level is none of AAL1, AAL2
+// and AAL3, or maxAge is negative.
+func (m *Manager) RequireLevel(level Level, maxAge time.Duration) func(http.Handler) http.Handler {
+	if !level.known() || maxAge < 0 {
+		panic(fmt.Sprintf("usersession: RequireLevel: want one of AAL1, AAL2, AAL3 and an age that is not negative, got %v and %v", level, maxAge))
+	}
+	m.guards(StepUp{Level: level, MaxAge: maxAge})
+	return func(next http.Handler) http.Handler {
+		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch b := m.binding(r.Context()); {
+			case b.Impersonated():
+				m.refuseImpersonated(w, r, b)
+			case Level(b.Level) < level || maxAge > 0 && time.Since(b.LevelAt) > maxAge:
+				m.refuseStale(w, r, b, StepUp{Level: level, Have: Level(b.Level), MaxAge: maxAge})
+			default:
+				next.ServeHTTP(w, r)
+			}
 		}))
 	}
 }

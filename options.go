@@ -72,6 +72,14 @@ type Options struct {
 	// __Host-session, Secure, HttpOnly, SameSite=Lax and not persistent.
 	SCS *scs.SessionManager
 
+	// Preset is a level of NIST SP 800-63B-4 whose limits the sessions are to keep. It
+	// fills in Lifetime and IdleTimeout where they are not set: 30 days and none for
+	// AAL1, 24 hours and 1 hour for AAL2, 12 hours and 15 minutes for AAL3. An option
+	// that contradicts it is an error of New, and a WithLifetime or WithIdleTimeout that
+	// does is one of Login. Shorter is always allowed. By default there is no preset, and
+	// the defaults are the limits of AAL2. See [Manager.Policy].
+	Preset Level
+
 	// IdleTimeout ends a session that is not used for so long (ASVS 5.0,
 	// 7.3.1). The default is that of SCS if it has one, else 1 hour, or
 	// Lifetime if that is shorter. NoIdleTimeout turns it off. It must be at
@@ -162,6 +170,14 @@ type Options struct {
 	// SCS.
 	InsecureCookies bool
 
+	// ClearSiteData is what the browser is to forget about the site at a logout, beside
+	// the cookie: any of "cache", "cookies", "storage", "executionContexts",
+	// "clientHints", "prefetchCache" and "prerenderCache". The answer to a logout over
+	// https has them in a header Clear-Site-Data. "cookies" are those of all hosts of
+	// the domain, and are left out if the answer sets the cookie of a new session. By
+	// default there is no such header.
+	ClearSiteData []string
+
 	// KeepOnError commits the session also if the handler answers with a status of
 	// 500 or more. By default nothing is committed then: a Login or Reauthenticate
 	// does not happen, and changed data are not saved, as if the handler had
@@ -214,7 +230,8 @@ type Options struct {
 	// OnStaleLogin answers requests of a logged-in user that RequireFresh
 	// refuses. The response has a header WWW-Authenticate by then, whose error
 	// is insufficient_user_authentication and whose max_age is in seconds, as in
-	// RFC 9470. The default is OnUnauthenticated, and 401 as plain text without
+	// RFC 9470. RequireLevel asks it, too, with the level as acr_values. StepUpOf tells
+	// it what is needed. The default is OnUnauthenticated, and 401 as plain text without
 	// that.
 	OnStaleLogin http.Handler
 }

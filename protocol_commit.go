@@ -32,7 +32,7 @@ func (m *Manager) commitRequest(ctx context.Context, lost error, r *request, key
 			if answer == decide.CommitLogin && r.http == nil { // else LoadAndSave gives it up
 				s := r.unstage()
 				m.abort(ctx, s)
-				m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Err: lost})
+				m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Actor: s.binding.Actor, Err: lost})
 			}
 			return lost
 		}
@@ -41,14 +41,14 @@ func (m *Manager) commitRequest(ctx context.Context, lost error, r *request, key
 	case decide.RefuseEnded:
 		return m.endedMeanwhile(ctx, b)
 	case decide.EndLost:
-		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.UserID}); err != nil {
+		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.By()}); err != nil {
 			return err
 		}
 		return m.endedMeanwhile(ctx, own)
 	case decide.RefuseCleared:
 		return errCleared
 	case decide.EndCleared:
-		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.UserID}); err != nil {
+		if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.By()}); err != nil {
 			return err
 		}
 		r.standing = decide.Cleared
@@ -73,7 +73,7 @@ func (m *Manager) commitRequest(ctx context.Context, lost error, r *request, key
 		return m.commitRenewal(ctx, r, key, body, b)
 	case decide.ReplaceUnreadable:
 		r.unstage() // at most a renewal
-		err := m.endOwn(ctx, own, index.Ending{Reason: ReasonReplaced, Actor: own.UserID})
+		err := m.endOwn(ctx, own, index.Ending{Reason: ReasonReplaced, Actor: own.By()})
 		if err != nil && !errors.Is(err, errElsewhere) { // which is pending, as of an eviction
 			return err
 		}
@@ -177,7 +177,7 @@ func (m *Manager) commitRenewal(ctx context.Context, r *request, key string, bod
 		if s.authenticated {
 			kind = EventReauthenticated
 		}
-		m.emit(ctx, Event{Kind: kind, SessionID: nb.ID, UserID: nb.UserID})
+		m.emit(ctx, Event{Kind: kind, SessionID: nb.ID, UserID: nb.UserID, Actor: nb.Actor})
 	}
 	return nil
 }
@@ -192,11 +192,11 @@ func (m *Manager) commitLogin(ctx context.Context, r *request, key string, body 
 	}
 	if err := m.confirmLogin(ctx, s, nb, body); err != nil {
 		m.abort(ctx, s)
-		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: nb.ID, UserID: nb.UserID, Err: err})
+		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: nb.ID, UserID: nb.UserID, Actor: nb.Actor, Err: err})
 		return err
 	}
 	r.has(nb)
-	m.emit(ctx, Event{Kind: EventLogin, SessionID: nb.ID, UserID: nb.UserID})
+	m.emit(ctx, Event{Kind: EventLogin, SessionID: nb.ID, UserID: nb.UserID, Actor: nb.Actor})
 	return nil
 }
 

@@ -32,7 +32,7 @@ func (m *Manager) create(ctx context.Context, key string, body []byte, b *traile
 func (m *Manager) update(ctx context.Context, key string, body []byte, was, now *trailer.Binding) error {
 	if !now.Deadline.After(time.Now()) {
 		// The program moved the deadline into the past: that ends a session.
-		if err := m.endOwn(ctx, was, index.Ending{Reason: ReasonExpired, Actor: was.UserID}); err != nil {
+		if err := m.endOwn(ctx, was, index.Ending{Reason: ReasonExpired, Actor: was.By()}); err != nil {
 			return err
 		}
 		return ErrSessionEnded
@@ -42,7 +42,7 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 		return err
 	}
 	if !found {
-		m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})
+		m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID, Actor: was.Actor})
 		return ErrSessionEnded
 	}
 	if now.Authenticated() && now.Deadline.Before(was.Deadline) {

@@ -160,7 +160,7 @@ func (m *Manager) abort(ctx context.Context, s *staged) {
 }
 
 func (m *Manager) endedMeanwhile(ctx context.Context, b *trailer.Binding) error {
-	m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: b.ID, UserID: b.UserID})
+	m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor})
 	return ErrSessionEnded
 }
 

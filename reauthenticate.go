@@ -13,14 +13,19 @@ import (
 // are (ASVS 5.0, 7.5.3). The token is renewed, the authentication time is now,
 // and the lifetime starts again. Call it before the response begins. It takes
 // effect with the response. Metadata in the options are added to those of the
-// login. A lifetime or cookie in the options replaces the session's own.
+// login. A lifetime or cookie in the options replaces the session's own. WithLevel
+// raises the level of the session, or makes it fresh.
 //
 // Reauthenticate returns ErrNoSession if nobody is logged in,
 // ErrResponseStarted if the response has begun, ErrSessionEnded if the session
-// has ended, and ErrOtherSession inside InSession.
+// has ended, ErrOtherSession inside InSession, ErrOtherUser if WithUserID names
+// another user, who must log in, and ErrImpersonated after Impersonate.
 func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error {
 	o, err := newLoginOptions(opts)
 	if err != nil {
+		return err
+	}
+	if err := m.opts.checkLimits(o); err != nil {
 		return err
 	}
 	r, leave, err := m.change(ctx)
@@ -31,6 +36,15 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	b := m.binding(ctx)
 	if !b.Authenticated() {
 		return ErrNoSession
+	}
+	if err := m.checkUser(o, b.UserID); err != nil {
+		return wrap("Reauthenticate", err)
+	}
+	if b.Impersonated() {
+		return wrap("Reauthenticate", ErrImpersonated)
+	}
+	if byte(o.level) < b.Level {
+		delete(o.meta, MetaLevel)
 	}
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
@@ -55,8 +69,14 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if o.lifetime != nil {
 		lifetime = *o.lifetime
 	}
+	if p, ok := limitsOf[m.opts.Preset]; ok {
+		lifetime = min(lifetime, p.lifetime) // it may be from before the preset
+	}
 	nb.AuthenticatedAt = now()
 	nb.Deadline = nb.AuthenticatedAt.Add(lifetime)
+	if o.level != 0 && byte(o.level) >= b.Level {
+		nb.Level, nb.LevelAt = byte(o.level), nb.AuthenticatedAt
+	}
 	if o.persist != trailer.PersistDefault {
 		nb.Persist = o.persist
 	}
@@ -105,7 +125,7 @@ func (m *Manager) stageRenewal(ctx context.Context, r *request, b *trailer.Bindi
 			defer cancel()
 			var own *trailer.Binding
 			r.do(func() { own = r.origin() })
-			err := m.endOwn(wctx, own, index.Ending{Reason: ReasonLogout, Actor: b.UserID})
+			err := m.endOwn(wctx, own, index.Ending{Reason: ReasonLogout, Actor: b.By()})
 			m.forget(ctx, r)
 			return errors.Join(ErrSessionEnded, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ func (opts *Options) resolve() (Options, error) {
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("usersession: Options.%s: %s", field, fmt.Sprintf(format, args...)))
 	}
+	o.usePreset()
 	o.resolveSCS(bad)
 
 	for _, d := range []struct {
@@ -123,9 +125,15 @@ func (opts *Options) resolve() (Options, error) {
 	case o.Adopt.UserID == nil:
 		bad("Adopt.UserID", "is nil: it must say whose session some values are")
 	}
+	for _, d := range o.ClearSiteData {
+		if !slices.Contains(siteData, d) {
+			bad("ClearSiteData", "%q is none of %s", d, strings.Join(siteData, ", "))
+		}
+	}
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)
 	}
+	o.checkPreset(bad)
 	if o.ClientIP == nil {
 		o.ClientIP = remoteIP
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -52,10 +51,9 @@ func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	given := x.giveUp()
 	addVary(h)
 	noStore(h)
-	loggedOut := false
-	x.state.do(func() { loggedOut = x.state.loggedOut })
-	if loggedOut {
+	if x.loggedOut() {
 		x.clearCookie(h)
+		x.clearSiteData(h, true)
 	}
 	if errors.Is(err, ErrSessionEnded) {
 		m.forget(ctx, &x.state) // nobody is logged in any more
@@ -66,7 +64,7 @@ func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	case !errors.Is(err, errLost):
 		m.emit(ctx, Event{Kind: EventStoreFailed, Err: err})
 	case given != nil && given.login:
-		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: given.binding.ID, UserID: given.binding.UserID, Err: err})
+		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: given.binding.ID, UserID: given.binding.UserID, Actor: given.binding.Actor, Err: err})
 	}
 	m.failed(w, x.r, err)
 }
@@ -84,6 +82,12 @@ func (x *exchange) giveUp() (s *staged) {
 	return s
 }
 
+// loggedOut reports whether the cookie is to go.
+func (x *exchange) loggedOut() (yes bool) {
+	x.state.do(func() { yes = x.state.loggedOut })
+	return yes
+}
+
 // dataNow is what the handler has made of the session data.
 var dataNow = map[scs.Status]decide.Data{scs.Unmodified: decide.Unchanged, scs.Modified: decide.Changed, scs.Destroyed: decide.Destroyed}
 
@@ -95,7 +99,7 @@ func (x *exchange) commit(h http.Header, status int) error {
 	switch (decide.Response{Data: dataNow[m.SessionManager.Status(ctx)], Failed: failed}).Decide() {
 	case decide.GiveUp:
 		if s := x.giveUp(); s != nil && s.login {
-			m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Err: errFailed})
+			m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Actor: s.binding.Actor, Err: errFailed})
 		}
 	case decide.CommitData:
 		if m.nothingToKeep(ctx, r) {
@@ -114,6 +118,9 @@ func (x *exchange) commit(h http.Header, status int) error {
 		if b := r.loaded(); !x.bare && (next != x.token || b != nil && b.Persist != trailer.PersistDefault || m.SessionManager.Exists(ctx, rememberKey)) {
 			m.writeCookie(ctx, h, next, expiry, b)
 		}
+		if x.loggedOut() && !r.loaded().Authenticated() { // a new session has begun since
+			x.clearSiteData(h, false)
+		}
 		return nil
 	case decide.End:
 		var lost *trailer.Binding // it may have another key by now, from a renewal in another request
@@ -129,11 +136,10 @@ func (x *exchange) commit(h http.Header, status int) error {
 	if err := m.giveUpStaged(ctx, r); err != nil {
 		return err
 	}
-	var clear bool
-	r.do(func() { clear = r.loggedOut })
-	if clear {
+	if x.loggedOut() {
 		m.endShadowing(ctx, r, ReasonLogout)
 		x.clearCookie(h)
+		x.clearSiteData(h, true)
 	}
 	return nil
 }
@@ -145,6 +151,14 @@ func (x *exchange) clearCookie(h http.Header) {
 	dropCookies(h, x.m.sealed.Name, 0)
 	if x.came {
 		x.m.writeCookie(x.r.Context(), h, "", time.Time{}, nil)
+	}
+}
+
+// clearSiteData does for the rest what clearCookie does for the cookie, likewise: it is
+// no logout by another site, and none of a cookie that is malformed.
+func (x *exchange) clearSiteData(h http.Header, cookies bool) {
+	if x.came && x.token != "" {
+		x.m.clearSiteData(h, x.r, cookies)
 	}
 }
 
@@ -177,7 +191,7 @@ func (m *Manager) endClearedUnreadable(ctx context.Context, r *request) error {
 	}
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.UserID}); err != nil {
+	if err := m.endOwn(ctx, own, index.Ending{Reason: ReasonLogout, Actor: own.By()}); err != nil {
 		return err
 	}
 	return errCleared
@@ -191,7 +205,7 @@ func (m *Manager) endDestroyed(ctx context.Context, r *request, lost *trailer.Bi
 	defer cancel()
 	err := m.endOthers(ctx, r, by)
 	if lost.Authenticated() {
-		by.Actor = cmp.Or(by.Actor, lost.UserID)
+		by.Actor = cmp.Or(by.Actor, lost.By())
 		err = errors.Join(err, m.endOwn(ctx, lost, by))
 	}
 	return err
@@ -205,7 +219,7 @@ func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
 	defer cancel()
 	actor := ""
 	if b := r.loaded(); b != nil {
-		actor = b.UserID
+		actor = b.By()
 	}
 	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor})
 	if err != nil && !errors.Is(err, errElsewhere) {
@@ -267,20 +281,6 @@ func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r)
 	} else {
 		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
-	}
-}
-
-// staleLogin tells a user from nobody: who has to log in, and who to prove again
-// that it is they (RFC 9470).
-func (m *Manager) staleLogin(w http.ResponseWriter, r *http.Request, maxAge time.Duration) {
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Session error="insufficient_user_authentication", max_age="%d"`, int(max(0, maxAge).Seconds())))
-	switch {
-	case m.opts.OnStaleLogin != nil:
-		m.opts.OnStaleLogin.ServeHTTP(w, r)
-	case m.opts.OnUnauthenticated != nil:
-		m.opts.OnUnauthenticated.ServeHTTP(w, r)
-	default:
-		http.Error(w, "a fresh login is needed", http.StatusUnauthorized)
 	}
 }
 

@@ -73,11 +73,15 @@ func (m *Manager) stagedLogin(ctx context.Context) (id string) {
 // one, and returns how many. Call it after a change of password (ASVS 5.0,
 // 7.4.3). It returns ErrNoSession if nobody is logged in, and ErrSessionEnded
 // if the current session has itself been ended. ErrRevocationPending comes with
-// the count. It works in pages, as RevokeAllSessions does.
+// the count. It works in pages, as RevokeAllSessions does. After Impersonate it
+// returns ErrImpersonated.
 func (m *Manager) RevokeOtherSessions(ctx context.Context) (int, error) {
 	b := m.binding(ctx)
 	if !b.Authenticated() {
 		return 0, ErrNoSession
+	}
+	if b.Impersonated() {
+		return 0, wrap("RevokeOtherSessions", ErrImpersonated) // it would end the user's, and be left
 	}
 	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
 	fenced := m.raise(ctx, nil, false, b.UserID)

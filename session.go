@@ -47,7 +47,9 @@ type Manager struct {
 
 	detachedByHand handLog
 	warnedPlain    atomic.Bool // about a Secure cookie over plain http
-	unseen         sync.Map    // places of which no session was seen: when that was asked
+	guarded        sync.Map    // what RequireFresh and RequireLevel ask for, for Policy
+	guardCount     atomic.Int32
+	unseen         sync.Map // places of which no session was seen: when that was asked
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager
@@ -130,7 +132,7 @@ func (m *Manager) actor(ctx context.Context) string {
 	if a := explicitActor(ctx); a != "" {
 		return a
 	}
-	return m.UserID(ctx)
+	return m.binding(ctx).By()
 }
 
 // request returns the state of the context's request; nil if it does not come

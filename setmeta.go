@@ -14,12 +14,16 @@ import (
 // value is taken away. It takes effect at once, whatever becomes of the request.
 //
 // SetMeta returns ErrSessionNotFound for an unknown ID and for one of somebody else.
-// The result must be within the limits of WithMeta. Of two calls at once neither is
+// The result must be within the limits of WithMeta. MetaLevel and MetaImpersonator
+// cannot be changed. Of two calls at once neither is
 // lost. A Reauthenticate with metadata, in another request at the same time, may take
 // the change back.
 func (m *Manager) SetMeta(ctx context.Context, userID, id string, pairs map[string]string) error {
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
+		return err
+	}
+	if err := refuseReserved("SetMeta", pairs); err != nil {
 		return err
 	}
 	if !token.ValidID(id) {

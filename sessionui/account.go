@@ -260,5 +260,5 @@ func (c *call) reason(s usersession.UserSession) string {
 }
 
 func (a *account) isFresh(c *call, current usersession.UserSession) bool {
-	return a.fresh == InsecureAnyLogin || c.now.Sub(current.AuthenticatedAt) <= a.fresh
+	return current.Impersonator() == "" && (a.fresh == InsecureAnyLogin || c.now.Sub(current.AuthenticatedAt) <= a.fresh)
 }

@@ -43,6 +43,7 @@ var labels = map[string]string{
 	"session.agent":    "User-Agent",
 	"session.unknown":  "unknown",
 	"device.unknown":   "Unknown device",
+	"device.other":     "Support ({actor}), {device}", // after Impersonate
 	"device.on":        "{browser} on {system}",
 
 	"time.now":               "just now",

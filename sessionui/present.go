@@ -100,6 +100,9 @@ func (c *call) view(s usersession.UserSession) sessionView {
 		Created: c.time(s.CreatedAt), Proved: c.time(s.AuthenticatedAt),
 		Seen: c.time(s.LastSeenAt), Expires: c.time(s.ExpiresAt), Ended: c.time(s.EndedAt),
 	}
+	if by := s.Impersonator(); by != "" {
+		v.Device = c.T("device.other", "actor", clean(by, 64), "device", v.Device)
+	}
 	if s.Current && s.EndedAt.IsZero() {
 		v.Seen.Words = c.T("time.active")
 	}

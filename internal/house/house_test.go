@@ -30,16 +30,16 @@ const module = "github.com/seed-296ca7ab/usersession"
 // and to no other.
 const order = `
 doc.go usersession.go errors.go store.go
-request.go
+level.go request.go
 adoptoptions.go events.go filter.go indexoptions.go loginoptions.go
 options.go
-sqlstore.go
+preset.go sqlstore.go
 adopting.go place.go
 session.go
-codec.go fence.go migrate.go userindex.go stats.go protocol_end.go
-ended.go users.go protocol_lost.go
+codec.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
+ended.go policy.go users.go protocol_lost.go
 login.go logout.go protocol_data.go
-reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
+impersonate.go reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
 account.go adoptall.go janitor.go protocol_commit.go protocol_load.go revoke_tx.go setmeta.go touch.go
 insession.go inside.go adapter.go cookie.go
 response.go

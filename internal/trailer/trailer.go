@@ -22,6 +22,23 @@ type Binding struct {
 	AuthenticatedAt time.Time
 	Persist         Persistence
 	Idle            time.Duration // its own idle timeout, or 0
+	Level           byte          // of the authentication, or 0
+	LevelAt         time.Time     // when that level was reached; the zero time if Level is 0
+	Actor           string        // who is logged in as the user, or "" if that is the user; at most 255 bytes
+}
+
+// Impersonated reports whether somebody else than the user acts in the session.
+func (b *Binding) Impersonated() bool { return b != nil && b.Actor != "" }
+
+// By returns who acts in the session; "" in an anonymous one.
+func (b *Binding) By() string {
+	switch {
+	case b == nil:
+		return ""
+	case b.Actor != "":
+		return b.Actor
+	}
+	return b.UserID
 }
 
 // Authenticated reports whether b is a binding to a user.
@@ -60,6 +77,10 @@ const (
 // Version 2 is that of a user's session with an idle timeout of its own, which stands
 // before the user ID in 8 bytes of microseconds.
 //
+// Version 3 is that of a user's session with a level or an actor. It has there the idle
+// timeout in 8 bytes, the level in 1, its time in 8, and the actor behind its length
+// in 1 byte.
+//
 // It is not before them, because gob ignores bytes that follow. So plain scs
 // can read the data after a roll back. Times are microseconds since 1970, big
 // endian.
@@ -67,6 +88,8 @@ const (
 	version       = 1
 	idleVersion   = 2
 	idleSize      = 8
+	stepVersion   = 3
+	stepSize      = idleSize + 1 + 8 + 1
 	magic         = "\xf5uS\x01"
 	endSize       = 2 + len(magic)
 	keyAt         = 2
@@ -90,6 +113,9 @@ func Append(data []byte, b *Binding) []byte {
 	if b.Authenticated() && b.Idle != 0 {
 		v = idleVersion
 	}
+	if b.Authenticated() && (b.Level != 0 || b.Actor != "") {
+		v = stepVersion
+	}
 	data = append(data, v, byte(b.Persist))
 	var key [sha256.Size]byte
 	token.Encoding.Decode(key[:], []byte(b.Key)) // an empty key stays zero
@@ -100,8 +126,16 @@ func Append(data []byte, b *Binding) []byte {
 		var id [token.IDSize]byte
 		token.Encoding.Decode(id[:], []byte(b.ID))
 		data = append(data, id[:]...)
-		if v == idleVersion {
+		if v != version {
 			data = binary.BigEndian.AppendUint64(data, uint64(b.Idle.Microseconds()))
+		}
+		if v == stepVersion {
+			at := int64(0)
+			if b.Level != 0 {
+				at = b.LevelAt.UnixMicro()
+			}
+			data = binary.BigEndian.AppendUint64(append(data, b.Level), uint64(at))
+			data = append(append(data, byte(len(b.Actor))), b.Actor...)
 		}
 		data = append(data, b.UserID...)
 	}
@@ -122,15 +156,30 @@ func Split(data []byte) ([]byte, *Binding) {
 		return data, nil
 	}
 	t, user := data[start:end], userAt
-	if t[0] == idleVersion {
+	switch t[0] {
+	case version:
+	case idleVersion:
 		user += idleSize
+	case stepVersion:
+		if user += stepSize; size > user {
+			user += int(t[user-1])
+		}
+	default:
+		return data, nil
 	}
-	if t[0] != version && (t[0] != idleVersion || size <= user) || Persistence(t[1]) > PersistNever {
+	if t[0] != version && size <= user || Persistence(t[1]) > PersistNever {
 		return data, nil
 	}
 	b := &Binding{Persist: Persistence(t[1])}
-	if t[0] == idleVersion {
+	if t[0] != version {
 		b.Idle = time.Duration(binary.BigEndian.Uint64(t[userAt:])) * time.Microsecond
+	}
+	if t[0] == stepVersion {
+		at := userAt + idleSize
+		if b.Level = t[at]; b.Level != 0 {
+			b.LevelAt = time.UnixMicro(int64(binary.BigEndian.Uint64(t[at+1:]))).UTC()
+		}
+		b.Actor = string(t[userAt+stepSize : user])
 	}
 	b.Deadline = time.UnixMicro(int64(binary.BigEndian.Uint64(t[keyAt+sha256.Size:]))).UTC()
 	// One string for all three: every request comes by here.

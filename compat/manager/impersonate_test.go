@@ -1,0 +1,182 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession"
+)
+
+func recordOf(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// impersonated returns the token of a browser in which anna, whose token it had, is
+// logged in as u.
+func impersonated(t *testing.T, m *usersession.Manager, token string, opts ...usersession.LoginOption) string {
+	t.Helper()
+	tok := mwToken(directRun(m, token, func(ctx context.Context) {
+		if err := m.Impersonate(ctx, "u", "anna", opts...); err != nil {
+			t.Error(err)
+		}
+	}))
+	if tok == "" {
+		t.Fatal("no session")
+	}
+	return tok
+}
+
+// TestImpersonationIsSeenAndBounded wants the user to know who was there, and what is the
+// user's alone to be refused to anybody else.
+func TestImpersonationIsSeenAndBounded(t *testing.T) {
+	for name, store := range directBackends {
+		t.Run(name, func(t *testing.T) {
+			var events []usersession.Event
+			m := mwNew(t, &usersession.Options{Store: store(), MaxSessions: 1, OnEvent: func(_ context.Context, e usersession.Event) { events = append(events, e) }})
+			h := mwRoutes(m, stepRoutes(m))
+			own, admin := mwLogin(t, h, "u"), mwLogin(t, h, "anna")
+			events = nil
+			tok := impersonated(t, m, admin)
+			mwWantUser(t, m, h, tok, "u")
+			mwWantUser(t, m, h, own, "u") // MaxSessions has not ended it
+			mwWantSessions(t, m, "anna", 0)
+			if !slices.ContainsFunc(events, func(e usersession.Event) bool {
+				return e.Kind == usersession.EventLogin && e.UserID == "u" && e.Actor == "anna"
+			}) || !slices.ContainsFunc(events, func(e usersession.Event) bool {
+				return e.Kind == usersession.EventEnded && e.UserID == "anna" && e.Reason == usersession.ReasonReplaced && e.Actor == "anna"
+			}) {
+				t.Errorf("the events are %+v", events)
+			}
+
+			found := 0
+			for s, err := range m.ListMatching(t.Context(), usersession.Filter{Meta: map[string]string{usersession.MetaMethod: usersession.MethodImpersonation}}, usersession.Page{}) {
+				if found++; err != nil || s.Impersonator() != "anna" || s.UserID != "u" || s.Level() != 0 {
+					t.Errorf("the list has %+v, %v", s, err)
+				}
+				if left := time.Until(s.ExpiresAt); left > usersession.DefaultImpersonation || left < usersession.DefaultImpersonation-time.Minute {
+					t.Errorf("it lives for %v", left)
+				}
+				if err := m.SetMeta(t.Context(), "u", s.ID, map[string]string{usersession.MetaImpersonator: ""}); err == nil {
+					t.Error("SetMeta takes the actor away")
+				}
+			}
+			if found != 1 {
+				t.Errorf("%d impersonations are listed", found)
+			}
+
+			for _, path := range []string{"/fresh", "/one", "/two"} {
+				if w := mwGet(h, path, tok); w.Code != 403 || w.Header().Get("WWW-Authenticate") != "" {
+					t.Errorf("%s = %d %q, want 403", path, w.Code, w.Header().Get("WWW-Authenticate"))
+				}
+			}
+			directRun(m, tok, func(ctx context.Context) {
+				if got := m.Impersonator(ctx); got != "anna" {
+					t.Errorf("Impersonator = %q", got)
+				}
+				for what, err := range map[string]error{
+					"Reauthenticate":      m.Reauthenticate(ctx, usersession.WithLevel(usersession.AAL3)),
+					"RevokeOtherSessions": mwErr(m.RevokeOtherSessions(ctx)),
+					"Impersonate":         m.Impersonate(ctx, "v", "anna"),
+				} {
+					if !errors.Is(err, usersession.ErrImpersonated) || !strings.Contains(err.Error(), what) {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+			})
+			mwWantUser(t, m, h, own, "u")
+
+			// It stays what it is over a new token and new data.
+			next := mwToken(directRun(m, tok, func(ctx context.Context) { m.RenewToken(ctx); m.Put(ctx, "k", "v") }))
+			if w := mwGet(h, "/fresh", next); w.Code != 403 {
+				t.Errorf("after RenewToken /fresh = %d", w.Code)
+			}
+			events = nil
+			mwGet(h, "/logout", next)
+			if len(events) != 1 || events[0].Actor != "anna" || events[0].UserID != "u" {
+				t.Errorf("the logout has the events %+v", events)
+			}
+			ended, err := m.ListEndedSessions(t.Context(), "u", 9)
+			if err != nil || len(ended) != 1 || ended[0].EndedBy != "anna" || ended[0].Impersonator() != "anna" {
+				t.Errorf("ended are %+v, %v", ended, err)
+			}
+			mwWantUser(t, m, h, own, "u")
+		})
+	}
+}
+
+// TestImpersonationEnds has its user, and a change of the password, end it.
+func TestImpersonationEnds(t *testing.T) {
+	for name, end := range map[string]func(ctx context.Context, m *usersession.Manager) error{
+		"RevokeOtherSessions": func(ctx context.Context, m *usersession.Manager) error { return mwErr(m.RevokeOtherSessions(ctx)) },
+		"PasswordChanged":     func(ctx context.Context, m *usersession.Manager) error { return mwErr(m.PasswordChanged(ctx, "u")) },
+		"RevokeSession": func(ctx context.Context, m *usersession.Manager) error {
+			list, err := m.ListSessions(ctx, "u")
+			for _, s := range list {
+				if s.Impersonator() != "" {
+					err = errors.Join(err, m.RevokeSession(ctx, "u", s.ID))
+				}
+			}
+			return err
+		},
+	} {
+		m := mwNew(t, nil)
+		h := mwRoutes(m, nil)
+		own := mwLogin(t, h, "u")
+		tok := impersonated(t, m, "")
+		directRun(m, own, func(ctx context.Context) {
+			if err := end(ctx, m); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		mwWantUser(t, m, h, tok, "")
+		mwWantUser(t, m, h, own, "u")
+	}
+	// In the session itself nothing of it is left, as nothing is of the user's.
+	m := mwNew(t, nil)
+	h := mwRoutes(m, nil)
+	own, tok := mwLogin(t, h, "u"), impersonated(t, m, "")
+	directRun(m, tok, func(ctx context.Context) {
+		if n, err := m.PasswordChanged(ctx, "u"); n != 2 || err != nil {
+			t.Errorf("PasswordChanged = %d, %v", n, err)
+		}
+	})
+	mwWantUser(t, m, h, tok, "")
+	mwWantUser(t, m, h, own, "")
+}
+
+func TestImpersonateIsChecked(t *testing.T) {
+	m := mwNew(t, nil)
+	for text, call := range map[string]func(ctx context.Context) error{
+		"actor is empty": func(ctx context.Context) error { return m.Impersonate(ctx, "u", "") },
+		"must be at most 8h0m0s, is 9h0m0s": func(ctx context.Context) error {
+			return m.Impersonate(ctx, "u", "anna", usersession.WithLifetime(9*time.Hour))
+		},
+		"WithLevel and WithMethod": func(ctx context.Context) error {
+			return m.Impersonate(ctx, "u", "anna", usersession.WithLevel(usersession.AAL1))
+		},
+		"user ID is empty": func(ctx context.Context) error { return m.Impersonate(ctx, "", "anna") },
+	} {
+		directRun(m, "", func(ctx context.Context) {
+			if err := call(ctx); err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("want %q, got %v", text, err)
+			}
+		})
+	}
+	if _, err := m.AccountDisabled(t.Context(), "u"); err != nil {
+		t.Fatal(err)
+	}
+	directRun(m, "", func(ctx context.Context) {
+		if err := m.Impersonate(ctx, "u", "anna"); !errors.Is(err, usersession.ErrAccountDisabled) {
+			t.Errorf("a disabled account: %v", err)
+		}
+	})
+	mwWantSessions(t, m, "u", 0)
+}

@@ -1,0 +1,87 @@
+package usersession
+
+import (
+	"fmt"
+	"time"
+)
+
+// limits are what NIST SP 800-63B-4 asks of the sessions of a level, in sections 2.1.3,
+// 2.2.3 and 2.3.3.
+type limits struct {
+	lifetime time.Duration
+	idle     time.Duration // NoIdleTimeout if none is asked for
+}
+
+var limitsOf = map[Level]limits{
+	AAL1: {30 * 24 * time.Hour, NoIdleTimeout},
+	AAL2: {DefaultLifetime, DefaultIdleTimeout},
+	AAL3: {12 * time.Hour, 15 * time.Minute},
+}
+
+// exceeds say whether a lifetime and an idle timeout are longer than the limits.
+func (l limits) exceeds(lifetime, idle time.Duration) (life, idles bool) {
+	return lifetime > l.lifetime, l.idle > 0 && (idle > l.idle || idle == NoIdleTimeout)
+}
+
+// usePreset fills in what the preset says and nobody has said otherwise.
+func (o *Options) usePreset() {
+	p, ok := limitsOf[o.Preset]
+	if !ok {
+		return
+	}
+	s := o.SCS
+	if o.Lifetime == 0 && (s == nil || s.Lifetime == 0 || s.Lifetime == DefaultLifetime) {
+		o.Lifetime = p.lifetime
+	}
+	if o.IdleTimeout == 0 && (s == nil || s.IdleTimeout == 0) {
+		if o.IdleTimeout = p.idle; o.Lifetime > 0 && p.idle > 0 {
+			o.IdleTimeout = min(p.idle, o.Lifetime)
+		}
+	}
+}
+
+// checkPreset refuses what contradicts the preset. The options are resolved.
+func (o *Options) checkPreset(bad func(field, format string, args ...any)) {
+	if o.Preset == 0 {
+		return
+	}
+	p, ok := limitsOf[o.Preset]
+	if !ok {
+		bad("Preset", "is %d, which is none of AAL1, AAL2, AAL3", int(o.Preset))
+		return
+	}
+	life, idle := p.exceeds(o.Lifetime, o.IdleTimeout)
+	if life {
+		bad("Lifetime", "%v contradicts Options.Preset, which is %v and allows %v at most", o.Lifetime, o.Preset, p.lifetime)
+	}
+	if idle && o.IdleTimeout == NoIdleTimeout {
+		bad("IdleTimeout", "NoIdleTimeout contradicts Options.Preset, which is %v and asks for %v", o.Preset, p.idle)
+	} else if idle {
+		bad("IdleTimeout", "%v contradicts Options.Preset, which is %v and allows %v at most", o.IdleTimeout, o.Preset, p.idle)
+	}
+	if c := o.SCS.Cookie; !c.Secure || !c.HttpOnly {
+		field := "SCS"
+		if c.HttpOnly && o.InsecureCookies {
+			field = "InsecureCookies"
+		}
+		bad(field, "a cookie that is not Secure and HttpOnly contradicts Options.Preset, which is %v (NIST SP 800-63B-4, 5.1.1)", o.Preset)
+	}
+}
+
+// checkLimits refuses a login with limits of its own that contradict the preset.
+func (o *Options) checkLimits(l loginOptions) error {
+	p, ok := limitsOf[o.Preset]
+	if !ok {
+		return nil
+	}
+	for _, c := range []struct {
+		option string
+		given  *time.Duration
+		most   time.Duration
+	}{{"WithLifetime", l.lifetime, p.lifetime}, {"WithIdleTimeout", l.idle, p.idle}} {
+		if c.given != nil && c.most > 0 && (*c.given > c.most || *c.given == NoIdleTimeout) {
+			return fmt.Errorf("usersession: %s: %v contradicts Options.Preset, which is %v and allows %v at most", c.option, *c.given, o.Preset, c.most)
+		}
+	}
+	return nil
+}
