@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
@@ -84,6 +85,8 @@ func ExampleUserSession_MarshalJSON() {
 		LastSeenAt:      time.Date(2026, 3, 1, 12, 5, 0, 0, time.UTC),
 		ExpiresAt:       time.Date(2026, 3, 1, 13, 5, 0, 0, time.UTC),
 		UserAgent:       "curl/8.5.0",
+		LastIP:          netip.MustParseAddr("192.0.2.7"),
+		LastUserAgent:   "curl/8.5.0",
 		Meta:            map[string]string{usersession.MetaMethod: "passkey"},
 	}
 	text, err := json.MarshalIndent(s, "", "  ")
@@ -101,6 +104,10 @@ func ExampleUserSession_MarshalJSON() {
 	//   "expires_at": "2026-03-01T13:05:00Z",
 	//   "ip": "",
 	//   "user_agent": "curl/8.5.0",
+	//   "last_ip": "192.0.2.7",
+	//   "last_user_agent": "curl/8.5.0",
+	//   "last_ip": "192.0.2.7",
+	//   "last_user_agent": "curl/8.5.0",
 	//   "device": "curl",
 	//   "meta": {
 	//     "auth_method": "passkey"

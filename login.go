@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/decide"
@@ -171,14 +170,6 @@ func (m *Manager) keepSession(ctx context.Context, r *request, from *trailer.Bin
 	})
 }
 
-// addressText returns an address as the index keeps it; "" if it is not known.
-func addressText(ip netip.Addr) string {
-	if !ip.IsValid() {
-		return ""
-	}
-	return ip.Unmap().WithZone("").String()
-}
-
 // replacedBy returns the IDs of the user's sessions that a login takes the place
 // of, and that do not count against MaxSessions.
 func replacedBy(userID string, former *staged, from *trailer.Binding) []string {
@@ -200,16 +191,16 @@ func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key
 		Meta: index.MetaJSON(o.meta), IdleTimeout: b.Idle.Microseconds(), Checked: m.checked(r, o),
 	}
 	ip, userAgent := m.client(r)
-	row.IP, row.UserAgent = addressText(ip), userAgent
 	if idle := m.data.idleOf(b); idle > 0 {
 		row.Grace = min(row.Grace, idle)
 	}
 	if o.ip != nil {
-		row.IP = addressText(*o.ip)
+		ip = *o.ip
 	}
 	if o.userAgent != nil {
-		row.UserAgent = index.Clip(*o.userAgent, 512)
+		userAgent = *o.userAgent
 	}
+	row.IP, row.UserAgent = m.rowClient(ip, userAgent)
 	var err error
 	if b.Impersonated() {
 		row.Max = -1 // it is not to push the user out

@@ -106,8 +106,7 @@ func (m *Manager) adoptUser(ctx context.Context, b *trailer.Binding, user string
 		}
 	}
 	r, _ := ctx.Value(requestKey{m.id}).(*request)
-	ip, userAgent := m.client(r)
-	a.IP, a.UserAgent = addressText(ip), userAgent
+	a.IP, a.UserAgent = m.rowClient(m.client(r))
 	won, err := m.index.Adopt(ctx, a)
 	if err == nil {
 		row, found, err = m.index.ByKey(ctx, b.Key)
@@ -140,7 +139,8 @@ func (m *Manager) keepOld(ctx context.Context, b *trailer.Binding, how adoption,
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	if how == adoptedBefore {
-		if err := m.index.Readopt(ctx, b); err != nil {
+		r, _ := ctx.Value(requestKey{m.id}).(*request)
+		if err := m.index.Readopt(ctx, b, m.usedBy(r)); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,7 @@ func (m *Manager) commitRequest(ctx context.Context, lost error, r *request, key
 		r.has(nb)
 		return nil
 	case decide.RenewDetached:
-		nb, err := m.renew(ctx, own, key, body, own.EndingBy(b.Deadline), index.Renewal{Reason: ReasonLogout})
+		nb, err := m.renew(ctx, own, key, body, own.EndingBy(b.Deadline), index.Renewal{Reason: ReasonLogout, By: m.usedBy(r)})
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, was
 // commitRenewal finishes a Reauthenticate or a RenewToken. The caller has locked r.
 func (m *Manager) commitRenewal(ctx context.Context, r *request, key string, body []byte, b *trailer.Binding) error {
 	s := r.unstage()
-	how := index.Renewal{Authenticated: s.authenticated, Meta: s.meta}
+	how := index.Renewal{Authenticated: s.authenticated, Meta: s.meta, By: m.usedBy(r)}
 	if s.detached {
 		how.Reason = ReasonLogout
 	}

@@ -120,8 +120,11 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 	case decide.LookWhenDue:
 		ok = !m.looks.Due(key) || m.look(ctx, b)
 	}
-	if ok && due && !m.queue.Add(b) {
-		ok = m.touchNow(ctx, b)
+	if ok && due {
+		r, _ := ctx.Value(requestKey{m.id}).(*request)
+		if by := m.usedBy(r); !m.queue.Add(b, by) {
+			ok = m.touchNow(ctx, b, by)
+		}
 	}
 	if !ok {
 		m.refused(ctx, b)

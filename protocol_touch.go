@@ -14,11 +14,11 @@ import (
 // that carries the idle timeout. The row comes first, so that a session that was
 // ended is not given another hour. Only a certain no makes it false: a failure is
 // counted, and the session is served.
-func (m *Manager) touchNow(ctx context.Context, b *trailer.Binding) bool {
+func (m *Manager) touchNow(ctx context.Context, b *trailer.Binding, by index.Client) bool {
 	if !b.Authenticated() {
 		return m.touchData(ctx, b, time.Now())
 	}
-	ok, err := m.index.Touch(ctx, b)
+	ok, err := m.index.Touch(ctx, b, by)
 	if err != nil {
 		m.touches.Failed(b.Key)
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.ID, UserID: b.UserID, Err: err})
@@ -39,8 +39,8 @@ func (m *Manager) look(ctx context.Context, b *trailer.Binding) bool {
 	return ok
 }
 
-func (m *Manager) touchData(ctx context.Context, b *trailer.Binding, seen time.Time) bool {
-	ok, err := m.data.store.Touch(ctx, b.Key, m.data.storeExpiry(b, seen))
+func (m *Manager) touchData(ctx context.Context, b *trailer.Binding, at time.Time) bool {
+	ok, err := m.data.store.Touch(ctx, b.Key, m.data.storeExpiry(b, at))
 	if err != nil {
 		m.touches.Failed(b.Key)
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.ID, UserID: b.UserID, Err: err})
@@ -48,6 +48,9 @@ func (m *Manager) touchData(ctx context.Context, b *trailer.Binding, seen time.T
 	}
 	return ok
 }
+
+// seen is a session that waits to be touched.
+type seen = touch.Seen[index.Client]
 
 // maxQueuedTouches bounds the touches that wait to be written. A session that finds
 // no room is touched in its request.
@@ -62,25 +65,25 @@ func (m *Manager) touchDelay() time.Duration {
 // writeTouches writes the touches that are queued, until ctx ends and nothing is
 // left.
 func (m *Manager) writeTouches(ctx context.Context) {
-	m.queue.Write(ctx, m.touchDelay(), func(all []touch.Seen) { m.touchAll(ctx, all) })
+	m.queue.Write(ctx, m.touchDelay(), func(all []seen) { m.touchAll(ctx, all) })
 }
 
 // touchAll touches sessions: their rows together, and then their data where the
 // Store carries the idle timeout.
-func (m *Manager) touchAll(ctx context.Context, all []touch.Seen) {
+func (m *Manager) touchAll(ctx context.Context, all []seen) {
 	for chunk := range slices.Chunk(all, index.PageSize) {
 		m.touchChunk(ctx, chunk)
 	}
 }
 
-func (m *Manager) touchChunk(ctx context.Context, chunk []touch.Seen) {
+func (m *Manager) touchChunk(ctx context.Context, chunk []seen) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	var keys []string
+	var rows []index.Seen
 	first := time.Now()
 	for _, t := range chunk {
 		if t.Authenticated() {
-			keys = append(keys, t.Key)
+			rows = append(rows, index.Seen{Key: t.Key, By: t.By})
 		}
 		if t.At.Before(first) {
 			first = t.At
@@ -88,14 +91,14 @@ func (m *Manager) touchChunk(ctx context.Context, chunk []touch.Seen) {
 	}
 	// All are noted as seen when the first of them was: a session may end so
 	// much earlier, and not later for having waited here.
-	touched, err := m.index.TouchMany(ctx, keys, time.Since(first))
+	touched, err := m.index.TouchMany(ctx, rows, time.Since(first))
 	if err != nil {
-		for _, key := range keys {
-			m.touches.Failed(key)
+		for _, row := range rows {
+			m.touches.Failed(row.Key)
 		}
-		m.emit(ctx, Event{Kind: EventTouchFailed, Count: len(keys), Err: err})
+		m.emit(ctx, Event{Kind: EventTouchFailed, Count: len(rows), Err: err})
 	}
-	var rest []touch.Seen
+	var rest []seen
 	for _, t := range chunk {
 		switch {
 		case !t.Authenticated():
@@ -111,7 +114,7 @@ func (m *Manager) touchChunk(ctx context.Context, chunk []touch.Seen) {
 
 // sortOut tells sessions that have ended from those whose row was locked. The
 // former lose their data, the latter are due again soon.
-func (m *Manager) sortOut(ctx context.Context, rest []touch.Seen) {
+func (m *Manager) sortOut(ctx context.Context, rest []seen) {
 	keys := make([]string, len(rest))
 	for i, t := range rest {
 		keys[i] = t.Key

@@ -43,7 +43,7 @@ type Manager struct {
 	touches   *touch.Log
 	looks     *touch.Log // the keys of sessions whose row was read instead of touched
 	strangers *touch.Log // the keys of sessions of other programs on the Store
-	queue     *touch.Queue
+	queue     *touch.Queue[index.Client]
 
 	detachedByHand handLog
 	warnedPlain    atomic.Bool // about a Secure cookie over plain http
@@ -197,6 +197,25 @@ func (m *Manager) client(r *request) (ip netip.Addr, userAgent string) {
 		return ip, ""
 	}
 	return m.opts.ClientIP(r.http).Unmap().WithZone(""), index.Clip(r.http.UserAgent(), 512)
+}
+
+// usedBy returns the client of a request as a row keeps it. It is not known where a
+// session was loaded by hand.
+func (m *Manager) usedBy(r *request) index.Client {
+	if r == nil || r.http == nil {
+		return index.Client{}
+	}
+	ip, userAgent := m.rowClient(m.client(r))
+	return index.Client{Known: true, IP: ip, UserAgent: userAgent}
+}
+
+// rowClient returns an address and a User-Agent as rows keep them. All that a row
+// tells of a client goes through it.
+func (m *Manager) rowClient(ip netip.Addr, userAgent string) (ipText, userAgentText string) {
+	if ip = ip.Unmap().WithZone(""); ip.IsValid() {
+		ipText = ip.String()
+	}
+	return ipText, index.Clip(userAgent, 512)
 }
 
 // emit reports an event to Options.OnEvent, and to the log what an operator

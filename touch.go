@@ -30,7 +30,7 @@ func (m *Manager) Touch(ctx context.Context) error {
 	}
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	err := m.touchByID(ctx, b)
+	err := m.touchByID(ctx, b, m.usedBy(r))
 	if err != nil && err != ErrSessionEnded {
 		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.ID, UserID: b.UserID, Err: err})
 	}
@@ -38,14 +38,14 @@ func (m *Manager) Touch(ctx context.Context) error {
 }
 
 // touchByID touches a session under the key that it has now.
-func (m *Manager) touchByID(ctx context.Context, b *trailer.Binding) error {
-	ok, err := m.index.Touch(ctx, b)
+func (m *Manager) touchByID(ctx context.Context, b *trailer.Binding, by index.Client) error {
+	ok, err := m.index.Touch(ctx, b, by)
 	if err == nil && !ok {
 		var row index.Row
 		if row, ok, err = m.index.LiveByID(ctx, b.UserID, b.ID); err == nil && ok {
 			now := *b
 			now.Key, b = row.SessionKey, &now
-			ok, err = m.index.Touch(ctx, b)
+			ok, err = m.index.Touch(ctx, b, by)
 		}
 	}
 	if err == nil && ok && !m.data.verified() && m.data.idleOf(b) > 0 {

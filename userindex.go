@@ -195,7 +195,7 @@ func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 		ID: r.ID, UserID: r.UserID.String,
 		CreatedAt: fromMicro(r.CreatedAt), AuthenticatedAt: fromMicro(r.AuthenticatedAt),
 		LastSeenAt: fromMicro(r.LastSeenAt), ExpiresAt: fromMicro(r.ExpiresAt),
-		UserAgent: r.UserAgent, Meta: map[string]string{},
+		UserAgent: r.UserAgent, LastUserAgent: r.LastUserAgent, Meta: map[string]string{},
 		Current: currentID != "" && r.ID == currentID,
 		EndedBy: r.EndedBy,
 	}
@@ -207,9 +207,8 @@ func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 			s.ExpiresAt = end
 		}
 	}
-	if r.IP != "" {
-		s.IP, _ = netip.ParseAddr(r.IP)
-	}
+	s.IP, _ = netip.ParseAddr(r.IP)
+	s.LastIP, _ = netip.ParseAddr(r.LastIP)
 	if r.Meta != "" {
 		// Metadata is a convenience: a row that somebody edited by hand must
 		// not make a user's sessions impossible to list and revoke.

@@ -45,6 +45,13 @@ type UserSession struct {
 	// can send any text, so escape it in HTML.
 	UserAgent string
 
+	// LastIP and LastUserAgent are those of the request that LastSeenAt is the time
+	// of, and until then those of the login. They are as fresh as LastSeenAt. A request
+	// that does not count as use, by Options.NoTouch, does not change them. What the
+	// login left out, by WithIP or WithUserAgent, stays empty here.
+	LastIP        netip.Addr
+	LastUserAgent string
+
 	// Meta has the pairs that WithMeta and WithMethod noted, at login or by
 	// Reauthenticate, and those of SetMeta. It is never nil.
 	Meta map[string]string
@@ -131,6 +138,8 @@ type sessionJSON struct {
 	ExpiresAt       time.Time         `json:"expires_at"`
 	IP              string            `json:"ip"`
 	UserAgent       string            `json:"user_agent"`
+	LastIP          string            `json:"last_ip"`
+	LastUserAgent   string            `json:"last_user_agent"`
 	Device          string            `json:"device"`
 	Meta            map[string]string `json:"meta"`
 	Current         bool              `json:"current"`
@@ -147,11 +156,14 @@ func (s UserSession) MarshalJSON() ([]byte, error) {
 		ID: s.ID, UserID: s.UserID,
 		CreatedAt: s.CreatedAt.UTC(), AuthenticatedAt: s.AuthenticatedAt.UTC(),
 		LastSeenAt: s.LastSeenAt.UTC(), ExpiresAt: s.ExpiresAt.UTC(),
-		UserAgent: s.UserAgent, Device: s.Device(), Meta: s.Meta, Current: s.Current,
+		UserAgent: s.UserAgent, LastUserAgent: s.LastUserAgent, Device: s.Device(), Meta: s.Meta, Current: s.Current,
 		EndedBy: s.EndedBy, Reason: s.Reason,
 	}
 	if s.IP.IsValid() {
 		j.IP = s.IP.String()
+	}
+	if s.LastIP.IsValid() {
+		j.LastIP = s.LastIP.String()
 	}
 	if j.Meta == nil {
 		j.Meta = map[string]string{}
@@ -168,19 +180,30 @@ func (s *UserSession) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	var ip netip.Addr
-	if j.IP != "" {
-		var err error
-		if ip, err = netip.ParseAddr(j.IP); err != nil {
-			return fmt.Errorf("usersession: ip: %w", err)
-		}
+	ip, err := parseIP("ip", j.IP)
+	if err != nil {
+		return err
+	}
+	lastIP, err := parseIP("last_ip", j.LastIP)
+	if err != nil {
+		return err
 	}
 	*s = UserSession{
 		ID: j.ID, UserID: j.UserID,
 		CreatedAt: j.CreatedAt, AuthenticatedAt: j.AuthenticatedAt,
 		LastSeenAt: j.LastSeenAt, ExpiresAt: j.ExpiresAt,
-		IP: ip, UserAgent: j.UserAgent, Meta: j.Meta, Current: j.Current,
+		IP: ip, UserAgent: j.UserAgent, LastIP: lastIP, LastUserAgent: j.LastUserAgent, Meta: j.Meta, Current: j.Current,
 		EndedAt: j.EndedAt, EndedBy: j.EndedBy, Reason: j.Reason,
 	}
 	return nil
+}
+
+func parseIP(name, text string) (ip netip.Addr, err error) {
+	if text == "" {
+		return ip, nil
+	}
+	if ip, err = netip.ParseAddr(text); err != nil {
+		return ip, fmt.Errorf("usersession: %s: %w", name, err)
+	}
+	return ip, nil
 }

@@ -49,14 +49,18 @@ type sessionView struct {
 	UserAgent string
 	IP        string
 	Current   bool
-	Created   timeView
-	Proved    timeView
-	Seen      timeView
-	Expires   timeView
-	Ended     timeView
-	EndedBy   string
-	Reason    string
-	Meta      []pair
+
+	// Where it was last used, and with what if that is another device.
+	LastIP, LastUserAgent, LastDevice string
+
+	Created timeView
+	Proved  timeView
+	Seen    timeView
+	Expires timeView
+	Ended   timeView
+	EndedBy string
+	Reason  string
+	Meta    []pair
 }
 
 type pair struct{ Key, Value string }
@@ -102,6 +106,11 @@ func (c *call) view(s usersession.UserSession) sessionView {
 	}
 	if by := s.Impersonator(); by != "" {
 		v.Device = c.T("device.other", "actor", clean(by, 64), "device", v.Device)
+	}
+	last := c.agent(usersession.UserSession{UserAgent: s.LastUserAgent})
+	v.LastIP, v.LastUserAgent = c.ui.ip.show(s.LastIP), last.text
+	if last.name != agent.name {
+		v.LastDevice = last.device
 	}
 	if s.Current && s.EndedAt.IsZero() {
 		v.Seen.Words = c.T("time.active")
@@ -194,7 +203,7 @@ func tidy(s string, limit int, instead string) string {
 }
 
 // sessionJSON is a session in the JSON of this package: that of
-// usersession.UserSession, but for ip, which is as much as may be shown, and for
+// usersession.UserSession, but for ip and last_ip, which are as much as may be shown, and for
 // what an account page leaves out.
 type sessionJSON struct {
 	ID              string            `json:"id"`
@@ -205,6 +214,8 @@ type sessionJSON struct {
 	ExpiresAt       time.Time         `json:"expires_at"`
 	IP              string            `json:"ip"`
 	UserAgent       string            `json:"user_agent"`
+	LastIP          string            `json:"last_ip"`
+	LastUserAgent   string            `json:"last_user_agent"`
 	Device          string            `json:"device"`
 	Meta            map[string]string `json:"meta,omitzero"`
 	Current         bool              `json:"current"`
@@ -217,7 +228,7 @@ func (c *call) viewJSON(s usersession.UserSession) sessionJSON {
 	return sessionJSON{
 		ID: s.ID, UserID: s.UserID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
 		LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt, IP: c.ui.ip.show(s.IP),
-		UserAgent: s.UserAgent, Device: c.agent(s).name, Meta: s.Meta, Current: s.Current,
+		UserAgent: s.UserAgent, LastIP: c.ui.ip.show(s.LastIP), LastUserAgent: s.LastUserAgent, Device: c.agent(s).name, Meta: s.Meta, Current: s.Current,
 		EndedAt: s.EndedAt, EndedBy: s.EndedBy, Reason: s.Reason,
 	}
 }

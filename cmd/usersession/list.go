@@ -193,7 +193,8 @@ func (a *app) writeSession(s usersession.UserSession) error {
 	}
 	lines = append(lines, [][2]string{
 		{"login", at(s.CreatedAt)}, {"proved", at(s.AuthenticatedAt)}, {"seen", at(s.LastSeenAt)}, {"ends", at(s.ExpiresAt)},
-		{"device", s.Device()}, {"ip", address(s)}, {"agent", orDash(s.UserAgent)},
+		{"device", s.Device()}, {"ip", address(s.IP)}, {"agent", orDash(s.UserAgent)},
+		{"used from", address(s.LastIP)}, {"used with", orDash(s.LastUserAgent)},
 	}...)
 	for name := range sortedKeys(s.Meta) {
 		lines = append(lines, [2]string{"meta", name + " = " + s.Meta[name]})

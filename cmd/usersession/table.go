@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func (a *app) columns(ended bool) []column {
 	id := column{"ID", 0, 0, func(s usersession.UserSession) string { return s.ID }}
 	user := column{"USER", 0, 12, func(s usersession.UserSession) string { return orDash(s.UserID) }}
 	device := column{"DEVICE", 2, 10, usersession.UserSession.Device}
-	ip := column{"IP", 3, 15, address}
+	ip := column{"IP", 3, 15, func(s usersession.UserSession) string { return address(s.IP) }}
 	since := func(name string, rank int, t func(usersession.UserSession) time.Time) column {
 		return column{name, rank, 0, func(s usersession.UserSession) string { return short(a.now().Sub(t(s))) }}
 	}
@@ -56,11 +57,11 @@ func orDash(s string) string {
 	return s
 }
 
-func address(s usersession.UserSession) string {
-	if !s.IP.IsValid() {
+func address(ip netip.Addr) string {
+	if !ip.IsValid() {
 		return "-"
 	}
-	return s.IP.String()
+	return ip.String()
 }
 
 // writeSessions writes a table, or cards.

@@ -81,6 +81,8 @@ type client struct {
 	m      *usersession.Manager
 	user   string
 	cookie *http.Cookie
+
+	userAgent string
 }
 
 // do sends a request whose handler calls fn.
@@ -89,6 +91,9 @@ func (c *client) do(t *testing.T, fn func(ctx context.Context)) {
 	r := httptest.NewRequest("POST", "https://example.test/", nil)
 	if c.cookie != nil {
 		r.AddCookie(c.cookie)
+	}
+	if c.userAgent != "" {
+		r.Header.Set("User-Agent", c.userAgent)
 	}
 	w := httptest.NewRecorder()
 	c.m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fn(r.Context()) })).ServeHTTP(w, r)

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
 
@@ -179,6 +181,7 @@ func TestConvertedMariaDB(t *testing.T) {
 			opendb.MustExec(t, db, "ALTER TABLE user_sessions CONVERT TO CHARACTER SET "+charset)
 			works(t, db, "alice", highest)
 			m := newManager(t, db, nil)
+			longTexts(t, db)
 			h := m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				err := m.Login(r.Context(), "bob", usersession.WithMeta(map[string]string{"device": "😀"}))
 				if err == nil || !strings.Contains(err.Error(), "WithMeta") {
@@ -187,6 +190,59 @@ func TestConvertedMariaDB(t *testing.T) {
 			}))
 			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "POST", "/", nil))
 		})
+	}
+}
+
+// longTexts wants texts to be cut that no longer fit when each letter is written as its
+// number: those of a login, of a touch in its request and by Run, and of an ending.
+func longTexts(t *testing.T, db *sqlx.DB) {
+	t.Helper()
+	long := strings.Repeat("あ", 170)
+	m := newManager(t, db, &usersession.Options{TouchInterval: time.Millisecond})
+	used := func(user string) usersession.UserSession {
+		t.Helper()
+		list, err := m.ListSessions(t.Context(), user)
+		if err != nil || len(list) != 1 {
+			t.Errorf("%d sessions, %v", len(list), err)
+			return usersession.UserSession{}
+		}
+		return list[0]
+	}
+	if err := logIn(t, m, "long", long); err != nil {
+		t.Errorf("login: %v", err)
+	}
+	want := used("long").UserAgent
+	if n := utf8.RuneCountInString(want); n != 512 && want != long {
+		t.Errorf("%d letters are kept", n)
+	}
+	c := &client{m: m}
+	for _, running := range []bool{false, true} {
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		if running {
+			go func() { done <- m.Run(ctx) }()
+		} else {
+			done <- nil
+		}
+		c.userAgent = "short"
+		c.login(t, "short")
+		c.userAgent = long
+		for end := time.Now().Add(time.Minute); used("short").LastUserAgent != want; c.do(t, func(context.Context) {}) {
+			if time.Now().After(end) {
+				t.Errorf("Run %v: last used by %q", running, used("short").LastUserAgent)
+				break
+			}
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	ctx := usersession.ContextWithActor(usersession.ContextWithReason(t.Context(), long), long)
+	for _, user := range []string{"short", "long"} {
+		if _, err := m.RevokeAllSessions(ctx, user); err != nil {
+			t.Errorf("revocation: %v", err)
+		}
 	}
 }
 

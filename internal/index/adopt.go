@@ -19,7 +19,7 @@ type Adoption struct {
 
 const adoptSQL = `
 INSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place)
-VALUES (?, ?, ?, @after(?), @after(?), @now, @after(?), ?, @text(?), @text(?), @here)`
+VALUES (?, ?, ?, @after(?), @after(?), @now, @after(?), ?, @text(?, 512), @text(?), @here)`
 
 // Adopt writes the row of a session that is live already. It reports false if there is
 // a row with that ID or key.
@@ -54,12 +54,12 @@ func (x *Index) Adopted(ctx context.Context, id, userID, key string) (bool, erro
 
 const readoptSQL = `
 UPDATE @index
-SET last_seen_at = @now, place = @here
+SET last_seen_at = @now, place = @here,` + setClientSQL + `
 WHERE id = ? AND session_key = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @now`
 
 // Readopt is Touch for a session that another program has used, which did not note it
 // here. The idle timeout does not end it.
-func (x *Index) Readopt(ctx context.Context, b *trailer.Binding) error {
-	_, err := x.db.Exec(ctx, readoptSQL, b.ID, b.Key, x.userArg(b.UserID))
+func (x *Index) Readopt(ctx context.Context, b *trailer.Binding, by Client) error {
+	_, err := x.db.Exec(ctx, readoptSQL, append(by.args(), b.ID, b.Key, x.userArg(b.UserID))...)
 	return err
 }

@@ -127,8 +127,8 @@ func (x *Index) amongUsers(users []string) (cond string, args []any) {
 const (
 	endableSQL = `(ended_at IS NULL OR purge_at <= @firstpass)`
 	endSetSQL  = `
-SET ended_by = CASE WHEN ended_at IS NULL THEN @text(?) ELSE ended_by END,
-	reason = CASE WHEN ended_at IS NULL AND reason = '' THEN @text(?) ELSE reason END,
+SET ended_by = CASE WHEN ended_at IS NULL THEN @text(?, 255) ELSE ended_by END,
+	reason = CASE WHEN ended_at IS NULL AND reason = '' THEN @text(?, 255) ELSE reason END,
 	purge_at = CASE WHEN ended_at IS NULL THEN @after(?) WHEN purge_at = ended_at THEN @retried ELSE @again END,
 	ended_at = COALESCE(ended_at, @now)`
 	endReturningSQL = "UPDATE @index" + endSetSQL + "\nWHERE "

@@ -92,6 +92,8 @@ type Row struct {
 	Reason          string         `db:"reason"`
 	Place           string         `db:"place"`
 	IdleTimeout     int64          `db:"idle_timeout"` // in microseconds; 0 if it has that of the Config
+	LastIP          string         `db:"last_ip"`
+	LastUserAgent   string         `db:"last_user_agent"`
 }
 
 // ColumnsSQL reads nothing, and fails if a column is not there.
@@ -102,7 +104,8 @@ const rowColumns = `
 	@us(created_at) AS created_at, @us(authenticated_at) AS authenticated_at,
 	@us(last_seen_at) AS last_seen_at, @us(expires_at) AS expires_at,
 	ip, @bytes(user_agent), @bytes(meta),
-	COALESCE(@us(ended_at), 0) AS ended_at, @bytes(ended_by), @bytes(reason), place, COALESCE(idle_timeout, 0) AS idle_timeout`
+	COALESCE(@us(ended_at), 0) AS ended_at, @bytes(ended_by), @bytes(reason), place, COALESCE(idle_timeout, 0) AS idle_timeout,
+	COALESCE(last_ip, ip) AS last_ip, @lastagent`
 
 // RenewingTo returns the key to which the session is being renewed, if it is.
 func (r Row) RenewingTo() (key string, ok bool) { return strings.CutPrefix(r.OtherKey, bindingMark) }

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -22,7 +23,11 @@ import (
 //	@here                Config.Here
 //	@bigint              what CAST calls a column of 64 bits
 //	@text(x)             a sqldb.Text or Verbatim, whatever the charset of the connection is
+//	@text(x, n)          the same, cut to n letters where the column takes no more: a
+//	                     letter that is written as its number is longer
+//	@cut(x)              a User-Agent that is cut likewise
 //	@bytes(x)            the column x of texts, which is read likewise
+//	@lastagent           the User-Agent of the last touch, likewise
 //	@charsets            asks MariaDB for the charsets of User-Agents, and of actors and reasons
 //	@keepuntil           when the row of an ended session may be deleted
 func (c Config) words() sqldb.Words {
@@ -32,8 +37,17 @@ func (c Config) words() sqldb.Words {
 		case "endedin":
 			return fmt.Sprintf(afterEndSQL[c.Dialect], arg), true
 		case "text":
+			arg, limit, limited := strings.Cut(arg, ", ")
+			switch {
+			case c.Dialect != sqldb.MariaDB:
+				return arg, true
+			case limited:
+				return "LEFT(CONVERT(UNHEX(" + arg + ") USING utf8mb4), " + limit + ")", true
+			}
+			return "CONVERT(UNHEX(" + arg + ") USING utf8mb4)", true
+		case "cut":
 			if c.Dialect == sqldb.MariaDB {
-				return "CONVERT(UNHEX(" + arg + ") USING utf8mb4)", true
+				return "LEFT(" + arg + ", 512)", true
 			}
 			return arg, true
 		case "bytes":
@@ -41,6 +55,12 @@ func (c Config) words() sqldb.Words {
 				return "CAST(CONVERT(" + arg + " USING utf8mb4) AS BINARY) AS " + arg, true
 			}
 			return arg, true
+		case "lastagent":
+			text := "COALESCE(last_user_agent, user_agent)"
+			if c.Dialect == sqldb.MariaDB {
+				text = "CAST(CONVERT(" + text + " USING utf8mb4) AS BINARY)"
+			}
+			return text + " AS last_user_agent", true
 		case "bigint":
 			if c.Dialect == sqldb.MariaDB {
 				return "SIGNED", true

@@ -36,6 +36,10 @@ func TestWords(t *testing.T) {
 		{sqldb.SQLite, "dnow", "", "julianday('now')"},
 		{sqldb.SQLite, "dafter", "?", "(julianday('now') + (?) / 86400000000.0)"},
 		{sqldb.MariaDB, "dafter", "?", "@after(?)"},
+		{sqldb.SQLite, "text", "?, 512", "?"},
+		{sqldb.MariaDB, "text", "?", "CONVERT(UNHEX(?) USING utf8mb4)"},
+		{sqldb.MariaDB, "text", "?, 512", "LEFT(CONVERT(UNHEX(?) USING utf8mb4), 512)"},
+		{sqldb.MariaDB, "cut", "c", "LEFT(c, 512)"},
 	} {
 		c.Dialect = tc.d
 		if got, ok := c.words()(tc.name, tc.arg); !ok || got != tc.want {

@@ -13,6 +13,7 @@ type Renewal struct {
 	Authenticated bool   // the user has proved again who they are
 	Reason        string // that of Detach, if the caller detached the session before
 	Meta          string // the new metadata, or "" if they stay
+	By            Client // of the request
 }
 
 const rekeySQL = `
@@ -56,7 +57,7 @@ const renewSwapSQL = `
 UPDATE @index
 SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
 	meta = CASE WHEN ? = '' THEN meta ELSE ? END,
-	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?, place = @here
+	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?, place = @here,` + setClientSQL + `
 WHERE id = ? AND user_id = ? AND ended_at IS NULL
 	AND (session_key = ? AND other_key = ? AND reason = ? OR session_key = ? AND other_key = ?)`
 
@@ -74,8 +75,9 @@ func (x *Index) RenewSwap(ctx context.Context, b *trailer.Binding, from string, 
 	if meta == "" {
 		meta = "{}" // valid in a column of JSON, and not used
 	}
-	n, err := x.db.Exec(ctx, renewSwapSQL, flag, how.Meta, meta, time.Until(b.Deadline).Microseconds(), b.Key, from,
-		b.ID, x.userArg(b.UserID), from, bindingMark+b.Key, how.Reason, b.Key, from)
+	args := append([]any{flag, how.Meta, meta, time.Until(b.Deadline).Microseconds(), b.Key, from}, how.By.args()...)
+	n, err := x.db.Exec(ctx, renewSwapSQL, append(args,
+		b.ID, x.userArg(b.UserID), from, bindingMark+b.Key, how.Reason, b.Key, from)...)
 	return n == 1, err
 }
 
@@ -94,7 +96,7 @@ func (x *Index) RenewBack(ctx context.Context, from *trailer.Binding, key string
 
 const detachSQL = `
 UPDATE @index
-SET expires_at = @now, reason = @text(?)
+SET expires_at = @now, reason = @text(?, 255)
 WHERE session_key = ? AND ended_at IS NULL AND reason = ''`
 
 // Detach takes the life of a session whose key somebody deleted through scs, and

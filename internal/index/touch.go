@@ -10,13 +10,13 @@ import (
 
 const touchSQL = `
 UPDATE @index
-SET last_seen_at = @now, place = @here
+SET last_seen_at = @now, place = @here,` + setClientSQL + `
 WHERE id = ? AND session_key = ? AND user_id = ? AND @live`
 
-// Touch notes that a session was seen. It reports false if the session is not
-// live any more, or not under this key.
-func (x *Index) Touch(ctx context.Context, b *trailer.Binding) (bool, error) {
-	n, err := x.db.Exec(ctx, touchSQL, b.ID, b.Key, x.userArg(b.UserID))
+// Touch notes that a session was seen, and by whom. It reports false if the session
+// is not live any more, or not under this key.
+func (x *Index) Touch(ctx context.Context, b *trailer.Binding, by Client) (bool, error) {
+	n, err := x.db.Exec(ctx, touchSQL, append(by.args(), b.ID, b.Key, x.userArg(b.UserID))...)
 	return n == 1, err
 }
 
@@ -28,34 +28,53 @@ WHERE session_key IN @list AND @live`
 	// holding others may be waited for.
 	touchManySQL = `
 WITH seen AS (
-SELECT id, user_id` + liveOfKeysSQL + `
+SELECT id, user_id, session_key` + liveOfKeysSQL + `
 FOR UPDATE SKIP LOCKED)
 UPDATE @index AS t
-SET last_seen_at = @seen(?), place = @here
+SET last_seen_at = @seen(?), place = @here` + setEachSQL + `
 FROM seen
+JOIN json_to_recordset(CAST(? AS json)) AS client (k text, a text, u text) ON client.k = seen.session_key
 WHERE t.id = seen.id AND t.user_id = seen.user_id
 RETURNING t.session_key`
+	touchReturningSQL = `
+UPDATE @index
+SET last_seen_at = @seen(?), place = @here` + setEachSQL + `
+FROM (
+	SELECT json_extract(value, '$.k') AS k, json_extract(value, '$.a') AS a, json_extract(value, '$.u') AS u
+	FROM json_each(?)
+) AS client
+WHERE session_key = client.k AND session_key IN @list AND @live
+RETURNING session_key`
 	touchKeysSQL = `
 UPDATE @index
-SET last_seen_at = @seen(?), place = @here
+JOIN JSON_TABLE(@text(?), '$[*]' COLUMNS (
+	k CHAR(43) CHARACTER SET ascii COLLATE ascii_bin PATH '$.k',
+	a VARCHAR(45) CHARACTER SET ascii COLLATE ascii_bin PATH '$.a',
+	u TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$.u'
+)) AS client ON session_key = client.k
+SET last_seen_at = @seen(?), place = @here` + setEachSQL + `
 WHERE session_key IN @list AND @live`
 )
 
-// TouchMany notes that the sessions of at most PageSize keys were seen, so long
-// ago, and returns the keys of those that are live. The sessions it leaves out
-// may have ended, or be locked.
-func (x *Index) TouchMany(ctx context.Context, keys []string, ago time.Duration) (map[string]bool, error) {
-	if len(keys) == 0 {
+// TouchMany notes that at most PageSize sessions were seen, so long ago, and returns
+// the keys of those that are live. The sessions it leaves out may have ended, or be
+// locked.
+func (x *Index) TouchMany(ctx context.Context, all []Seen, ago time.Duration) (map[string]bool, error) {
+	if len(all) == 0 {
 		return nil, nil
 	}
-	seen := -ago.Microseconds()
+	keys := make([]string, len(all))
+	for i, s := range all {
+		keys[i] = s.Key
+	}
+	seen, by := -ago.Microseconds(), clientsJSON(all)
 	var touched []string
 	var err error
 	switch x.c.Dialect {
 	case sqldb.Postgres:
-		err = x.db.Unkept().Select(ctx, &touched, touchManySQL, sqldb.ListOf(keys), seen)
+		err = x.db.Unkept().Select(ctx, &touched, touchManySQL, sqldb.ListOf(keys), seen, by)
 	case sqldb.SQLite:
-		err = x.db.Unkept().Select(ctx, &touched, touchKeysSQL+"\nRETURNING session_key", seen, sqldb.ListOf(keys))
+		err = x.db.Unkept().Select(ctx, &touched, touchReturningSQL, seen, by, sqldb.ListOf(keys))
 	case sqldb.MariaDB:
 		err = x.db.Tx(ctx, func(q sqldb.Tx) error {
 			touched = nil
@@ -63,7 +82,7 @@ func (x *Index) TouchMany(ctx context.Context, keys []string, ago time.Duration)
 			if err != nil || len(touched) == 0 {
 				return err
 			}
-			_, err = q.Exec(ctx, touchKeysSQL, seen, sqldb.ListOf(touched))
+			_, err = q.Exec(ctx, touchKeysSQL, by, seen, sqldb.ListOf(touched))
 			return err
 		})
 	}

@@ -17,6 +17,8 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	purge_at         DATETIME(6)  NULL,
 	place            VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
 	idle_timeout     BIGINT       NULL,
+	last_ip          VARCHAR(45)  CHARACTER SET ascii COLLATE ascii_bin NULL,
+	last_user_agent  VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
 	UNIQUE KEY `{{.Table}}_key` (session_key),
 	KEY `{{.Table}}_user` (user_id, ended_at),
 	KEY `{{.Table}}_expires` (ended_at, expires_at),

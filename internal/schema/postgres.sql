@@ -16,7 +16,9 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	reason           text        NOT NULL DEFAULT '',
 	purge_at         timestamptz,
 	place            text        NOT NULL DEFAULT '',
-	idle_timeout     bigint
+	idle_timeout     bigint,
+	last_ip          text,
+	last_user_agent  text
 ){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
 {{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
 	PRIMARY KEY (id),

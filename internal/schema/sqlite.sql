@@ -16,7 +16,9 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	reason           TEXT    NOT NULL DEFAULT '',
 	purge_at         INTEGER,
 	place            TEXT    NOT NULL DEFAULT '',
-	idle_timeout     INTEGER
+	idle_timeout     INTEGER,
+	last_ip          TEXT,
+	last_user_agent  TEXT
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;

@@ -20,6 +20,8 @@ type userColumn struct {
 	SetsNull  bool   `db:"sets_null"`  // when the user is deleted
 	Placed    bool   `db:"placed"`     // the index has the column place
 	Idle      bool   `db:"idle"`       // and idle_timeout
+	LastIP    bool   `db:"last_ip"`    // and last_ip
+	LastAgent bool   `db:"last_agent"` // and last_user_agent
 }
 
 // userColumnSQL asks for it, with one row for each foreign key.
@@ -39,7 +41,9 @@ SELECT COALESCE(x.type, '') AS type, COALESCE(u.type, '') AS users_type, '' AS u
 	COALESCE(f.confrelid = u.attrelid AND f.confkey[1] = u.attnum, false) AS to_users,
 	COALESCE(f.confdeltype = 'n', false) AS sets_null,
 	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'place' AND NOT a.attisdropped) AS placed,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'idle_timeout' AND NOT a.attisdropped) AS idle
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'idle_timeout' AND NOT a.attisdropped) AS idle,
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'last_ip' AND NOT a.attisdropped) AS last_ip,
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'last_user_agent' AND NOT a.attisdropped) AS last_agent
 FROM (SELECT 1) AS one
 LEFT JOIN col x ON (:schema = '' AND x.visible OR x.nspname = :schema) AND x.relname = :table AND x.attname = 'user_id'
 LEFT JOIN col u ON (:users_schema = '' AND u.visible OR u.nspname = :users_schema) AND u.relname = :users_table AND u.attname = :users_column
@@ -54,7 +58,9 @@ SELECT COALESCE(lower(x.type), '') AS type, COALESCE(lower(u.type), '') AS users
 	COALESCE(f."table" = :users_table COLLATE NOCASE AND COALESCE(f."to" = :users_column COLLATE NOCASE, u.pk = 1), 0) AS to_users,
 	COALESCE(f.on_delete = 'SET NULL', 0) AS sets_null,
 	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'place' COLLATE NOCASE) AS placed,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'idle_timeout' COLLATE NOCASE) AS idle
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'idle_timeout' COLLATE NOCASE) AS idle,
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'last_ip' COLLATE NOCASE) AS last_ip,
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'last_user_agent' COLLATE NOCASE) AS last_agent
 FROM (SELECT 1) AS one
 LEFT JOIN pragma_table_info(:table) x ON x.name = 'user_id' COLLATE NOCASE
 LEFT JOIN pragma_table_info(:users_table) u ON u.name = :users_column COLLATE NOCASE
@@ -79,7 +85,19 @@ SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_typ
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'idle_timeout'
 		LIMIT 1
-	) AS idle
+	) AS idle,
+	EXISTS (
+		SELECT 1
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'last_ip'
+		LIMIT 1
+	) AS last_ip,
+	EXISTS (
+		SELECT 1
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'last_user_agent'
+		LIMIT 1
+	) AS last_agent
 FROM (SELECT 1) AS one
 LEFT JOIN (
 	SELECT IF(column_type IN ('char(36)', 'varchar(36)'), column_type, data_type) AS data_type
@@ -117,11 +135,13 @@ func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (lacks []strin
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	if rows[0].Type != "" && !rows[0].Placed {
-		lacks = append(lacks, "place")
-	}
-	if rows[0].Type != "" && !rows[0].Idle {
-		lacks = append(lacks, "idle_timeout")
+	for _, column := range []struct {
+		name  string
+		there bool
+	}{{"place", rows[0].Placed}, {"idle_timeout", rows[0].Idle}, {"last_ip", rows[0].LastIP}, {"last_user_agent", rows[0].LastAgent}} {
+		if rows[0].Type != "" && !column.there {
+			lacks = append(lacks, column.name)
+		}
 	}
 	return lacks, t.checkUserColumn(rows)
 }

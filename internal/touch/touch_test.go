@@ -86,8 +86,8 @@ func session(key string) *trailer.Binding { return &trailer.Binding{Key: key} }
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const delay = time.Second
-		q := NewQueue(3)
-		if q.Add(session("a")) {
+		q := NewQueue[string](3)
+		if q.Add(session("a"), "a") {
 			t.Error("a touch is queued that nobody will write")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -96,9 +96,12 @@ func TestQueue(t *testing.T) {
 		start := time.Now()
 		go func() {
 			defer close(stopped)
-			q.Write(ctx, delay, func(all []Seen) {
+			q.Write(ctx, delay, func(all []Seen[string]) {
 				var keys []string
 				for _, s := range all {
+					if s.By != s.Key {
+						t.Errorf("%s was used by %s", s.Key, s.By)
+					}
 					if !s.At.Equal(start) {
 						t.Errorf("%s was seen %v late", s.Key, s.At.Sub(start))
 					}
@@ -111,11 +114,11 @@ func TestQueue(t *testing.T) {
 		}()
 		synctest.Wait()
 		for _, key := range []string{"a", "b", "a", "c", "a"} {
-			if !q.Add(session(key)) {
+			if !q.Add(session(key), key) {
 				t.Errorf("%s finds no room", key)
 			}
 		}
-		if q.Add(session("d")) {
+		if q.Add(session("d"), "d") {
 			t.Error("more is queued than there may be")
 		}
 		time.Sleep(delay) // sleep: of virtual time
@@ -123,13 +126,13 @@ func TestQueue(t *testing.T) {
 		if len(written) != 1 || !slices.Equal(written[0], []string{"a", "b", "c"}) {
 			t.Fatalf("written: %v", written)
 		}
-		q.Add(session("e"))
+		q.Add(session("e"), "e")
 		cancel()
 		<-stopped
 		if len(written) != 2 || !slices.Equal(written[1], []string{"e"}) {
 			t.Errorf("what is left at the end: %v", written[1:])
 		}
-		if q.Add(session("f")) {
+		if q.Add(session("f"), "f") {
 			t.Error("a touch is queued after the end")
 		}
 	})
@@ -138,9 +141,9 @@ func TestQueue(t *testing.T) {
 // Two that write share the work, and the first to stop leaves the other at it.
 func TestQueueOfTwoWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := NewQueue(10)
+		q := NewQueue[string](10)
 		n := 0
-		write := func(all []Seen) { n += len(all) }
+		write := func(all []Seen[string]) { n += len(all) }
 		first, stop := context.WithCancel(t.Context())
 		second, stopSecond := context.WithCancel(t.Context())
 		go q.Write(first, time.Second, write)
@@ -148,7 +151,7 @@ func TestQueueOfTwoWriters(t *testing.T) {
 		synctest.Wait()
 		stop()
 		synctest.Wait()
-		if !q.Add(session("a")) {
+		if !q.Add(session("a"), "a") {
 			t.Error("nobody writes any more")
 		}
 		time.Sleep(time.Second) // sleep: of virtual time

@@ -81,7 +81,7 @@ var some = []string{
 	"by hand: anonymous, login, change, logout", "touch: Run writes them, and the rest when it ends",
 	"janitor: expired sessions end", "janitor: deletes the data of ended sessions again",
 
-	"place: a program with another Store", "spoilt: data that were cut off or overwritten", "on error: nothing is committed", "migrations: an index of an older version",
+	"place: a program with another Store", "spoilt: data that were cut off or overwritten", "on error: nothing is committed", "migrations: an index of an older version", "last used: with the touches of many",
 
 	"migrations: twice", "migrations: by ten at once", "filter: SQL and the program agree", "filter: users and their sessions", "user IDs: bytes are bytes",
 	"users table: deleting a user ends their sessions",
@@ -143,7 +143,7 @@ func RunDatabaseSome(t *testing.T, open func(t *testing.T) *sqlx.DB, configure .
 
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
-	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, fenceRowBehaviours)
+	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours)
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {
