@@ -123,6 +123,12 @@ func (opts *Options) resolve() (Options, error) {
 	case o.Adopt.UserID == nil:
 		bad("Adopt.UserID", "is nil: it must say whose session some values are")
 	}
+	if o.Seal != nil {
+		o.Seal.check(bad)
+	}
+	if o.Seal != nil && o.Adopt != nil {
+		bad("Seal", "cannot be set together with Adopt: plain scs could not read sealed values")
+	}
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)
 	}

@@ -58,7 +58,8 @@ const (
 //	[ authenticated 8 | ID 16 | user ID, the rest ] | length of all that 2 | magic 4
 //
 // Version 2 is that of a user's session with an idle timeout of its own, which stands
-// before the user ID in 8 bytes of microseconds.
+// before the user ID in 8 bytes of microseconds. A version with the bit sealedBit says
+// that the codec's bytes are sealed.
 //
 // It is not before them, because gob ignores bytes that follow. So plain scs
 // can read the data after a roll back. Times are microseconds since 1970, big
@@ -66,6 +67,7 @@ const (
 const (
 	version       = 1
 	idleVersion   = 2
+	sealedBit     = 0x20
 	idleSize      = 8
 	magic         = "\xf5uS\x01"
 	endSize       = 2 + len(magic)
@@ -109,8 +111,23 @@ func Append(data []byte, b *Binding) []byte {
 	return append(data, magic...)
 }
 
-// Split returns the codec's bytes and the binding behind them. The binding is nil
-// if there is none that can be read.
+// Sealed returns the trailer of b as it stands behind bytes that are sealed.
+func Sealed(b *Binding) []byte {
+	t := Append(make([]byte, 0, Room), b)
+	t[0] |= sealedBit
+	return t
+}
+
+// SplitSealed returns sealed bytes and the trailer behind them. It reports false if data
+// do not end with a trailer that can be read, or it says that they are not sealed.
+func SplitSealed(data []byte) (sealed, trailer []byte, ok bool) {
+	sealed, b := Split(data)
+	trailer = data[len(sealed):]
+	return sealed, trailer, b != nil && trailer[0]&sealedBit != 0
+}
+
+// Split returns the codec's bytes, which may be sealed, and the binding behind them.
+// The binding is nil if there is none that can be read.
 func Split(data []byte) ([]byte, *Binding) {
 	end := len(data) - endSize
 	if end < 0 || string(data[end+2:]) != magic {
@@ -122,14 +139,15 @@ func Split(data []byte) ([]byte, *Binding) {
 		return data, nil
 	}
 	t, user := data[start:end], userAt
-	if t[0] == idleVersion {
+	v := t[0] &^ sealedBit
+	if v == idleVersion {
 		user += idleSize
 	}
-	if t[0] != version && (t[0] != idleVersion || size <= user) || Persistence(t[1]) > PersistNever {
+	if v != version && (v != idleVersion || size <= user) || Persistence(t[1]) > PersistNever {
 		return data, nil
 	}
 	b := &Binding{Persist: Persistence(t[1])}
-	if t[0] == idleVersion {
+	if v == idleVersion {
 		b.Idle = time.Duration(binary.BigEndian.Uint64(t[userAt:])) * time.Microsecond
 	}
 	b.Deadline = time.UnixMicro(int64(binary.BigEndian.Uint64(t[keyAt+sha256.Size:]))).UTC()
