@@ -83,6 +83,10 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 			return nil, fmt.Errorf("usersession: Options.Store: %w", err)
 		}
 	}
+	m.opts.Seal = nil // a Manager that is printed would print the keys
+	if m.seal, err = o.Seal.sealing(ix.Schema + "." + ix.Table); err != nil {
+		return nil, err
+	}
 	if o.Adopt != nil {
 		plain := o.SCS.Codec
 		m.adopting = &adopting{

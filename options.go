@@ -145,6 +145,11 @@ type Options struct {
 	// If Adopt is nil, data that this package has not written are nobody's.
 	Adopt *Adopt
 
+	// Seal encrypts and authenticates each value in the Store. If nil, who can write to
+	// a Store that is not verified can log in as anybody. It cannot be set together
+	// with Adopt.
+	Seal *Seal
+
 	// Index is about the index table and its database. The zero value suits most
 	// applications.
 	Index IndexOptions

@@ -20,7 +20,7 @@ func (m *Manager) create(ctx context.Context, key string, body []byte, b *traile
 	if !b.Deadline.After(time.Now()) {
 		return ErrSessionEnded
 	}
-	err := m.data.store.Create(ctx, key, trailer.Append(body, b), m.data.storeExpiry(b, time.Now()))
+	err := m.data.store.Create(ctx, key, m.stored(body, b), m.data.storeExpiry(b, time.Now()))
 	if err == nil && !m.data.rowTells(b) {
 		m.touches.Note(key)
 	}
@@ -37,7 +37,7 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 		}
 		return ErrSessionEnded
 	}
-	found, err := m.data.store.Update(ctx, key, trailer.Append(body, now))
+	found, err := m.data.store.Update(ctx, key, m.stored(body, now))
 	if err != nil {
 		return err
 	}

@@ -98,8 +98,14 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		m.discard(ctx, key)
 		return nil, nil, nil
 	}
+	data, err := m.open(data, b)
+	if err != nil {
+		if !peek {
+			m.notOpened(ctx, b, err)
+		}
+		return nil, nil, nil
+	}
 	if b.Authenticated() && m.data.voucher == vouchedByRow {
-		var err error
 		if row, err = m.index.LiveByKey(ctx, b); err != nil {
 			return nil, nil, err
 		}
@@ -131,7 +137,6 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		return nil, nil, nil
 	}
 	if m.adopting != nil && !peek {
-		var err error
 		if data, err = m.settle(ctx, b, at, data); err != nil || data == nil {
 			return nil, nil, err
 		}

@@ -130,6 +130,12 @@ func (opts *Options) resolve() (Options, error) {
 			bad("ClearSiteData", "%q is none of %s", d, strings.Join(siteData, ", "))
 		}
 	}
+	if o.Seal != nil {
+		o.Seal.check(bad)
+	}
+	if o.Seal != nil && o.Adopt != nil {
+		bad("Seal", "cannot be set together with Adopt: plain scs could not read sealed values")
+	}
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)
 	}

@@ -40,6 +40,7 @@ type Manager struct {
 	lists     *index.Index // the index, or that of Options.Index.ReadReplica
 	data      place
 	adopting  *adopting // its Store; nil without Options.Adopt
+	seal      *sealing  // nil without Options.Seal
 	touches   *touch.Log
 	looks     *touch.Log // the keys of sessions whose row was read instead of touched
 	strangers *touch.Log // the keys of sessions of other programs on the Store

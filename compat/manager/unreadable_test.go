@@ -79,10 +79,10 @@ func TestUnreadableSessionEnds(t *testing.T) {
 			m.RevokeOtherSessions(ctx)
 		}, "revoked", "new"},
 	} {
-		for backend, store := range directBackends {
+		for backend, pair := range unreadablePairs() {
 			t.Run(backend+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
-				now, other := unreadablePair(t, store(), nil)
+				now, other := pair(t)
 				h := mwRoutes(now, nil)
 				token := mwLogin(t, h, "u")
 				mwLogin(t, h, "full")
@@ -147,10 +147,10 @@ func TestUnreadableVisitor(t *testing.T) {
 		"RenewToken":  func(m *usersession.Manager, ctx context.Context) { m.RenewToken(ctx) },
 		"Login":       func(m *usersession.Manager, ctx context.Context) { m.Login(ctx, "u") },
 	} {
-		for backend, store := range directBackends {
+		for backend, pair := range unreadablePairs() {
 			t.Run(backend+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				now, other := unreadablePair(t, store(), nil)
+				now, other := pair(t)
 				h := mwRoutes(now, nil)
 				token := mwToken(mwGet(h, "/put?k=k&v=v", ""))
 				if w := directRun(other, token, func(ctx context.Context) { act(other, ctx) }); w.Code != 200 {
@@ -173,10 +173,10 @@ func TestUnreadableByHand(t *testing.T) {
 		"RenewToken":     func(m *usersession.Manager, ctx context.Context) error { return m.RenewToken(ctx) },
 		"Login":          func(m *usersession.Manager, ctx context.Context) error { return m.Login(ctx, "u") },
 	} {
-		for backend, store := range directBackends {
+		for backend, pair := range unreadablePairs() {
 			t.Run(backend+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				now, other := unreadablePair(t, store(), nil)
+				now, other := pair(t)
 				h := mwRoutes(now, nil)
 				token := mwLogin(t, h, "u")
 				ctx, err := other.Load(t.Context(), token)

@@ -86,6 +86,8 @@ func TestExamples(t *testing.T) {
 // the reason.
 var withoutExample = map[string]string{
 	"Manager.Destroy":           "it is Logout under the name of scs",
+	"Seal.Format":               "fmt calls it, and it hides the keys",
+	"Seal.MarshalText":          "encoding/json calls it, and it hides the keys",
 	"UserSession.UnmarshalJSON": "encoding/json calls it, in the Example of MarshalJSON",
 }
 

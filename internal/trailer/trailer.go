@@ -75,7 +75,8 @@ const (
 //	[ authenticated 8 | ID 16 | user ID, the rest ] | length of all that 2 | magic 4
 //
 // Version 2 is that of a user's session with an idle timeout of its own, which stands
-// before the user ID in 8 bytes of microseconds.
+// before the user ID in 8 bytes of microseconds. A version with the bit sealedBit says
+// that the codec's bytes are sealed.
 //
 // Version 3 is that of a user's session with a level or an actor. It has there the idle
 // timeout in 8 bytes, the level in 1, its time in 8, and the actor behind its length
@@ -87,6 +88,7 @@ const (
 const (
 	version       = 1
 	idleVersion   = 2
+	sealedBit     = 0x20
 	idleSize      = 8
 	stepVersion   = 3
 	stepSize      = idleSize + 1 + 8 + 1
@@ -143,8 +145,23 @@ func Append(data []byte, b *Binding) []byte {
 	return append(data, magic...)
 }
 
-// Split returns the codec's bytes and the binding behind them. The binding is nil
-// if there is none that can be read.
+// Sealed returns the trailer of b as it stands behind bytes that are sealed.
+func Sealed(b *Binding) []byte {
+	t := Append(make([]byte, 0, Room), b)
+	t[0] |= sealedBit
+	return t
+}
+
+// SplitSealed returns sealed bytes and the trailer behind them. It reports false if data
+// do not end with a trailer that can be read, or it says that they are not sealed.
+func SplitSealed(data []byte) (sealed, trailer []byte, ok bool) {
+	sealed, b := Split(data)
+	trailer = data[len(sealed):]
+	return sealed, trailer, b != nil && trailer[0]&sealedBit != 0
+}
+
+// Split returns the codec's bytes, which may be sealed, and the binding behind them.
+// The binding is nil if there is none that can be read.
 func Split(data []byte) ([]byte, *Binding) {
 	end := len(data) - endSize
 	if end < 0 || string(data[end+2:]) != magic {
@@ -156,7 +173,8 @@ func Split(data []byte) ([]byte, *Binding) {
 		return data, nil
 	}
 	t, user := data[start:end], userAt
-	switch t[0] {
+	v := t[0] &^ sealedBit
+	switch v {
 	case version:
 	case idleVersion:
 		user += idleSize
@@ -167,14 +185,14 @@ func Split(data []byte) ([]byte, *Binding) {
 	default:
 		return data, nil
 	}
-	if t[0] != version && size <= user || Persistence(t[1]) > PersistNever {
+	if v != version && size <= user || Persistence(t[1]) > PersistNever {
 		return data, nil
 	}
 	b := &Binding{Persist: Persistence(t[1])}
-	if t[0] != version {
+	if v != version {
 		b.Idle = time.Duration(binary.BigEndian.Uint64(t[userAt:])) * time.Microsecond
 	}
-	if t[0] == stepVersion {
+	if v == stepVersion {
 		at := userAt + idleSize
 		if b.Level = t[at]; b.Level != 0 {
 			b.LevelAt = time.UnixMicro(int64(binary.BigEndian.Uint64(t[at+1:]))).UTC()

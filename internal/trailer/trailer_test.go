@@ -50,6 +50,23 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// Sealed bytes have the same binding, and nobody takes them for the codec's.
+func TestSealed(t *testing.T) {
+	for name, b := range bindings() {
+		data := append([]byte("sealed"), Sealed(b)...)
+		body, got := Split(data)
+		sealed, tail, ok := SplitSealed(data)
+		if string(body) != "sealed" || !reflect.DeepEqual(got, b) || string(sealed) != "sealed" || !ok || !bytes.Equal(tail, Sealed(b)) {
+			t.Errorf("%s: got %q, %+v; %q, %q, %v", name, body, got, sealed, tail, ok)
+		}
+		for what, data := range map[string][]byte{"open": Append([]byte("open"), b), "cut": data[:len(data)-1], "nothing": nil} {
+			if _, _, ok := SplitSealed(data); ok {
+				t.Errorf("%s: %s is taken for sealed", name, what)
+			}
+		}
+	}
+}
+
 func TestForeignBytesHaveNoTrailer(t *testing.T) {
 	good := Append([]byte("body"), bindings()["user"])
 	at := len("body")
@@ -90,6 +107,7 @@ func TestForeignBytesHaveNoTrailer(t *testing.T) {
 func FuzzSplit(f *testing.F) {
 	for _, b := range bindings() {
 		f.Add(Append([]byte("body"), b))
+		f.Add(append([]byte("body"), Sealed(b)...))
 	}
 	f.Add([]byte{})
 	f.Add([]byte("\x00\x00" + magic))
@@ -106,7 +124,14 @@ func FuzzSplit(f *testing.F) {
 			}
 		} else {
 			// What was read is what would be written.
-			if again := Append(bytes.Clone(body), b); !bytes.Equal(again, data) {
+			again := Append(bytes.Clone(body), b)
+			if sealed, tail, ok := SplitSealed(data); ok {
+				again = append(bytes.Clone(sealed), Sealed(b)...)
+				if !bytes.Equal(tail, Sealed(b)) {
+					t.Fatalf("%q is read as %+v and written as %q", tail, b, Sealed(b))
+				}
+			}
+			if !bytes.Equal(again, data) {
 				t.Fatalf("%q is read as %+v and written as %q", data, b, again)
 			}
 			if b.Authenticated() && !token.ValidID(b.ID) || b.UserID == "" && b.ID != "" {

@@ -47,7 +47,7 @@ func (w *world) everyStep(tasks []*task) []string {
 	broken = append(broken, w.stayExpired(tasks)...)
 	if !w.abandoned(tasks) {
 		for _, key := range w.store.keys() {
-			if !w.anonymous(key) && !w.covered(key) {
+			if !w.anonymous(key) && !w.covered(key) && key != keyOf(forger.token) {
 				broken = append(broken, "I8 Tidy: data under a key that no row covers: "+w.label(key))
 			}
 		}
@@ -98,14 +98,14 @@ func (w *world) isolated() []string {
 	for _, key := range w.store.keys() {
 		n := 0
 		for _, m := range marks {
-			n += bytes.Count(w.store.data[key].data, m)
+			n += bytes.Count(w.opened(key), m)
 		}
 		if n > 1 {
 			broken = append(broken, fmt.Sprintf("I3 Isolated: data of %d sessions under one key", n))
 		}
 	}
 	for _, b := range w.seen {
-		if d, ok := w.store.data[keyOf(b.token)]; ok && !bytes.Contains(d.data, []byte(b.mark)) {
+		if key := keyOf(b.token); w.store.data[key].data != nil && !bytes.Contains(w.opened(key), []byte(b.mark)) {
 			broken = append(broken, "I3 Isolated: under the key of a token are the data of another session")
 		}
 	}

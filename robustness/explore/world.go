@@ -39,6 +39,8 @@ type world struct {
 	touches []toucher              // serve those that are to touch
 	judge   *usersession.Manager   // is asked at the end
 
+	sealed bool // the values in the Store
+
 	template map[string]entry // the store at the beginning
 	began    int64            // when that was
 	first    browser          // the session most operations are about
@@ -110,16 +112,21 @@ func keyOf(token string) string {
 
 // newWorld makes a world of a kind. In "atomic" the updates of the Store are
 // atomic, and its sessions are not verified against the index; in "verified" they
-// are not, and are.
+// are not, and are. "sealed" is "atomic" with sealed values.
 func newWorld(kind string) (*world, error) {
-	w := &world{store: &gateStore{clock: newClock(), data: map[string]entry{}, atomic: kind == "atomic"}}
+	w := &world{store: &gateStore{clock: newClock(), data: map[string]entry{}, atomic: kind != "verified"}}
+	var sealed *usersession.Seal
+	if kind == "sealed" {
+		w.sealed = true
+		sealed = &usersession.Seal{Keys: [][]byte{sealKey}, RefuseUnsealed: true}
+	}
 	var err error
 	if w.sql, w.db, err = openGated(newClock()); err != nil {
 		return nil, err
 	}
 	manager := func(touch time.Duration) *usersession.Manager {
 		m, merr := usersession.New(w.sql, &usersession.Options{
-			Store: w.store, InsecureCookies: true, TouchInterval: touch, MaxSessions: maxLive,
+			Store: w.store, Seal: sealed, InsecureCookies: true, TouchInterval: touch, MaxSessions: maxLive,
 			NoTouch: func(r *http.Request) bool { return r.Context().Value(polls{}) != nil },
 			// The machine may be slow, and that is not what is looked at.
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute,
@@ -170,6 +177,9 @@ func newWorld(kind string) (*world, error) {
 func (w *world) close() { w.sql.Close() }
 
 func (w *world) kind() string {
+	if w.sealed {
+		return "sealed"
+	}
 	if w.store.atomic {
 		return "atomic"
 	}

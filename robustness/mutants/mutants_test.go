@@ -69,7 +69,7 @@ var list = []mutant{
 		explore, pair("list", "renew"), nil},
 	{"unconditional write", "protocol_data.go",
 		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})\n\t\treturn ErrSessionEnded\n\t}",
-		"if !found {\n\t\treturn m.data.store.Create(ctx, key, trailer.Append(body, now), now.Deadline)\n\t}",
+		"if !found {\n\t\treturn m.data.store.Create(ctx, key, m.stored(body, now), now.Deadline)\n\t}",
 		explore, pair("revoke", "write"), nil},
 
 	{"the data of an adopted session vouch for it", "place.go",
@@ -87,6 +87,13 @@ var list = []mutant{
 	{"of two that move a session the later one wins", "adopting.go",
 		"err := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {", "s.inner.Delete(ctx, key)\n\terr := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {",
 		explore, "^TestAdoption$/^rekey$/^adopt_all_with_write$", nil},
+
+	{"a seal is not bound to the key", "protocol_seal.go",
+		"return append(append(append(a, label...), s.name...), tail...)", "return append(append(append(a, label...), s.name...), tail[34:]...)",
+		explore, "^TestForged$/^forge_visitor_with_login$", nil},
+	{"unsealed values are served though the option says no", "protocol_seal.go",
+		"case !ok && m.seal != nil && m.seal.refuse:", "case !ok && m.seal != nil && false:",
+		"compat/manager", "^TestSealedAttacks$/^memory$", nil},
 
 	// Lies and leaks.
 	{"a dropped write is answered 200", "protocol_data.go",
@@ -148,7 +155,7 @@ var list = []mutant{
 		"case q.Identity != Nobodys:", "case false:",
 		"compat/manager", "^TestScsDirect", nil},
 	{"no TTL", "protocol_data.go",
-		"err := m.data.store.Create(ctx, key, trailer.Append(body, b), m.data.storeExpiry(b, time.Now()))", "err := m.data.store.Create(ctx, key, trailer.Append(body, b), time.Now().Add(1000*time.Hour))",
+		"err := m.data.store.Create(ctx, key, m.stored(body, b), m.data.storeExpiry(b, time.Now()))", "err := m.data.store.Create(ctx, key, trailer.Append(body, b), time.Now().Add(1000*time.Hour))",
 		"compat/manager", "^TestStoreExpiry$", nil},
 
 	{"index after store", "internal/index/limit.go",

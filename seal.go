@@ -1,0 +1,80 @@
+package usersession
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+
+	"github.com/seed-296ca7ab/usersession/internal/seal"
+)
+
+// Seal keeps who can write to the Store, and does not have the keys, from logging
+// anybody in or changing session data, and who can read it from reading them.
+// docs/sealed.md says what it does not prevent.
+//
+// It prints no key, whatever the verb.
+type Seal struct {
+	// Keys are 32 random bytes each, the newest first. The first one seals. All of
+	// them open, so a key is replaced by putting another one before it, and taken away
+	// once the sessions from before have ended. They are not kept, and may be
+	// overwritten after New.
+	Keys [][]byte
+
+	// Name is what values are bound to, beside their key and user. Two programs with
+	// the same Keys on one Store need different ones, and the replicas of a program
+	// the same. The default is the name of the index table with its schema.
+	Name string
+
+	// RefuseUnsealed refuses values that are not sealed, as of sessions from before
+	// Seal was set. While it is false, who can write to the Store can still put
+	// unsealed values there.
+	RefuseUnsealed bool
+}
+
+// Format implements fmt.Formatter. It hides the keys.
+func (s Seal) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{Keys: %d hidden, Name: %q, RefuseUnsealed: %t}", len(s.Keys), s.Name, s.RefuseUnsealed)
+}
+
+// MarshalText implements encoding.TextMarshaler, for JSON and slog. It hides the keys.
+func (s Seal) MarshalText() ([]byte, error) { return fmt.Append(nil, s), nil }
+
+// check reports what is wrong with s.
+func (s *Seal) check(bad func(field, format string, args ...any)) {
+	if len(s.Keys) == 0 {
+		bad("Seal.Keys", "is empty: it needs a key of %d bytes", seal.KeySize)
+	}
+	for i, k := range s.Keys {
+		switch {
+		case len(k) != seal.KeySize:
+			bad("Seal.Keys", "key %d of %d has %d bytes, must have %d", i+1, len(s.Keys), len(k), seal.KeySize)
+		case bytes.Equal(k, make([]byte, seal.KeySize)):
+			bad("Seal.Keys", "key %d of %d is all zeros", i+1, len(s.Keys))
+		}
+		for j, other := range s.Keys[:i] {
+			if bytes.Equal(k, other) {
+				bad("Seal.Keys", "keys %d and %d of %d are the same", j+1, i+1, len(s.Keys))
+			}
+		}
+	}
+}
+
+// sealing is what a Manager keeps of a Seal.
+type sealing struct {
+	ring   *seal.Ring
+	name   string
+	refuse bool // what is not sealed
+}
+
+// sealing returns what a Manager keeps of s, which is checked; nil of nil. index is the
+// name of the index table.
+func (s *Seal) sealing(index string) (*sealing, error) {
+	if s == nil {
+		return nil, nil
+	}
+	ring, err := seal.NewRing(s.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("usersession: Options.Seal.Keys: %w", err)
+	}
+	return &sealing{ring, cmp.Or(s.Name, index), s.RefuseUnsealed}, nil
+}
