@@ -29,7 +29,7 @@ const (
 	EventStoreFailed       EventKind = "store_failed"       // a request was answered 503 because a side was down
 )
 
-// Event is something that happened to a session.
+// Event is something that happened to a session. Time is in UTC.
 type Event struct {
 	Kind      EventKind
 	Time      time.Time

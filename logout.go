@@ -39,9 +39,12 @@ func (m *Manager) Logout(ctx context.Context) error {
 		by.Actor = own.By() // whose data may be unreadable
 	}
 	m.abort(ctx, s)
-	err = m.endOwn(wctx, own, by)
-	err = errors.Join(err, m.endOthers(wctx, r, by))
+	failed := m.endOwn(wctx, own, by)
+	err = errors.Join(failed, m.endOthers(wctx, r, by))
 	m.forget(ctx, r)
+	if failed != nil && own != nil {
+		r.alsoEnds(own.Key) // a second call must not say that it is done
+	}
 	if err != nil {
 		return wrap("Logout", err)
 	}

@@ -222,7 +222,7 @@ func (m *Manager) rowClient(ip netip.Addr, userAgent string) (ipText, userAgentT
 // emit reports an event to Options.OnEvent, and to the log what an operator
 // should know, without saying whose session it is.
 func (m *Manager) emit(ctx context.Context, e Event) {
-	e.Time = time.Now()
+	e.Time = time.Now().UTC()
 	e.Count = max(e.Count, 1)
 	// scs may hold the lock of the session: a logger or hook that asked it for a
 	// value would never return.
