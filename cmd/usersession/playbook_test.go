@@ -93,7 +93,7 @@ func TestPlaybook(t *testing.T) {
 				"pending":   {1, "2 rows deleted"},
 				"network":   {2, "end    " + p.ids["alice-phone"]},
 				"table":     {1, "2 sessions would be pruned"},
-				"redis":     {0, "3 sessions compared, 3 ended."},
+				"redis":     {0, "3 sessions without data ended"},
 			}[name]
 			if want.text == "" {
 				t.Fatal("nothing says what this is to come to")

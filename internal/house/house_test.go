@@ -34,13 +34,14 @@ request.go
 adoptoptions.go events.go filter.go indexoptions.go loginoptions.go
 options.go
 sqlstore.go
+sqlexpiry.go
 adopting.go place.go
 session.go
 codec.go fence.go migrate.go userindex.go stats.go protocol_end.go
 ended.go users.go protocol_lost.go
 login.go logout.go protocol_data.go
 reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
-account.go adoptall.go janitor.go protocol_commit.go protocol_load.go revoke_tx.go setmeta.go touch.go
+account.go adoptall.go janitor.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go
 insession.go inside.go adapter.go cookie.go
 response.go
 middleware.go resolve.go
@@ -85,7 +86,7 @@ var knows = []struct {
 	text *regexp.Regexp // of a string constant
 	who  []string
 }{
-	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go",
+	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go", "sqlexpiry.go",
 		"internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/"}},
