@@ -88,6 +88,7 @@ func TestPlaybook(t *testing.T) {
 				text string
 			}{
 				"laptop":    {1, "stolen laptop"},
+				"disable":   {1, "The user alice may log in."},
 				"leak":      {1, "2 live sessions would end"},
 				"everybody": {0, "0 sessions of 0 users"},
 				"pending":   {1, "2 rows deleted"},
