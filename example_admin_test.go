@@ -217,6 +217,20 @@ func ExampleManager_Reconcile() {
 	// 0 <nil>
 }
 
+// After the index was restored from a backup, some sessions have no row.
+func ExampleManager_ReconcileStore() {
+	ctx := context.Background()
+	db := openMemoryDB()
+	defer db.Close()
+	sessions := newMigrated(db, nil)
+	loggedIn(sessions, "42", firefox)
+
+	db.MustExec("DELETE FROM user_sessions") // what the backup did not have
+	found, err := sessions.ReconcileStore(ctx, usersession.ReconcileOptions{DryRun: true})
+	fmt.Println(found.Keys, found.Rowless, len(found.RowlessIDs), err)
+	// Output: 1 1 1 <nil>
+}
+
 // Who is logged in now, and in how many browsers.
 func ExampleManager_ListUsers() {
 	db := openMemoryDB()

@@ -128,60 +128,6 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 	return res, errors.Join(errs...)
 }
 
-// Reconcile ends the live sessions whose data the Store has lost, or has no longer
-// whole, with ReasonDataLost, and returns how many. Call it after the Store was emptied, has
-// restarted without its data, or was restored from a backup. A request, and a login
-// that MaxSessions is about to refuse, do the same for the sessions they meet.
-//
-// It reads the index in pages and asks the Store once for each session. It leaves
-// out sessions with data in another Store, and logins that are not committed. A
-// Store whose data end with their process, such as memstore, cannot tell a process
-// that has ended from another one that has not. Of a process of which no session was
-// seen since New, and within five minutes, all are taken for lost.
-//
-// Reconcile stops at the first error, and returns it with the count so far. A failure
-// of the Store ends nothing.
-func (m *Manager) Reconcile(ctx context.Context) (int, error) { return m.reconcile(ctx, true) }
-
-// reconcile is Reconcile. If end is false it ends nothing, and counts.
-func (m *Manager) reconcile(ctx context.Context, end bool) (int, error) {
-	sel, err := Filter{}.where(m.index, "")
-	total, after := 0, ""
-	for more := true; more && err == nil; {
-		var rows []index.Row
-		page := func() error {
-			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			defer cancel()
-			rows, err = m.index.Page(pctx, sel, index.Live, after, index.PageSize)
-			return err
-		}
-		one := func(row index.Row) error {
-			octx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			defer cancel()
-			is, err := m.isLost(octx, row)
-			n := 1
-			if is && end {
-				n, err = m.endLost(octx, row)
-			}
-			if is {
-				total += n
-			}
-			if err == nil {
-				inside.Progress(ctx, 1)
-			}
-			return err
-		}
-		err = page()
-		for _, row := range rows {
-			if after = row.ID; err == nil {
-				err = one(row)
-			}
-		}
-		more = len(rows) == index.PageSize
-	}
-	return total, wrap("Reconcile", err)
-}
-
 // endBatch deletes the data of sessions that end has ended.
 func (m *Manager) endBatch(ctx context.Context, end func(context.Context, index.Ending) ([]index.EndedRow, error), by index.Ending, n *int) (more bool, err error) {
 	rows, err := end(ctx, by)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/token"
 )
 
@@ -149,7 +150,10 @@ func (m *Manager) endPages(ctx context.Context, by index.Ending, end func(contex
 		return next, err
 	}
 	for next := new(index.Place); next != nil; {
-		if next, err = page(*next); err != nil {
+		if next, err = page(*next); err == nil && next != nil {
+			err = inside.Interrupted(ctx)
+		}
+		if err != nil {
 			break
 		}
 	}

@@ -114,6 +114,15 @@ func keysOfStore(ctx context.Context, s Store) iter.Seq2[string, error] {
 	}
 }
 
+// ExpiryFinder is implemented by a Store that can tell when data expire.
+// [Manager.ReconcileStore] compares that with the index.
+type ExpiryFinder interface {
+	// FindExpiry is Find that returns the expiry as well. It is the zero time for
+	// data that never expire. Otherwise it may be off by what the clocks of backend
+	// and program differ in.
+	FindExpiry(ctx context.Context, key string) (data []byte, expiry time.Time, found bool, err error)
+}
+
 // Pruner is implemented by a Store whose backend does not drop expired keys by
 // itself. [Manager.Prune] calls it.
 type Pruner interface {

@@ -56,3 +56,17 @@ func ExampleStore() {
 	// 0 <nil>
 	// true true
 }
+
+// When the data of a key expire.
+func ExampleStore_FindExpiry() {
+	ctx := context.Background()
+	store := memstore.New()
+	expiry := time.Now().Add(time.Hour)
+	if err := store.Create(ctx, "key", []byte("data"), expiry); err != nil {
+		fmt.Println(err)
+		return
+	}
+	data, at, found, err := store.FindExpiry(ctx, "key")
+	fmt.Println(string(data), at.Equal(expiry), found, err)
+	// Output: data true true <nil>
+}

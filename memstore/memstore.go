@@ -19,6 +19,7 @@ import (
 var (
 	_ usersession.Store         = (*Store)(nil)
 	_ usersession.AtomicUpdater = (*Store)(nil)
+	_ usersession.ExpiryFinder  = (*Store)(nil)
 	_ usersession.KeyLister     = (*Store)(nil)
 	_ usersession.Placer        = (*Store)(nil)
 	_ usersession.Pruner        = (*Store)(nil)
@@ -58,20 +59,26 @@ func (s *Store) Place() string { return s.place }
 
 // Find returns a copy of the data of a key.
 func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
+	data, _, found, err := s.FindExpiry(ctx, key)
+	return data, found, err
+}
+
+// FindExpiry is Find that returns the expiry as well.
+func (s *Store) FindExpiry(ctx context.Context, key string) ([]byte, time.Time, bool, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, false, err
+		return nil, time.Time{}, false, err
 	}
 	s.mu.RLock()
 	e, ok := s.entries[key]
 	s.mu.RUnlock()
 	if !ok {
-		return nil, false, nil
+		return nil, time.Time{}, false, nil
 	}
 	if !e.live(time.Now()) {
 		s.drop(key)
-		return nil, false, nil
+		return nil, time.Time{}, false, nil
 	}
-	return bytes.Clone(e.data), true, nil
+	return bytes.Clone(e.data), e.expiry, true, nil
 }
 
 // drop deletes a key that has expired.

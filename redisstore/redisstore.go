@@ -35,6 +35,7 @@ type Options struct {
 var (
 	_ usersession.Store         = (*Store)(nil)
 	_ usersession.AtomicUpdater = (*Store)(nil)
+	_ usersession.ExpiryFinder  = (*Store)(nil)
 	_ usersession.KeyLister     = (*Store)(nil)
 	_ usersession.Placer        = (*Store)(nil)
 )
@@ -119,6 +120,36 @@ func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {
 		return nil, false, s.failed(ctx, "find", err)
 	}
 	return data, true, nil
+}
+
+// FindExpiry is Find that returns the expiry as well, in the same round trip. A key
+// without a TTL, which this package never makes, has the zero time.
+func (s *Store) FindExpiry(ctx context.Context, key string) ([]byte, time.Time, bool, error) {
+	if err := s.ready(ctx, key); err != nil {
+		return nil, time.Time{}, false, err
+	}
+	pipe := s.client.Pipeline()
+	get, ttl := pipe.Get(ctx, s.prefix+key), pipe.PTTL(ctx, s.prefix+key)
+	_, _ = pipe.Exec(ctx) // each has its own error
+	data, err := get.Bytes()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, time.Time{}, false, nil
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		data, err = nil, nil
+	case err == nil:
+		err = ttl.Err()
+	}
+	switch left := ttl.Val(); {
+	case err != nil:
+		return nil, time.Time{}, false, s.failed(ctx, "find", err)
+	case left == -1:
+		return data, time.Time{}, true, nil
+	case left < 0: // it has expired since it was read
+		return nil, time.Time{}, false, nil
+	default:
+		return data, time.Now().Add(left), true, nil
+	}
 }
 
 // Create stores the data of a new key until expiry. It returns

@@ -47,6 +47,28 @@ var abilityCases = []testCase{
 		}
 		c.must(c.creates(newKey(), []byte("data"), later()))
 	}},
+	{"FindExpiry", ruleFindExpiry, func(c *check) {
+		f, ok := c.store.(usersession.ExpiryFinder)
+		if !ok {
+			c.Skip("the store cannot tell when data expire")
+		}
+		key, expiry := newKey(), later()
+		find := func(key string, want time.Time) {
+			data, at, found, err := f.FindExpiry(c.Context(), key)
+			c.must(err)
+			if found == want.IsZero() || found && (string(data) != "data" || at.Sub(want).Abs() > time.Minute) {
+				c.brokenf("FindExpiry: %q, %v, %v; want an expiry of %v", data, at, found, want)
+			}
+		}
+		find(key, time.Time{})
+		c.must(c.creates(key, []byte("data"), expiry))
+		find(key, expiry)
+		_, err := c.store.Touch(c.Context(), key, expiry.Add(time.Hour))
+		c.must(err)
+		find(key, expiry.Add(time.Hour))
+		c.must(c.deletes(key))
+		find(key, time.Time{})
+	}},
 	{"KeysWhileChanging", ruleKeysRaced, keysWhileChanging},
 	{"KeysCancelled", ruleKeysStop, func(c *check) {
 		c.keys()

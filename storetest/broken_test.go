@@ -545,6 +545,7 @@ var brokenStores = []brokenStore{
 			}
 		}
 	}},
+	{"FindExpiry has no time zone", "FindExpiry", func(f *fake) { f.off = 2 * time.Hour }},
 	{"Keys yields a page", "Keys", func(f *fake) {
 		keys := f.keys
 		f.keys = func(ctx context.Context) iter.Seq2[string, error] {

@@ -25,6 +25,7 @@ type fake struct {
 	prune  func(ctx context.Context) (int, error)
 
 	notAtomic bool
+	off       time.Duration // by which FindExpiry is wrong
 
 	mu    sync.Mutex
 	items map[string]item
@@ -48,7 +49,12 @@ func (f *fake) Touch(ctx context.Context, key string, expiry time.Time) (bool, e
 func (f *fake) Delete(ctx context.Context, keys ...string) error  { return f.delete(ctx, keys...) }
 func (f *fake) Keys(ctx context.Context) iter.Seq2[string, error] { return f.keys(ctx) }
 func (f *fake) Prune(ctx context.Context) (int, error)            { return f.prune(ctx) }
-func (f *fake) AtomicUpdates() bool                               { return !f.notAtomic }
+func (f *fake) FindExpiry(ctx context.Context, key string) ([]byte, time.Time, bool, error) {
+	data, found, err := f.find(ctx, key)
+	it, _ := f.raw(key)
+	return data, it.expiry.Add(f.off), found, err
+}
+func (f *fake) AtomicUpdates() bool { return !f.notAtomic }
 
 // newFake returns a fake that keeps the contract.
 func newFake() *fake {

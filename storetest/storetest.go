@@ -38,8 +38,8 @@ import (
 // every case works on random keys of its own, but newStore must not clear what
 // another Store holds, and it must not call t.Parallel.
 //
-// The abilities [usersession.KeyLister] and [usersession.Pruner] are checked
-// where the Store has them. A Store that declares its updates atomic
+// The abilities [usersession.KeyLister], [usersession.ExpiryFinder] and
+// [usersession.Pruner] are checked where the Store has them. A Store that declares its updates atomic
 // ([usersession.AtomicUpdater]) must win every race that Run forces. Any other
 // Store must only survive them, because its sessions are checked against the
 // index on every request.
@@ -101,11 +101,12 @@ const (
 	ruleDelete      = `Delete removes keys.`
 	ruleDeleteNone  = `Missing keys and an empty list are no-ops.`
 
-	ruleAtomic    = `AtomicUpdater is implemented by a Store that can declare its Update and Touch atomic: one indivisible step of the backend that finds the key and changes it, so that a Delete that has returned is never undone by an Update or Touch in flight.`
-	ruleKeys      = `Keys yields every key that has not expired, in no particular order.`
-	ruleKeysRaced = `Keys created or deleted meanwhile may be missing or present.`
-	ruleKeysStop  = `Keys stops after the first error.`
-	rulePrune     = `Prune deletes data whose expiry has passed and returns how many keys it deleted.`
+	ruleAtomic     = `AtomicUpdater is implemented by a Store that can declare its Update and Touch atomic: one indivisible step of the backend that finds the key and changes it, so that a Delete that has returned is never undone by an Update or Touch in flight.`
+	ruleKeys       = `Keys yields every key that has not expired, in no particular order.`
+	ruleFindExpiry = `FindExpiry is Find that returns the expiry as well.`
+	ruleKeysRaced  = `Keys created or deleted meanwhile may be missing or present.`
+	ruleKeysStop   = `Keys stops after the first error.`
+	rulePrune      = `Prune deletes data whose expiry has passed and returns how many keys it deleted.`
 )
 
 // cancelled returns a context that has ended.

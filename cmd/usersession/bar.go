@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/seed-296ca7ab/usersession"
 )
 
 // bar shows how far long work has come, with its rate and the time that is left. It is
@@ -38,6 +41,13 @@ func (a *app) bar(total int, what string) bar {
 func (b bar) add(n int) {
 	if b.ProgressBar != nil {
 		b.Add(n)
+	}
+}
+
+// ended moves the bar with what has ended.
+func (b *bar) ended(_ context.Context, e usersession.Event) {
+	if e.Kind == usersession.EventEnded {
+		b.add(max(e.Count, 1))
 	}
 }
 

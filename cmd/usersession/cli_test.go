@@ -263,29 +263,17 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
-// TestReconcile ends what has lost its data, and nothing else.
-func TestReconcile(t *testing.T) {
-	p := newProgram(t)
-	phone, laptop, _ := p.three()
-	if _, err := p.db.Exec("DELETE FROM sessions WHERE token = (SELECT session_key FROM user_sessions WHERE id = ?)", p.ids["alice-phone"]); err != nil {
-		t.Fatal(err)
-	}
-	if r := p.run("reconcile", "--dry-run"); r.code != 0 || r.out != "3 sessions compared, 1 would end.\n" || p.live() != 3 {
-		t.Errorf("%+v", r)
-	}
-	if r := p.run("reconcile", "--yes"); r.code != 0 || r.out != "3 sessions compared, 1 ended.\n" || p.live() != 2 {
-		t.Errorf("%+v", r)
-	}
-	if p.user(phone) != "" || p.user(laptop) != "alice" {
-		t.Error("another session was ended")
-	}
-}
-
 // TestElsewhere: sessions with data in another Store are pending, which is exit 3, and
 // reconcile leaves them alone.
 func TestElsewhere(t *testing.T) {
 	p := newProgram(t)
 	p.three()
+	if r := p.run("reconcile", "--yes", "--data-table", "other"); r.code != exitFailed || !strings.Contains(r.err, "no such table") || p.live() != 3 {
+		t.Errorf("reconcile without the table: %+v", r)
+	}
+	if r := p.run("migrate", "--data-table", "other"); r.code != exitDone {
+		t.Errorf("migrate: %+v", r)
+	}
 	if r := p.run("reconcile", "--yes", "--data-table", "other"); r.code != exitDone || p.live() != 3 {
 		t.Errorf("reconcile: %+v", r)
 	}

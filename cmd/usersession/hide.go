@@ -97,7 +97,7 @@ func shown(raw string) string {
 }
 
 // methods begin the errors of the library.
-var methods = regexp.MustCompile(`^(usersession: )?((ListMatching|CountMatching|RevokeMatching|RevokeAllSessions|Reconcile|Stats|Migrate|SQLStore\.Migrate): )?`)
+var methods = regexp.MustCompile(`^(usersession: )?((ListMatching|CountMatching|RevokeMatching|RevokeAllSessions|AccountDisabled|AccountEnabled|AdoptAll|ReconcileStore|Reconcile|Stats|Migrate|SQLStore\.Migrate): )?`)
 
 // plain returns the text of an error without the names of the library and of its
 // methods, and each of its lines once: drivers try some things twice.

@@ -176,6 +176,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partly done or pending.`,
 	}
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON, one object a line")
 	a.settings.flags(cmd)
-	cmd.AddCommand(a.list(), a.show(), a.revoke(), a.prune(), a.reconcile(), a.migrate(), a.doctor(), a.stats(), a.tail())
+	cmd.AddCommand(a.list(), a.show(), a.revoke(), a.disable(), a.enable(), a.prune(), a.reconcile(), a.adopt(), a.migrate(), a.doctor(), a.stats(), a.tail())
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -23,39 +24,28 @@ deletes rows past their deadline and --retention. The janitor of the program doe
 the same each minute. Give --retention as the program has it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd.Context(), how{})
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			st, err := s.Stats(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if dryRun {
-				return a.result(map[string]any{"overdue": st.Overdue, "pending": st.Pending}, "%s would be pruned.", count(st.Overdue, "session"))
-			}
-			kept := "no row past its deadline"
-			if a.retention != "0" {
-				kept = "rows for " + a.retention + " after their end"
-			}
-			if err := a.ask(cmd.Context(), yes, "This prunes %s, and keeps %s (--retention).", count(st.Overdue, "session"), kept); err != nil {
-				return err
-			}
-			b := a.bar(st.Overdue, "pruning")
-			res, err := s.Prune(inside.WithProgress(cmd.Context(), b.add))
-			b.end()
-			if err != nil {
-				err = interrupted(cmd, err, "what is pruned is pruned; the same command does the rest")
-				if res != (usersession.PruneResult{}) {
-					err = partialError{err}
+			return a.withStats(cmd, func(s *site, st usersession.Stats) error {
+				if dryRun {
+					return a.result(map[string]any{"overdue": st.Overdue, "pending": st.Pending}, "%s would be pruned.", count(st.Overdue, "session"))
 				}
-			}
-			rerr := a.pruned(res)
-			if err == nil {
-				err = rerr
-			}
-			return err
+				kept := "no row past its deadline"
+				if a.retention != "0" {
+					kept = "rows for " + a.retention + " after their end"
+				}
+				if err := a.ask(cmd.Context(), yes, "This prunes %s, and keeps %s (--retention).", count(st.Overdue, "session"), kept); err != nil {
+					return err
+				}
+				b := a.bar(st.Overdue, "pruning")
+				res, err := s.Prune(inside.WithProgress(cmd.Context(), b.add))
+				b.end()
+				if err != nil {
+					err = interrupted(cmd, err, "what is pruned is pruned; the same command does the rest")
+					if res != (usersession.PruneResult{}) {
+						err = partialError{err}
+					}
+				}
+				return errors.Join(err, a.pruned(res))
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "count, and delete nothing")
@@ -77,68 +67,6 @@ func (a *app) pruned(res usersession.PruneResult) error {
 		{"store", "data of " + count(res.StorePruned, "session") + " had expired"},
 	})
 	return nil
-}
-
-func (a *app) reconcile() *cobra.Command {
-	var dryRun, yes bool
-	cmd := &cobra.Command{
-		Use:   "reconcile",
-		Short: "End the sessions whose data the Store has lost",
-		Long: `reconcile asks the Store once for each live session, and ends those whose data are
-gone: after a Redis was emptied, has restarted without its data, or was restored
-from a backup. It leaves out sessions with data in another Store. A Store that
-fails to answer ends nothing.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd.Context(), how{})
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			if s.store != nil {
-				if err := s.store.Check(cmd.Context()); err != nil {
-					return err
-				}
-			}
-			total, err := s.CountMatching(cmd.Context(), usersession.Filter{}, 0)
-			if err != nil {
-				return err
-			}
-			if !dryRun {
-				if err := a.ask(cmd.Context(), yes, "This looks for the data of %s in the %s, and ends those without.", count(total, "live session"), s.storeName()); err != nil {
-					return err
-				}
-			}
-			b, compared := a.bar(total, "comparing"), 0
-			n, err := s.parts.Reconcile(inside.WithProgress(cmd.Context(), func(n int) { compared += n; b.add(n) }), !dryRun)
-			b.end()
-			if err != nil {
-				err = interrupted(cmd, err, "those that have ended are ended; the same command does the rest")
-				if n > 0 && !dryRun {
-					err = partialError{err}
-				}
-			}
-			done, field := "ended", "ended"
-			if dryRun {
-				done, field = "would end", "would_end"
-			}
-			if rerr := a.result(map[string]any{"compared": compared, field: n}, "%s compared, %s %s.", count(compared, "session"), thousands(n), done); err == nil {
-				err = rerr
-			}
-			return err
-		},
-	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "count, and end nothing")
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	return cmd
-}
-
-// storeName says where the data are looked for.
-func (s *site) storeName() string {
-	if s.redis != nil {
-		return "Redis"
-	}
-	return "database"
 }
 
 func (a *app) migrate() *cobra.Command {
@@ -226,32 +154,46 @@ func (a *app) stats() *cobra.Command {
 		Short: "Count sessions, users and overdue work",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd.Context(), how{})
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			st, err := s.Stats(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return writeJSON(a.out, map[string]any{
-					"active": st.Active, "users": st.Users,
-					"per_user": map[string]int{"median": st.MedianPerUser, "p99": st.P99PerUser, "max": st.MaxPerUser},
-					"ended":    st.Ended, "pending": st.Pending, "overdue": st.Overdue, "overdue_seconds": int(st.OverdueFor / time.Second),
+			return a.withStats(cmd, func(_ *site, st usersession.Stats) error {
+				if a.json {
+					return writeJSON(a.out, map[string]any{
+						"active": st.Active, "users": st.Users,
+						"per_user": map[string]int{"median": st.MedianPerUser, "p99": st.P99PerUser, "max": st.MaxPerUser},
+						"ended":    st.Ended, "pending": st.Pending, "overdue": st.Overdue, "overdue_seconds": int(st.OverdueFor / time.Second),
+					})
+				}
+				a.lines([][2]string{
+					{"live", fmt.Sprintf("%s of %s", count(st.Active, "session"), count(st.Users, "user"))},
+					{"per user", fmt.Sprintf("median %d, p99 %d, most %d", st.MedianPerUser, st.P99PerUser, st.MaxPerUser)},
+					{"ended", fmt.Sprintf("%s kept", count(st.Ended, "row"))},
+					{"pending", fmt.Sprintf("%s with data to delete", count(st.Pending, "row"))},
+					{"overdue", overdue(st)},
 				})
-			}
-			a.lines([][2]string{
-				{"live", fmt.Sprintf("%s of %s", count(st.Active, "session"), count(st.Users, "user"))},
-				{"per user", fmt.Sprintf("median %d, p99 %d, most %d", st.MedianPerUser, st.P99PerUser, st.MaxPerUser)},
-				{"ended", fmt.Sprintf("%s kept", count(st.Ended, "row"))},
-				{"pending", fmt.Sprintf("%s with data to delete", count(st.Pending, "row"))},
-				{"overdue", overdue(st)},
+				return nil
 			})
-			return nil
 		},
 	}
+}
+
+// with opens the site for a command.
+func (a *app) with(cmd *cobra.Command, h how, do func(*site) error) error {
+	s, err := a.open(cmd.Context(), h)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return do(s)
+}
+
+// withStats opens the site for a command that begins with its Stats.
+func (a *app) withStats(cmd *cobra.Command, do func(*site, usersession.Stats) error) error {
+	return a.with(cmd, how{}, func(s *site) error {
+		st, err := s.Stats(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return do(s, st)
+	})
 }
 
 func overdue(st usersession.Stats) string {

@@ -43,6 +43,7 @@ type how struct {
 	create  bool // a SQLite file may be made
 	offline bool // nothing is asked of a server
 	events  func(context.Context, usersession.Event)
+	change  func(*usersession.Options) // what a command needs besides the settings
 }
 
 // unreachable is the error of a database that does not answer.
@@ -87,6 +88,9 @@ func (a *app) open(ctx context.Context, h how) (_ *site, err error) {
 		opts.Store = store
 	}
 	opts.OnEvent = h.events
+	if h.change != nil {
+		h.change(opts)
+	}
 	if s.Manager, err = usersession.New(db, opts); err != nil {
 		return nil, optionError(err)
 	}

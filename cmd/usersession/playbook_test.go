@@ -88,12 +88,13 @@ func TestPlaybook(t *testing.T) {
 				text string
 			}{
 				"laptop":    {1, "stolen laptop"},
+				"disable":   {1, "The user alice may log in."},
 				"leak":      {1, "2 live sessions would end"},
 				"everybody": {0, "0 sessions of 0 users"},
 				"pending":   {1, "2 rows deleted"},
 				"network":   {2, "end    " + p.ids["alice-phone"]},
 				"table":     {1, "2 sessions would be pruned"},
-				"redis":     {0, "3 sessions compared, 3 ended."},
+				"redis":     {0, "3 sessions without data ended"},
 			}[name]
 			if want.text == "" {
 				t.Fatal("nothing says what this is to come to")

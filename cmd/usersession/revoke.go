@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
 )
 
 // revocation is one call of revoke.
@@ -50,13 +51,17 @@ a filter must all match. A filter that leaves nobody out needs --everyone.`,
 		},
 	}
 	r.flags(cmd)
-	fl := cmd.Flags()
-	fl.BoolVar(&r.everyone, "everyone", false, "the sessions of all users")
-	fl.BoolVar(&r.dryRun, "dry-run", false, "count, and end nothing")
-	fl.BoolVarP(&r.yes, "yes", "y", false, "do not ask")
-	fl.StringVar(&r.reason, "reason", "", "`why`, as the ended rows note it (default \"revoked\")")
-	fl.StringVar(&r.by, "by", "", "`who` ends them, likewise (default the name of your account)")
+	r.ends(cmd)
+	cmd.Flags().BoolVar(&r.everyone, "everyone", false, "the sessions of all users")
+	cmd.Flags().StringVar(&r.reason, "reason", "", "`why`, as the ended rows note it (default \"revoked\")")
 	return cmd
+}
+
+// ends adds the flags of all that ends sessions.
+func (r *revocation) ends(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&r.dryRun, "dry-run", false, "count, and end nothing")
+	cmd.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
+	cmd.Flags().StringVar(&r.by, "by", "", "`who` ends them, as the ended rows note it (default the name of your account)")
 }
 
 // preview is how many sessions are shown before the question.
@@ -64,11 +69,7 @@ const preview = 5
 
 func (a *app) revokeMatching(cmd *cobra.Command, r revocation, f usersession.Filter) error {
 	var b bar
-	s, err := a.open(cmd.Context(), how{events: func(_ context.Context, e usersession.Event) {
-		if e.Kind == usersession.EventEnded {
-			b.add(max(e.Count, 1))
-		}
-	}})
+	s, err := a.open(cmd.Context(), how{events: b.ended})
 	if err != nil {
 		return err
 	}
@@ -105,11 +106,16 @@ func (a *app) revokeMatching(cmd *cobra.Command, r revocation, f usersession.Fil
 	b = a.bar(n, "revoking")
 	if len(f.UserIDs) == 1 && !narrows(usersession.Filter{IP: f.IP, UserAgent: f.UserAgent, Meta: f.Meta,
 		CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore, SeenAfter: f.SeenAfter, SeenBefore: f.SeenBefore}) {
-		n, err = s.RevokeAllSessions(ctx, f.UserIDs[0]) // with those that log in meanwhile
+		n, err = s.RevokeAllSessions(inside.Interruptible(ctx), f.UserIDs[0]) // with those that log in meanwhile
 	} else {
 		n, err = s.RevokeMatching(ctx, f)
 	}
 	b.end()
+	return a.revoked(cmd, n, err)
+}
+
+// revoked says how many sessions have ended before err.
+func (a *app) revoked(cmd *cobra.Command, n int, err error) error {
 	if err != nil && cmd.Context().Err() != nil && !errors.Is(err, usersession.ErrRevocationPending) {
 		err = interrupted(cmd, err, "these have ended for good; the same command ends the rest")
 	} else if err != nil && n > 0 {
@@ -118,10 +124,7 @@ func (a *app) revokeMatching(cmd *cobra.Command, r revocation, f usersession.Fil
 	if err != nil && n == 0 {
 		return err
 	}
-	if rerr := a.result(map[string]any{"revoked": n}, "%s ended.", count(n, "session")); err == nil {
-		err = rerr
-	}
-	return err
+	return errors.Join(err, a.result(map[string]any{"revoked": n}, "%s ended.", count(n, "session")))
 }
 
 // preview shows some of the sessions that are about to end.

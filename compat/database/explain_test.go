@@ -414,6 +414,12 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 		<-tick.C
 		tick.Stop()
 		oc.do(t, func(context.Context) {})
+		if i == 2 {
+			found, err := other.ReconcileStore(ctx, usersession.ReconcileOptions{DryRun: true})
+			if ok(err); found.Keys != 2 {
+				t.Errorf("%+v, want 2 keys", found)
+			}
+		}
 		_, err := other.RevokeAllSessions(ctx, user)
 		if _, down := o.Store.(failing); down != errors.Is(err, usersession.ErrRevocationPending) {
 			t.Error(err)
@@ -423,6 +429,8 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 	store, err := usersession.NewSQLStore(db, nil)
 	ok(err)
 	_, _, err = store.Find(ctx, "x")
+	ok(err)
+	_, _, _, err = store.FindExpiry(ctx, "x")
 	ok(err)
 	_, err = store.Touch(ctx, "x", time.Now())
 	ok(err)

@@ -34,6 +34,7 @@ level.go request.go
 adoptoptions.go events.go filter.go indexoptions.go loginoptions.go seal.go
 options.go
 preset.go sqlstore.go
+sqlexpiry.go
 adopting.go place.go
 session.go
 codec.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
@@ -41,7 +42,7 @@ ended.go policy.go users.go protocol_lost.go
 protocol_seal.go
 login.go logout.go protocol_data.go
 impersonate.go reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
-account.go adoptall.go janitor.go protocol_commit.go protocol_load.go revoke_tx.go setmeta.go touch.go
+account.go adoptall.go janitor.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go
 insession.go inside.go adapter.go cookie.go
 response.go
 middleware.go resolve.go
@@ -87,11 +88,11 @@ var knows = []struct {
 	text *regexp.Regexp // of a string constant
 	who  []string
 }{
-	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go",
+	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go", "sqlexpiry.go",
 		"internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/"}},
-	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "scsstore/"}},
+	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "scsstore/", tool + "/adopt.go"}},
 	{"a key of scs's values", regexp.MustCompile(`^__(?:usersession|rememberMe)$`), []string{"session.go", "cookie.go"}},
 }
 

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -14,6 +15,7 @@ import (
 //	@data       the table
 //	@dnow       the database's clock, as the table keeps times
 //	@dafter(x)  x microseconds from now, likewise
+//	@dleft(x)   microseconds from now until such a time
 //
 // Its times are those of scs's own store for that database, so that both can use
 // the same table.
@@ -32,6 +34,12 @@ func DataWords(d sqldb.Dialect, table string) sqldb.Words {
 				return "(julianday('now') + (" + arg + ") / 86400000000.0)", true
 			}
 			return "@after(" + arg + ")", true
+		case "dleft":
+			return fmt.Sprintf(map[sqldb.Dialect]string{
+				sqldb.Postgres: "(EXTRACT(EPOCH FROM %s - @now) * 1000000)::bigint",
+				sqldb.MariaDB:  "TIMESTAMPDIFF(MICROSECOND, @now, %s)",
+				sqldb.SQLite:   "CAST((%s - julianday('now')) * 86400000000.0 AS INTEGER)",
+			}[d], arg), true
 		}
 		return "", false
 	}

@@ -46,3 +46,20 @@ func Progress(ctx context.Context, sessions int) {
 		progress(sessions)
 	}
 }
+
+type interruptibleKey struct{}
+
+// Interruptible returns a context with whose end a revocation of many sessions stops
+// after the page that it is at. Somebody waits for it, and is told how many have ended.
+// Otherwise it goes on, because a client that hangs up must not stop it.
+func Interruptible(ctx context.Context) context.Context {
+	return context.WithValue(ctx, interruptibleKey{}, true)
+}
+
+// Interrupted returns the error of such a context, once it has ended.
+func Interrupted(ctx context.Context) error {
+	if ctx.Value(interruptibleKey{}) == nil {
+		return nil
+	}
+	return ctx.Err()
+}

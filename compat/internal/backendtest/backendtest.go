@@ -98,7 +98,7 @@ func behaviours() []behaviour {
 		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
 		otherBehaviours, iterateBehaviours, limitBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, bearerBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
-		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, lostBehaviours, spoiltBehaviours, onErrorBehaviours, whyEndedBehaviours, recheckBehaviours, fenceBehaviours,
+		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, lostBehaviours, spoiltBehaviours, driftBehaviours, onErrorBehaviours, whyEndedBehaviours, recheckBehaviours, fenceBehaviours,
 	} {
 		all = append(all, concept...)
 	}
