@@ -55,6 +55,7 @@ const maxLines = 300
 var imports = map[string][]string{
 	"binarycodec": nil,
 	"bounded":     nil,
+	"bubble":      nil,
 	"decide":      nil,
 	"index":       {"sqldb", "token", "trailer"},
 	"doctor":      {"inside", "sqldb"},
@@ -62,7 +63,7 @@ var imports = map[string][]string{
 	"pqread":      {"bounded"},
 	"response":    nil,
 	"schema":      {"sqldb"},
-	"sqldb":       {"bounded", "pqread"},
+	"sqldb":       {"bounded", "bubble", "pqread"},
 	"timeout":     nil,
 	"token":       nil,
 	"touch":       {"trailer"},

@@ -33,8 +33,8 @@ func TestWords(t *testing.T) {
 		{sqldb.SQLite, "again", "", "(ended_at + 59999999)"},
 		{sqldb.SQLite, "retried", "", "(ended_at + 59999998)"},
 		{sqldb.MariaDB, "keepuntil", "", "GREATEST(expires_at, TIMESTAMPADD(MICROSECOND, 4000000, ended_at))"},
-		{sqldb.SQLite, "dnow", "", "julianday('now')"},
-		{sqldb.SQLite, "dafter", "?", "(julianday('now') + (?) / 86400000000.0)"},
+		{sqldb.SQLite, "dnow", "", "(2440587.5 + @now / 86400000000.0)"},
+		{sqldb.SQLite, "dafter", "?", "(2440587.5 + @after(?) / 86400000000.0)"},
 		{sqldb.MariaDB, "dafter", "?", "@after(?)"},
 	} {
 		c.Dialect = tc.d
