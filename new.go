@@ -11,6 +11,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/seed-296ca7ab/usersession/internal/bubble"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
@@ -25,6 +26,9 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	ix := &o.Index
 	if db == nil || db.DB == nil {
 		return nil, errors.Join(errors.New("usersession: New: db is nil"), err)
+	}
+	if s, ok := o.SCS.Store.(interface{ StopCleanup() }); ok {
+		bubble.Of(db.DB).AtEnd(s.StopCleanup) // of a goroutine that nothing else ends
 	}
 	if ix.Dialect == "" {
 		var derr error

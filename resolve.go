@@ -7,12 +7,13 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/alexedwards/scs/v2/memstore"
 
 	"github.com/seed-296ca7ab/usersession/internal/schema"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -154,6 +155,7 @@ func (opts *Options) resolve() (Options, error) {
 func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 	if o.SCS == nil {
 		o.SCS = scs.New()
+		o.SCS.ErrorFunc = nil
 		o.SCS.Codec = BinaryCodec{}
 		o.SCS.Cookie.Name = "__Host-session"
 		o.SCS.Cookie.Secure = true
@@ -172,7 +174,7 @@ func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 	if s.Codec == nil {
 		bad("SCS", "has no Codec: make it with scs.New")
 	}
-	if s.Store != nil && reflect.TypeOf(s.Store) != reflect.TypeOf(scsDefaults().Store) {
+	if _, ok := s.Store.(*memstore.MemStore); s.Store != nil && !ok {
 		bad("SCS", "its Store is a %T, which would not be used: pass it as Options.Store with scsstore.Wrap and set SCS.Store to nil", s.Store)
 	}
 	if s.IdleTimeout < 0 || s.Lifetime < 0 {
@@ -208,13 +210,10 @@ func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 	}
 }
 
-// scsDefaults is what scs.New makes. Each call of scs.New starts a goroutine that
-// nothing can end, so there is one for all Managers to compare with.
-var scsDefaults = sync.OnceValue(scs.New)
-
-// isDefaultErrorFunc reports whether nobody has set the ErrorFunc of s.
+// isDefaultErrorFunc reports whether nobody has set the ErrorFunc of s. There is no
+// other one to compare with: scs.New starts a goroutine that nothing ends.
 func isDefaultErrorFunc(s *scs.SessionManager) bool {
-	return s.ErrorFunc == nil || reflect.ValueOf(s.ErrorFunc).Pointer() == reflect.ValueOf(scsDefaults().ErrorFunc).Pointer()
+	return s.ErrorFunc == nil || runtime.FuncForPC(reflect.ValueOf(s.ErrorFunc).Pointer()).Name() == "github.com/alexedwards/scs/v2.defaultErrorFunc"
 }
 
 // remoteIP is the default of Options.ClientIP.

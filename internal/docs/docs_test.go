@@ -156,12 +156,12 @@ func (m *docModule) run(args ...string) {
 
 // docImports are the packages a fragment may name without an import.
 var docImports = map[string]string{
-	"bytes": "bytes", "context": "context", "errors": "errors", "fmt": "fmt", "fs": "io/fs",
+	"bytes": "bytes", "context": "context", "httptest": "net/http/httptest", "synctest": "testing/synctest", "testing": "testing", "errors": "errors", "fmt": "fmt", "fs": "io/fs",
 	"http": "net/http", "json": "encoding/json", "log": "log", "netip": "net/netip", "os": "os",
 	"slog": "log/slog", "strings": "strings", "sync": "sync", "time": "time",
 	"scs": "github.com/alexedwards/scs/v2", "sql": "database/sql", "sqlx": "github.com/jmoiron/sqlx",
 	"memstore": "github.com/seed-296ca7ab/usersession/memstore", "scsstore": "github.com/seed-296ca7ab/usersession/scsstore",
-	"sessionui": "github.com/seed-296ca7ab/usersession/sessionui", "usersession": "github.com/seed-296ca7ab/usersession",
+	"sessionui": "github.com/seed-296ca7ab/usersession/sessionui", "usersessiontest": "github.com/seed-296ca7ab/usersession/usersessiontest", "usersession": "github.com/seed-296ca7ab/usersession",
 }
 
 // fragment makes a file of statements: a function with the variables of the

@@ -18,11 +18,12 @@ import (
 	_ "github.com/seed-296ca7ab/usersession/memstore"
 	_ "github.com/seed-296ca7ab/usersession/scsstore"
 	_ "github.com/seed-296ca7ab/usersession/sessionui"
+	_ "github.com/seed-296ca7ab/usersession/usersessiontest"
 )
 
 // withExamples are the packages of the root module, by folder, whose Examples
 // need a driver that their module does not require.
-var withExamples = []string{".", "memstore", "scsstore", "sessionui"}
+var withExamples = []string{".", "memstore", "scsstore", "sessionui", "usersessiontest"}
 
 // TestExamples runs the Examples of the root module with a driver: one more test
 // file, laid over each package, imports it. Every Example that says what it

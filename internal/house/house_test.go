@@ -57,6 +57,7 @@ const maxLines = 300
 var imports = map[string][]string{
 	"binarycodec": nil,
 	"bounded":     nil,
+	"bubble":      nil,
 	"decide":      nil,
 	"index":       {"sqldb", "token", "trailer"},
 	"doctor":      {"inside", "sqldb"},
@@ -65,7 +66,7 @@ var imports = map[string][]string{
 	"response":    nil,
 	"schema":      {"sqldb"},
 	"seal":        nil,
-	"sqldb":       {"bounded", "pqread"},
+	"sqldb":       {"bounded", "bubble", "pqread"},
 	"timeout":     nil,
 	"token":       nil,
 	"touch":       {"trailer"},

@@ -26,12 +26,12 @@ func DataWords(d sqldb.Dialect, table string) sqldb.Words {
 			return table, true
 		case "dnow":
 			if d == sqldb.SQLite {
-				return "julianday('now')", true
+				return "(2440587.5 + @now / 86400000000.0)", true // the Julian day of 1970
 			}
 			return "@now", true
 		case "dafter":
 			if d == sqldb.SQLite {
-				return "(julianday('now') + (" + arg + ") / 86400000000.0)", true
+				return "(2440587.5 + @after(" + arg + ") / 86400000000.0)", true
 			}
 			return "@after(" + arg + ")", true
 		case "dleft":

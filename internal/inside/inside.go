@@ -1,11 +1,12 @@
-// Package inside is how the programs of this repository that operate an index reach
-// the parts of a Manager which are no public API.
+// Package inside is how the programs of this repository that operate an index, and the
+// helpers for tests, reach the parts of a Manager which are no public API.
 //
 // The root fills in Of. It must never be needed to serve a request.
 package inside
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
@@ -17,6 +18,9 @@ type Parts struct {
 	Index  *index.Index
 	Place  string // of its Store, as rows keep it
 	Tables []Tables
+
+	// Touch is that of the Store.
+	Touch func(ctx context.Context, key string, expiry time.Time) (found bool, err error)
 
 	// Reconcile is that of the Manager. If end is false it ends nothing, and counts.
 	Reconcile func(ctx context.Context, end bool) (int, error)

@@ -3,7 +3,7 @@
 //
 // It expands the macros in which databases differ, keeps prepared statements,
 // comes back when a context ends, and tries again after a conflict. It may import
-// internal/pqread and internal/bounded. It must never name a table. The owner of a
+// internal/pqread, internal/bounded and internal/bubble. It must never name a table. The owner of a
 // table hands in its words.
 package sqldb
 
@@ -20,6 +20,7 @@ import (
 	"github.com/jmoiron/sqlx/reflectx"
 
 	"github.com/seed-296ca7ab/usersession/internal/bounded"
+	"github.com/seed-296ca7ab/usersession/internal/bubble"
 	"github.com/seed-296ca7ab/usersession/internal/pqread"
 )
 
@@ -53,6 +54,7 @@ type DB struct {
 	pool     *sqlx.DB
 	dialect  Dialect
 	words    Words
+	inBubble bool // the clock is that of the program, see package bubble
 	std      *std
 	runner   runner
 	highest  atomic.Int32 // letter of a [Text], once it was asked for
@@ -63,8 +65,8 @@ type DB struct {
 // prepare is false, no prepared statements are kept.
 func New(pool *sqlx.DB, d Dialect, words Words, prepare bool) *DB {
 	s := &std{pool: pool, prepare: prepare, mayBeSplit: !prepare && d == Postgres, mayBeSet: d == MariaDB}
-	db := &DB{pool: pool, dialect: d, words: words, std: s, runner: s}
-	if prepare && d == Postgres {
+	db := &DB{pool: pool, dialect: d, words: words, std: s, runner: s, inBubble: pool != nil && bubble.Of(pool.DB) != nil}
+	if prepare && d == Postgres && !db.inBubble {
 		if r := pqread.New(pool); r != nil {
 			db.runner = &libPQ{s, r}
 		}
@@ -85,35 +87,56 @@ func (db *DB) Pooled() bool { return !db.std.prepare }
 // Expand returns a query without macros. A query with a list keeps "@list" and its
 // question marks, because its text depends on the list.
 func (db *DB) Expand(q string) string {
+	if db.inBubble {
+		return db.expand(q)
+	}
 	if s, ok := db.expanded.Load(q); ok {
 		return s.(string)
 	}
-	s := db.dialect.expand(q, db.words)
+	s := db.expand(q)
 	db.expanded.Store(q, s)
 	return s
 }
 
+// expand is Expand, and keeps nothing.
+func (db *DB) expand(q string) string {
+	c := clockSQL[db.dialect]
+	if db.inBubble {
+		c = c.standing(time.Now())
+	}
+	return db.dialect.expand(q, db.words, c)
+}
+
+// kept returns a statement of which the text is kept, and a prepared one with it. In a
+// bubble each text has its time.
+func (db *DB) kept(q string, args []any) statement {
+	return statement{text: db.Expand(q), args: args, kept: !db.inBubble}
+}
+
 // Exec implements Querier.
 func (db *DB) Exec(ctx context.Context, q string, args ...any) (int64, error) {
-	return db.exec(ctx, statement{text: db.Expand(q), args: args, kept: true})
+	return db.exec(ctx, db.kept(q, args))
 }
 
 // Select implements Querier.
 func (db *DB) Select(ctx context.Context, dest any, q string, args ...any) error {
-	return db.rows(ctx, statement{text: db.Expand(q), args: args, kept: true}, dest)
+	return db.rows(ctx, db.kept(q, args), dest)
 }
 
 // Read is Select for a statement that changes nothing and waits for no lock of a
 // row.
 func (db *DB) Read(ctx context.Context, dest any, q string, args ...any) error {
-	return db.rows(ctx, statement{text: db.Expand(q), args: args, kept: true, read: true}, dest)
+	s := db.kept(q, args)
+	s.read = true
+	return db.rows(ctx, s, dest)
 }
 
 // ReadRow is Read for at most one row, which is scanned into dest. That costs every
 // request less than filling a slice of structs. found is false if there is none.
 // After an error dest must not be read.
 func (db *DB) ReadRow(ctx context.Context, q string, args []any, dest ...any) (found bool, err error) {
-	s := statement{text: db.Expand(q), args: args, kept: true, read: true}
+	s := db.kept(q, args)
+	s.read = true
 	if found, err = db.runner.row(ctx, s, dest); err == nil {
 		return found, nil // without the closures of what follows, in each request
 	}
@@ -170,7 +193,7 @@ func (u Unkept) Select(ctx context.Context, dest any, q string, args ...any) err
 }
 
 func (u Unkept) statement(q string, args []any) statement {
-	q, args = u.db.dialect.fill(u.db.dialect.expand(q, u.db.words), args)
+	q, args = u.db.dialect.fill(u.db.expand(q), args)
 	return statement{text: q, args: args}
 }
 

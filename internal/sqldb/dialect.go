@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -90,7 +92,7 @@ const listMacro = "@list"
 
 // expand expands the macros of q and its placeholders. A query with a list is for
 // fill to finish.
-func (d Dialect) expand(q string, words Words) string {
+func (d Dialect) expand(q string, words Words, c clock) string {
 	if words != nil {
 		q = replace(q, words)
 	}
@@ -98,7 +100,7 @@ func (d Dialect) expand(q string, words Words) string {
 		if "@"+name == listMacro {
 			return "", false
 		}
-		return clockSQL[d].expand(name, arg), true
+		return c.expand(name, arg), true
 	})
 	if strings.Contains(q, listMacro) {
 		return q
@@ -166,6 +168,12 @@ var clockSQL = map[Dialect]clock{
 		after: "(CAST(unixepoch('subsec') * 1000000 AS INTEGER) + %s)",
 		us:    "%s",
 	},
+}
+
+// standing returns a clock that stands still.
+func (c clock) standing(t time.Time) clock {
+	now := fmt.Sprintf(c.at, strconv.FormatInt(t.UnixMicro(), 10))
+	return clock{now: now, at: c.at, after: strings.ReplaceAll(c.after, c.now, now), us: c.us}
 }
 
 func (c clock) expand(name, arg string) string {

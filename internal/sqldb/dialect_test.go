@@ -36,7 +36,7 @@ func TestExpand(t *testing.T) {
 		{MariaDB, "@late(?)", "(seen <= TIMESTAMPADD(MICROSECOND, ?, UTC_TIMESTAMP(6)))"},
 		{Postgres, "a = ? AND id IN @list", "a = ? AND id IN @list"}, // for fill to finish
 	} {
-		if got := tc.d.expand(tc.q, words); got != tc.want {
+		if got := tc.d.expand(tc.q, words, clockSQL[tc.d]); got != tc.want {
 			t.Errorf("%s: %s\n\tis   %s\n\twant %s", tc.d, tc.q, got, tc.want)
 		}
 	}
@@ -50,7 +50,7 @@ func TestUnknownMacro(t *testing.T) {
 					t.Errorf("%s: no panic", q)
 				}
 			}()
-			Postgres.expand(q, nil)
+			Postgres.expand(q, nil, clockSQL[Postgres])
 		}()
 	}
 }
