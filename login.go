@@ -205,10 +205,10 @@ func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key
 		row.Grace = min(row.Grace, idle)
 	}
 	if o.ip != nil {
-		row.IP = addressText(*o.ip)
+		row.IP = addressText(m.opts.Privacy.address(*o.ip))
 	}
 	if o.userAgent != nil {
-		row.UserAgent = index.Clip(*o.userAgent, 512)
+		row.UserAgent = m.opts.Privacy.agent(index.Clip(*o.userAgent, 512))
 	}
 	var err error
 	if b.Impersonated() {
