@@ -39,8 +39,8 @@ func (m *Manager) writeCookie(ctx context.Context, h http.Header, token string, 
 	}
 }
 
-// siteData are the directives of Clear-Site-Data, without the wildcard: what a browser
-// makes of that may grow.
+// siteData are the directives of Clear-Site-Data, without the wildcard, of which
+// a browser may make more some day.
 var siteData = []string{"cache", "cookies", "storage", "executionContexts", "clientHints", "prefetchCache", "prerenderCache"}
 
 // clearSiteData has the browser forget what Options.ClearSiteData names. Browsers heed

@@ -179,7 +179,7 @@ func ExampleManager_Prune() {
 
 	result, err := sessions.Prune(context.Background())
 	fmt.Printf("%+v %v\n", result, err)
-	// Output: {Expired:0 UserDeleted:0 Redeleted:0 Pruned:0 StorePruned:0} <nil>
+	// Output: {Expired:0 UserDeleted:0 Redeleted:0 Pruned:0 StorePruned:0 Blanked:0} <nil>
 }
 
 // Run is the janitor. Wait for it before the program ends: it writes what requests

@@ -34,6 +34,8 @@ func ExampleManager_Policy() {
 	// The cookie __Host-session has Path=/, Secure, HttpOnly, SameSite=Lax.
 	// Some actions need a proof of the last 5m.
 	// The row of an ended session is kept until the end of its lifetime.
+	// The client's address is kept in full, as long as the row.
+	// The User-Agent is kept in full, as long as the row.
 	// The timeouts and the cookie keep the limits of AAL2.
 	// AAL2 0
 	// {"preset":"AAL2","meets":"AAL2","deviatio…

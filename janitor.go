@@ -18,6 +18,7 @@ type PruneResult struct {
 	Redeleted   int // their data deleted again, or at last, from the Store
 	Pruned      int // their rows deleted, past deadline and Options.Retention
 	StorePruned int // their data deleted by the Store, because they had expired
+	Blanked     int // an address or User-Agent taken out of their rows, see Options.Privacy
 }
 
 // Run is the janitor. It prunes every Options.PruneInterval until ctx ends, and
@@ -57,6 +58,7 @@ func (m *Manager) Run(ctx context.Context) error {
 //     first. This covers a Store that was down and a failover that forgot.
 //   - It deletes rows past deadline and Options.Retention.
 //   - It calls Prune of a Store that is a [Pruner].
+//   - It takes out of rows what Options.Privacy keeps no longer, once an hour.
 //
 // Data go first and rows second. If the Store cannot delete, the rows stay for
 // the next pass. Prune then returns the error with the result so far.
@@ -121,6 +123,7 @@ func (m *Manager) Prune(ctx context.Context) (PruneResult, error) {
 		}
 		return m.index.PruneFences(ctx, keep)
 	}))
+	errs = append(errs, m.blank(ctx, parts, &res.Blanked, step))
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
 		res.StorePruned, err = pruneStore(ctx, m.data.store)
 		return err

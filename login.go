@@ -195,10 +195,10 @@ func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key
 		row.Grace = min(row.Grace, idle)
 	}
 	if o.ip != nil {
-		ip = *o.ip
+		ip = m.opts.Privacy.address(*o.ip)
 	}
 	if o.userAgent != nil {
-		userAgent = *o.userAgent
+		userAgent = m.opts.Privacy.agent(index.Clip(*o.userAgent, 512))
 	}
 	row.IP, row.UserAgent = m.rowClient(ip, userAgent)
 	var err error

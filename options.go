@@ -73,8 +73,8 @@ type Options struct {
 	SCS *scs.SessionManager
 
 	// Preset is a level of NIST SP 800-63B-4 whose limits the sessions are to keep. It
-	// fills in Lifetime and IdleTimeout where they are not set: 30 days and none for
-	// AAL1, 24 hours and 1 hour for AAL2, 12 hours and 15 minutes for AAL3. An option
+	// fills in Lifetime and IdleTimeout where they are not set. These are 30 days and none
+	// for AAL1, 24 hours and 1 hour for AAL2, 12 hours and 15 minutes for AAL3. An option
 	// that contradicts it is an error of New, and a WithLifetime or WithIdleTimeout that
 	// does is one of Login. Shorter is always allowed. By default there is no preset, and
 	// the defaults are the limits of AAL2. See [Manager.Policy].
@@ -165,6 +165,10 @@ type Options struct {
 	// the session in any case. By default they are kept no longer than that.
 	Retention time.Duration
 
+	// Privacy says how much of addresses and User-Agents is kept, and for how long. By
+	// default they are kept in full, as long as the row.
+	Privacy Privacy
+
 	// ClientIP finds the client's address. The default is that of
 	// Request.RemoteAddr. Forwarding headers are never trusted by default: any
 	// client can send them.
@@ -176,7 +180,7 @@ type Options struct {
 	InsecureCookies bool
 
 	// ClearSiteData is what the browser is to forget about the site at a logout, beside
-	// the cookie: any of "cache", "cookies", "storage", "executionContexts",
+	// the cookie. It has any of "cache", "cookies", "storage", "executionContexts",
 	// "clientHints", "prefetchCache" and "prerenderCache". The answer to a logout over
 	// https has them in a header Clear-Site-Data. "cookies" are those of all hosts of
 	// the domain, and are left out if the answer sets the cookie of a new session. By

@@ -42,6 +42,7 @@ type Policy struct {
 	Reauthentication []StepUp
 
 	Retention time.Duration // of the rows of ended sessions, past their lifetime
+	Privacy   Privacy       // what is kept of addresses and User-Agents
 }
 
 // PolicyCookie has the attributes of the cookie.
@@ -69,13 +70,13 @@ func (m *Manager) guards(need StepUp) {
 	}
 }
 
-// Policy returns what is in force. It costs no I/O. Call it when the routes are there:
-// RequireFresh and RequireLevel count from their call on.
+// Policy returns what is in force. It costs no I/O. Call it when the routes are there,
+// because RequireFresh and RequireLevel count from their call on.
 func (m *Manager) Policy() Policy {
 	o, c := &m.opts, m.sealed
 	p := Policy{
 		Preset: o.Preset, IdleTimeout: max(0, o.IdleTimeout), Lifetime: o.Lifetime,
-		OnLimit: o.OnLimit, LimitsByLogin: o.MaxSessionsFor != nil, Retention: o.Retention,
+		OnLimit: o.OnLimit, LimitsByLogin: o.MaxSessionsFor != nil, Retention: o.Retention, Privacy: o.Privacy,
 		Cookie: PolicyCookie{Name: c.Name, Path: c.Path, Domain: c.Domain, SameSite: sameSite(c.SameSite), Secure: c.Secure, HTTPOnly: c.HttpOnly, Persistent: c.Persist},
 	}
 	if p.MaxSessions = cmp.Or(o.MaxSessions, DefaultMaxSessions); p.MaxSessions == NoMaxSessions {
@@ -176,6 +177,9 @@ func (p Policy) String() string {
 	} else {
 		line("The row of an ended session is kept until the end of its lifetime.")
 	}
+	for _, words := range p.Privacy.words() {
+		line("%s", words)
+	}
 	if p.Meets != 0 {
 		line("The timeouts and the cookie keep the limits of %v.", p.Meets)
 	} else {
@@ -241,6 +245,7 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 		Cookie             any      `json:"cookie"`
 		Reauthentication   []proof  `json:"reauthentication"`
 		Retention          float64  `json:"retention_seconds"`
+		Privacy            []string `json:"privacy"`
 	}{
 		p.Preset.String(), p.Meets.String(), append([]string{}, p.Deviations...), p.IdleTimeout.Seconds(), p.Lifetime.Seconds(),
 		p.LongestIdleTimeout.Seconds(), p.LongestLifetime.Seconds(), p.MaxSessions, then, p.LimitsByLogin,
@@ -253,26 +258,10 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 			HTTPOnly   bool   `json:"http_only"`
 			Persistent bool   `json:"persistent"`
 		}{c.Name, c.Path, c.Domain, c.SameSite, c.Secure, c.HTTPOnly, c.Persistent},
-		proofs, p.Retention.Seconds(),
+		proofs, p.Retention.Seconds(), p.Privacy.words(),
 	})
 }
 
 func sameSite(s http.SameSite) string {
 	return map[http.SameSite]string{http.SameSiteLaxMode: "Lax", http.SameSiteStrictMode: "Strict", http.SameSiteNoneMode: "None"}[s]
-}
-
-// inWords is String of a duration, without the minutes and seconds that are none, and in
-// days where it has nothing else.
-func inWords(d time.Duration) string {
-	if day := 24 * time.Hour; d > day && d%day == 0 {
-		return fmt.Sprintf("%d days", d/day)
-	}
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

@@ -141,6 +141,7 @@ func (opts *Options) resolve() (Options, error) {
 		bad("Store", "is a nil %T", o.Store)
 	}
 	o.checkPreset(bad)
+	o.Privacy.check(bad)
 	if o.ClientIP == nil {
 		o.ClientIP = remoteIP
 	}

@@ -154,7 +154,7 @@ func (x *exchange) clearCookie(h http.Header) {
 	}
 }
 
-// clearSiteData does for the rest what clearCookie does for the cookie, likewise: it is
+// clearSiteData does for the rest what clearCookie does for the cookie, likewise. It is
 // no logout by another site, and none of a cookie that is malformed.
 func (x *exchange) clearSiteData(h http.Header, cookies bool) {
 	if x.came && x.token != "" {

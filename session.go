@@ -50,7 +50,8 @@ type Manager struct {
 	warnedPlain    atomic.Bool // about a Secure cookie over plain http
 	guarded        sync.Map    // what RequireFresh and RequireLevel ask for, for Policy
 	guardCount     atomic.Int32
-	unseen         sync.Map // places of which no session was seen: when that was asked
+	blanked        atomic.Int64 // when every row was looked at last, in microseconds
+	unseen         sync.Map     // places of which no session was seen: when that was asked
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager
@@ -192,12 +193,14 @@ func (r *request) hasStarted() (started bool) {
 // hide returns ctx without the session of m.
 func (m *Manager) hide(ctx context.Context) context.Context { return hiding{ctx, m.scsKey, m.id} }
 
-// client returns the address and the User-Agent of a request, as far as it has them.
+// client returns the address and the User-Agent of a request, as far as it has them and
+// Options.Privacy keeps them.
 func (m *Manager) client(r *request) (ip netip.Addr, userAgent string) {
 	if r == nil || r.http == nil {
 		return ip, ""
 	}
-	return m.opts.ClientIP(r.http).Unmap().WithZone(""), index.Clip(r.http.UserAgent(), 512)
+	p := m.opts.Privacy
+	return p.address(m.opts.ClientIP(r.http)), p.agent(index.Clip(r.http.UserAgent(), 512))
 }
 
 // usedBy returns the client of a request as a row keeps it. It is not known where a

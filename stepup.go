@@ -41,8 +41,8 @@ func (m *Manager) refuseImpersonated(w http.ResponseWriter, r *http.Request, b *
 	http.Error(w, "only the user may do this", http.StatusForbidden)
 }
 
-// refuseStale tells a user from nobody: who has to log in, and who to prove that it is
-// they, again or better (RFC 9470).
+// refuseStale tells who has to prove that it is they, again or better, from who has to log
+// in (RFC 9470).
 func (m *Manager) refuseStale(w http.ResponseWriter, r *http.Request, b *trailer.Binding, need StepUp) {
 	why := "a fresh login is needed"
 	params := []string{`error="insufficient_user_authentication"`}

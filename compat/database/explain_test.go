@@ -141,6 +141,7 @@ var everyQuery = []string{
 	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
 	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "GROUP BY user_id", "id NOT IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC", "UNION ALL SELECT id FROM",
 	"WHERE id IN (…) AND (ended_at", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
+	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	// the fences
 	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
 	// the data
@@ -426,6 +427,15 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 		}
 	}
 	queueTouches(t, db, configure)
+	for _, err := range m.ExportUser(ctx, "user50") {
+		ok(err)
+	}
+	_, err = m.PurgeUser(ctx, "user50")
+	ok(err)
+	retains := &usersession.Options{Privacy: usersession.Privacy{IPRetention: 900 * time.Minute, UserAgentRetention: usersession.UntilEnd}}
+	configure(retains)
+	_, err = opendb.Migrated(t, db, retains).Prune(ctx)
+	ok(err)
 	store, err := usersession.NewSQLStore(db, nil)
 	ok(err)
 	_, _, err = store.Find(ctx, "x")

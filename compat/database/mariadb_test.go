@@ -56,6 +56,7 @@ var everyQueryMariaDB = []string{
 	"ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "DELETE FROM `user_sessions`", "ORDER BY id LIMIT 500", "GROUP BY user_id", "id NOT IN",
 	"FROM `user_sessions_locks` LIMIT 500", "INTO `user_sessions_fences`", "SELECT 1 FROM `user_sessions_fences`", "SELECT id, disabled", "SET disabled",
 	"DELETE FROM `user_sessions_fences`", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
+	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	"LEFT JOIN", "SET data", "DELETE FROM `sessions` WHERE token = ?", "SELECT data FROM", "SET expiry",
 }
 

@@ -125,7 +125,8 @@ func TestPresetHoldsSessionsFromBefore(t *testing.T) {
 // TestASVS_7_1_PolicySaysWhatIsInForce is ASVS 5.0, 7.1.1 and 7.1.2: the timeouts with
 // their deviations, and the sessions at once with what happens beyond.
 func TestASVS_7_1_PolicySaysWhatIsInForce(t *testing.T) {
-	m := mwNew(t, &usersession.Options{Preset: usersession.AAL3, MaxSessions: 3, OnLimit: usersession.LimitReject, Retention: 90 * day})
+	m := mwNew(t, &usersession.Options{Preset: usersession.AAL3, MaxSessions: 3, OnLimit: usersession.LimitReject, Retention: 90 * day,
+		Privacy: usersession.Privacy{IP: usersession.IPTruncated, IPRetention: 7 * day, UserAgent: usersession.UserAgentFamily, UserAgentRetention: usersession.UntilEnd}})
 	page := http.NotFoundHandler()
 	for range 2 * 64 {
 		m.RequireFresh(5 * time.Minute)(page)
@@ -142,18 +143,20 @@ Some actions need a proof of the last 5m.
 Some actions need a proof of AAL2 of the last 1m.
 Some actions need a proof of AAL3.
 The row of an ended session is kept for 90 days, and until the end of its lifetime in any case.
+The client's address is kept as its network, for 7 days after the login.
+The User-Agent is kept as the name of browser and system, until the session has ended.
 The timeouts and the cookie keep the limits of AAL3.
 `
 	p := m.Policy()
-	if got := p.String(); !strings.HasPrefix(got, words) {
+	if got := p.String(); got != words {
 		t.Errorf("the policy is\n%s\nwant\n%s", got, words)
 	}
 	const form = `{"preset":"AAL3","meets":"AAL3","deviations":[],"idle_timeout_seconds":900,"lifetime_seconds":43200,` +
 		`"longest_idle_timeout_seconds":900,"longest_lifetime_seconds":43200,"max_sessions":3,"on_limit":"reject","limits_by_login":false,` +
 		`"cookie":{"name":"__Host-session","path":"/","domain":"","same_site":"Lax","secure":true,"http_only":true,"persistent":false},` +
 		`"reauthentication":[{"level":"none","max_age_seconds":300},{"level":"AAL2","max_age_seconds":60},{"level":"AAL3","max_age_seconds":0}],` +
-		`"retention_seconds":7776000`
-	if got, err := json.Marshal(p); err != nil || !strings.HasPrefix(string(got), form) {
+		`"retention_seconds":7776000,"privacy":["The client's address is kept as its network, for 7 days after the login.","The User-Agent is kept as the name of browser and system, until the session has ended."]}`
+	if got, err := json.Marshal(p); err != nil || string(got) != form {
 		t.Errorf("the JSON is\n%s\nwant\n%s, %v", got, form, err)
 	}
 

@@ -31,7 +31,7 @@ const module = "github.com/seed-296ca7ab/usersession"
 const order = `
 doc.go usersession.go errors.go store.go
 level.go request.go
-adoptoptions.go events.go filter.go indexoptions.go loginoptions.go seal.go
+adoptoptions.go events.go filter.go indexoptions.go loginoptions.go privacy.go seal.go
 options.go
 preset.go sqlstore.go
 sqlexpiry.go
@@ -41,8 +41,8 @@ codec.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
 ended.go policy.go users.go protocol_lost.go
 protocol_seal.go
 login.go logout.go protocol_data.go
-impersonate.go reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
-account.go adoptall.go janitor.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go
+impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
+account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go
 insession.go inside.go adapter.go cookie.go
 response.go
 middleware.go resolve.go

@@ -23,14 +23,14 @@ type Binding struct {
 	Persist         Persistence
 	Idle            time.Duration // its own idle timeout, or 0
 	Level           byte          // of the authentication, or 0
-	LevelAt         time.Time     // when that level was reached; the zero time if Level is 0
-	Actor           string        // who is logged in as the user, or "" if that is the user; at most 255 bytes
+	LevelAt         time.Time     // when that level was reached, or the zero time if Level is 0
+	Actor           string        // who is logged in as the user, or "" if that is the user, in at most 255 bytes
 }
 
 // Impersonated reports whether somebody else than the user acts in the session.
 func (b *Binding) Impersonated() bool { return b != nil && b.Actor != "" }
 
-// By returns who acts in the session; "" in an anonymous one.
+// By returns who acts in the session, or "" in an anonymous one.
 func (b *Binding) By() string {
 	switch {
 	case b == nil:

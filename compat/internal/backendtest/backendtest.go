@@ -143,7 +143,7 @@ func RunDatabaseSome(t *testing.T, open func(t *testing.T) *sqlx.DB, configure .
 
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
-	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours)
+	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours, personalBehaviours)
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {

@@ -1,0 +1,159 @@
+package usersession
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// IPPrivacy says how much is kept of a client's address.
+type IPPrivacy string
+
+// The values of Privacy.IP.
+const (
+	IPFull      IPPrivacy = ""          // the address
+	IPTruncated IPPrivacy = "truncated" // the network: /24 of IPv4, /48 of IPv6
+	IPOff       IPPrivacy = "off"       // nothing
+)
+
+// UserAgentPrivacy says how much is kept of a User-Agent.
+type UserAgentPrivacy string
+
+// The values of Privacy.UserAgent.
+const (
+	UserAgentFull   UserAgentPrivacy = ""       // the header, cut to 512 bytes
+	UserAgentFamily UserAgentPrivacy = "family" // what UserSession.Device says, without versions and models
+	UserAgentOff    UserAgentPrivacy = "off"    // nothing
+)
+
+// UntilEnd as a retention means that a text is taken out of the row when the session has
+// ended.
+const UntilEnd time.Duration = -1
+
+// Privacy says how much of a client's address and User-Agent is kept, and for how long.
+// It counts for rows and events alike, and for the texts of WithIP and WithUserAgent. The
+// zero value keeps them in full, for as long as the row. A change counts for what is
+// written from then on.
+type Privacy struct {
+	IP        IPPrivacy
+	UserAgent UserAgentPrivacy
+
+	// IPRetention and UserAgentRetention are how long after the login the text is kept.
+	// Then the janitor takes it out of the row, whether the session is live or not. It
+	// looks at every row of the index for that, in pages, at most once an hour. So a
+	// text may stay for an hour more. UntilEnd is another choice. If 0, the text stays
+	// as long as the row, and the janitor looks at nothing. They must be at least 1
+	// second.
+	IPRetention        time.Duration
+	UserAgentRetention time.Duration
+}
+
+// check refuses what cannot be meant.
+func (p Privacy) check(bad func(field, format string, args ...any)) {
+	switch p.IP {
+	case IPFull, IPTruncated, IPOff:
+	default:
+		bad("Privacy.IP", "is %q, which is none of IPFull, IPTruncated, IPOff", p.IP)
+	}
+	switch p.UserAgent {
+	case UserAgentFull, UserAgentFamily, UserAgentOff:
+	default:
+		bad("Privacy.UserAgent", "is %q, which is none of UserAgentFull, UserAgentFamily, UserAgentOff", p.UserAgent)
+	}
+	for name, d := range map[string]time.Duration{"IPRetention": p.IPRetention, "UserAgentRetention": p.UserAgentRetention} {
+		if d != 0 && d != UntilEnd && d < time.Second {
+			bad("Privacy."+name, "must be at least 1s, is %v", d)
+		}
+	}
+}
+
+// address returns as much of an address as is kept.
+func (p Privacy) address(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	switch {
+	case !ip.IsValid() || p.IP == IPOff:
+		return netip.Addr{}
+	case p.IP == IPFull:
+		return ip
+	}
+	bits := 48
+	if ip.Is4() {
+		bits = 24
+	}
+	network, _ := ip.Prefix(bits) // which an address of that length has
+	return network.Addr()
+}
+
+// agent returns as much of a User-Agent as is kept.
+func (p Privacy) agent(userAgent string) string {
+	switch p.UserAgent {
+	case UserAgentOff:
+		return ""
+	case UserAgentFamily:
+		return familyOf(userAgent)
+	}
+	return userAgent
+}
+
+// What a Device is called in a User-Agent, where that differs.
+var (
+	productOf = map[string]string{"Edge": "Edg", "Internet Explorer": "Trident", "Samsung Browser": "SamsungBrowser"}
+	systemOf  = map[string]string{"Windows": "Windows NT", "macOS": "Macintosh", "ChromeOS": "CrOS"}
+)
+
+// familyOf returns a User-Agent that says no more than the Device of the given one. Every
+// reader of User-Agents understands it.
+func familyOf(userAgent string) string {
+	device := UserSession{UserAgent: userAgent}.Device()
+	if device == (UserSession{}).Device() {
+		return ""
+	}
+	name, system, both := strings.Cut(device, " on ")
+	if !both {
+		return device
+	}
+	word := func(words map[string]string, s string) string {
+		if w, ok := words[s]; ok {
+			return w
+		}
+		return s
+	}
+	if family := fmt.Sprintf("%s/0 (%s)", word(productOf, name), word(systemOf, system)); (UserSession{UserAgent: family}).Device() == device {
+		return family
+	}
+	return device
+}
+
+// words says what is kept of the two texts, for Policy.
+func (p Privacy) words() []string {
+	kept := map[string]string{"": "in full", string(IPTruncated): "as its network", string(UserAgentFamily): "as the name of browser and system"}
+	say := func(what, mode string, d time.Duration) string {
+		switch {
+		case mode == string(IPOff):
+			return fmt.Sprintf("The %s is not kept.", what)
+		case d == UntilEnd:
+			return fmt.Sprintf("The %s is kept %s, until the session has ended.", what, kept[mode])
+		case d > 0:
+			return fmt.Sprintf("The %s is kept %s, for %s after the login.", what, kept[mode], inWords(d))
+		}
+		return fmt.Sprintf("The %s is kept %s, as long as the row.", what, kept[mode])
+	}
+	return []string{say("client's address", string(p.IP), p.IPRetention), say("User-Agent", string(p.UserAgent), p.UserAgentRetention)}
+}
+
+// inWords is String of a duration, without the minutes and seconds that are none, and in
+// days where it has nothing else.
+func inWords(d time.Duration) string {
+	if day := 24 * time.Hour; d > day && d%day == 0 {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
