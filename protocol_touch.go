@@ -76,11 +76,11 @@ func (m *Manager) touchAll(ctx context.Context, all []touch.Seen) {
 func (m *Manager) touchChunk(ctx context.Context, chunk []touch.Seen) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	var keys []string
+	var users []*trailer.Binding
 	first := time.Now()
 	for _, t := range chunk {
 		if t.Authenticated() {
-			keys = append(keys, t.Key)
+			users = append(users, t.Binding)
 		}
 		if t.At.Before(first) {
 			first = t.At
@@ -88,12 +88,12 @@ func (m *Manager) touchChunk(ctx context.Context, chunk []touch.Seen) {
 	}
 	// All are noted as seen when the first of them was: a session may end so
 	// much earlier, and not later for having waited here.
-	touched, err := m.index.TouchMany(ctx, keys, time.Since(first))
+	touched, err := m.index.TouchMany(ctx, users, time.Since(first))
 	if err != nil {
-		for _, key := range keys {
-			m.touches.Failed(key)
+		for _, b := range users {
+			m.touches.Failed(b.Key)
 		}
-		m.emit(ctx, Event{Kind: EventTouchFailed, Count: len(keys), Err: err})
+		m.emit(ctx, Event{Kind: EventTouchFailed, Count: len(users), Err: err})
 	}
 	var rest []touch.Seen
 	for _, t := range chunk {
@@ -112,17 +112,17 @@ func (m *Manager) touchChunk(ctx context.Context, chunk []touch.Seen) {
 // sortOut tells sessions that have ended from those whose row was locked. The
 // former lose their data, the latter are due again soon.
 func (m *Manager) sortOut(ctx context.Context, rest []touch.Seen) {
-	keys := make([]string, len(rest))
+	all := make([]*trailer.Binding, len(rest))
 	for i, t := range rest {
-		keys[i] = t.Key
+		all[i] = t.Binding
 	}
-	live, err := m.index.LiveKeys(ctx, keys)
+	live, err := m.index.LiveKeys(ctx, all)
 	for _, t := range rest {
 		switch {
 		case err != nil || live[t.Key]:
 			m.touches.Failed(t.Key)
 		default:
-			m.refused(ctx, t.Binding)
+			m.refused(ctx, t.Binding, false)
 		}
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -34,57 +35,87 @@ UPDATE @index AS t
 SET last_seen_at = @seen(?), place = @here
 FROM seen
 WHERE t.id = seen.id AND t.user_id = seen.user_id
-RETURNING t.session_key`
+RETURNING t.session_key, t.id, t.user_id`
 	touchKeysSQL = `
 UPDATE @index
 SET last_seen_at = @seen(?), place = @here
 WHERE session_key IN @list AND @live`
 )
 
-// TouchMany notes that the sessions of at most PageSize keys were seen, so long
-// ago, and returns the keys of those that are live. The sessions it leaves out
-// may have ended, or be locked.
-func (x *Index) TouchMany(ctx context.Context, keys []string, ago time.Duration) (map[string]bool, error) {
-	if len(keys) == 0 {
+// owned is whose session a key is.
+type owned struct {
+	Key    string         `db:"session_key"`
+	ID     string         `db:"id"`
+	UserID sql.NullString `db:"user_id"`
+}
+
+const ownedColumns = "session_key, id, user_id"
+
+// TouchMany notes that at most PageSize sessions of users were seen, so long ago, and
+// returns the keys of those that are live. The sessions it leaves out may have ended,
+// be locked, or be other sessions than their data say.
+func (x *Index) TouchMany(ctx context.Context, all []*trailer.Binding, ago time.Duration) (map[string]bool, error) {
+	if len(all) == 0 {
 		return nil, nil
 	}
+	keys := keysOf(all)
 	seen := -ago.Microseconds()
-	var touched []string
+	var touched []owned
 	var err error
 	switch x.c.Dialect {
 	case sqldb.Postgres:
 		err = x.db.Unkept().Select(ctx, &touched, touchManySQL, sqldb.ListOf(keys), seen)
 	case sqldb.SQLite:
-		err = x.db.Unkept().Select(ctx, &touched, touchKeysSQL+"\nRETURNING session_key", seen, sqldb.ListOf(keys))
+		err = x.db.Unkept().Select(ctx, &touched, touchKeysSQL+"\nRETURNING "+ownedColumns, seen, sqldb.ListOf(keys))
 	case sqldb.MariaDB:
 		err = x.db.Tx(ctx, func(q sqldb.Tx) error {
 			touched = nil
-			err := q.Select(ctx, &touched, "SELECT session_key"+liveOfKeysSQL+"\nFOR UPDATE SKIP LOCKED", sqldb.ListOf(keys))
+			err := q.Select(ctx, &touched, "SELECT "+ownedColumns+liveOfKeysSQL+"\nFOR UPDATE SKIP LOCKED", sqldb.ListOf(keys))
 			if err != nil || len(touched) == 0 {
 				return err
 			}
-			_, err = q.Exec(ctx, touchKeysSQL, seen, sqldb.ListOf(touched))
+			live := make([]string, len(touched))
+			for i, o := range touched {
+				live[i] = o.Key
+			}
+			_, err = q.Exec(ctx, touchKeysSQL, seen, sqldb.ListOf(live))
 			return err
 		})
 	}
-	return setOf(touched), err
+	return owners(all, touched), err
 }
 
-// LiveKeys returns those of at most PageSize keys whose session is live. It
-// waits for no lock.
-func (x *Index) LiveKeys(ctx context.Context, keys []string) (map[string]bool, error) {
-	if len(keys) == 0 {
+// LiveKeys returns the keys of those of at most PageSize sessions of users that are
+// live. It waits for no lock.
+func (x *Index) LiveKeys(ctx context.Context, all []*trailer.Binding) (map[string]bool, error) {
+	if len(all) == 0 {
 		return nil, nil
 	}
-	var live []string
-	err := x.db.Unkept().Select(ctx, &live, "SELECT session_key"+liveOfKeysSQL, sqldb.ListOf(keys))
-	return setOf(live), err
+	var live []owned
+	err := x.db.Unkept().Select(ctx, &live, "SELECT "+ownedColumns+liveOfKeysSQL, sqldb.ListOf(keysOf(all)))
+	return owners(all, live), err
 }
 
-func setOf(keys []string) map[string]bool {
-	set := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		set[key] = true
+func keysOf(all []*trailer.Binding) []string {
+	keys := make([]string, len(all))
+	for i, b := range all {
+		keys[i] = b.Key
+	}
+	return keys
+}
+
+// owners returns the keys of the sessions that are what their data say. A key alone
+// does not tell, because data in a Store may be forged.
+func owners(all []*trailer.Binding, rows []owned) map[string]bool {
+	by := make(map[string]owned, len(rows))
+	for _, o := range rows {
+		by[o.Key] = o
+	}
+	set := make(map[string]bool, len(rows))
+	for _, b := range all {
+		if o, ok := by[b.Key]; ok && o.ID == b.ID && o.UserID.Valid && o.UserID.String == b.UserID {
+			set[b.Key] = true
+		}
 	}
 	return set
 }
