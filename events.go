@@ -25,6 +25,7 @@ const (
 	EventTouchFailed       EventKind = "touch_failed"       // a session was served, but its last-seen time could not be written
 	EventUnreadable        EventKind = "unreadable"         // session data could not be read, or are not all there, and the request was served as anonymous
 	EventMisplaced         EventKind = "misplaced"          // session data under a key that is not its own were refused
+	EventUnlisted          EventKind = "unlisted"           // session data were refused that have no row of their user. UserID and SessionID are what they claim
 	EventDropped           EventKind = "dropped"            // session data were changed after the response had begun, so they were not saved
 	EventStoreFailed       EventKind = "store_failed"       // a request was answered 503 because a side was down
 )

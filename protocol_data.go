@@ -2,6 +2,7 @@ package usersession
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
@@ -61,24 +62,34 @@ func (m *Manager) discard(ctx context.Context, keys ...string) {
 	}
 }
 
+// errUnlisted says of session data why they are not served.
+var errUnlisted = errors.New("usersession: session data that claim a user have no row in the index: they are forged, of another program on the Store, or the index is from an older backup")
+
 // refused deletes the data of a session that is over. Those of a session that is not
 // in this index are another program's, on the same Store, and are left to it. As they
-// stay, they are remembered where the row does not speak on every request.
-func (m *Manager) refused(ctx context.Context, b *trailer.Binding) {
-	if !m.data.deletesRefused() {
-		return
-	}
-	if b.Authenticated() {
+// stay, they are remembered where the row does not speak on every request. ours says
+// that the row of the session was read.
+func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) {
+	if b.Authenticated() && !ours {
+		if m.strangers.Noted(b.Key) {
+			return
+		}
 		fctx, cancel := m.finishing(ctx)
 		defer cancel()
-		switch known, err := m.index.Knows(fctx, b.ID); {
-		case err != nil:
+		known, others, err := m.index.Knows(fctx, b)
+		if err != nil {
 			m.touches.Failed(b.Key) // so that it is asked again soon
 			return
-		case !known:
+		}
+		if !known || others {
 			m.strangers.Note(b.Key)
+			m.emit(ctx, Event{Kind: EventUnlisted, SessionID: b.ID, UserID: b.UserID, Err: errUnlisted})
+		}
+		if !known {
 			return
 		}
 	}
-	m.discard(ctx, b.Key)
+	if m.data.deletesRefused() {
+		m.discard(ctx, b.Key)
+	}
 }

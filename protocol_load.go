@@ -133,7 +133,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		}
 	}
 	if !ok {
-		m.refused(ctx, b)
+		m.refused(ctx, b, m.data.rowTells(b) && row.Of(b))
 		return nil, nil, nil
 	}
 	if m.adopting != nil && !peek {

@@ -83,7 +83,7 @@ func (m *Manager) touchChunk(ctx context.Context, chunk []seen) {
 	first := time.Now()
 	for _, t := range chunk {
 		if t.Authenticated() {
-			rows = append(rows, index.Seen{Key: t.Key, By: t.By})
+			rows = append(rows, index.Seen{Binding: t.Binding, By: t.By})
 		}
 		if t.At.Before(first) {
 			first = t.At
@@ -115,17 +115,17 @@ func (m *Manager) touchChunk(ctx context.Context, chunk []seen) {
 // sortOut tells sessions that have ended from those whose row was locked. The
 // former lose their data, the latter are due again soon.
 func (m *Manager) sortOut(ctx context.Context, rest []seen) {
-	keys := make([]string, len(rest))
+	all := make([]*trailer.Binding, len(rest))
 	for i, t := range rest {
-		keys[i] = t.Key
+		all[i] = t.Binding
 	}
-	live, err := m.index.LiveKeys(ctx, keys)
+	live, err := m.index.LiveKeys(ctx, all)
 	for _, t := range rest {
 		switch {
 		case err != nil || live[t.Key]:
 			m.touches.Failed(t.Key)
 		default:
-			m.refused(ctx, t.Binding)
+			m.refused(ctx, t.Binding, false)
 		}
 	}
 	if err != nil {

@@ -132,7 +132,7 @@ var everyQuery = []string{
 	// the index
 	"INSERT INTO \"user_sessions\"", "ORDER BY last_seen_at DESC, id", "ELSE 1 END, created_at DESC", "ELSE 1 END, last_seen_at DESC", "WHERE n <",
 	"WHERE id = $1 AND user_id = $2", "WHERE id = $1", "WHERE session_key = $1", "SET last_seen_at = statement_timestamp(), place = '",
-	"SET last_seen_at = GREATEST", "SELECT session_key FROM",
+	"SET last_seen_at = GREATEST", "SELECT session_key, id, user_id FROM",
 	"SET other_key", "SET authenticated_at", "SET meta", "reason = $1 WHERE session_key", "SET session_key",
 	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond') WHERE id = $2 AND user_id = $3 AND ended_at IS NULL",
 	"SET expires_at = (statement_timestamp() + ($1)::bigint * interval '1 microsecond'), last_seen_at",

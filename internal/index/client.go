@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
 // Client is from where a session was used. The zero value is that of nobody who is
@@ -28,10 +29,10 @@ func (c Client) args() []any {
 	return []any{known, c.IP, known, sqldb.Text(c.UserAgent)}
 }
 
-// Seen is a session that was used, by its key.
+// Seen is a user's session that was used.
 type Seen struct {
-	Key string
-	By  Client
+	*trailer.Binding
+	By Client
 }
 
 // setEachSQL writes the Client of each of many sessions, of clientsJSON.

@@ -169,15 +169,19 @@ func (x *Index) ByID(ctx context.Context, b *trailer.Binding) (Row, bool, error)
 }
 
 const knowsSQL = `
-SELECT id
+SELECT user_id
 FROM @index
 WHERE id = ?`
 
-// Knows reports whether a session has a row, in whatever state.
-func (x *Index) Knows(ctx context.Context, id string) (bool, error) {
-	var ids []string
-	err := x.db.Unkept().Select(ctx, &ids, knowsSQL, id)
-	return len(ids) > 0, err
+// Knows reports whether the ID of a session has a row, in whatever state, and whether
+// that is the row of another user.
+func (x *Index) Knows(ctx context.Context, b *trailer.Binding) (known, others bool, err error) {
+	var users []sql.NullString
+	err = x.db.Unkept().Select(ctx, &users, knowsSQL, b.ID)
+	if err != nil || len(users) == 0 {
+		return false, false, err
+	}
+	return true, users[0].Valid && users[0].String != b.UserID, nil
 }
 
 const byKeySQL = `

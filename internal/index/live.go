@@ -29,6 +29,12 @@ func (r LiveRow) Accepts(b *trailer.Binding) (ok, due bool) {
 	return r.state != stateOver && r.id == b.ID && r.userID.Valid && r.userID.String == b.UserID, r.state == stateDue
 }
 
+// Of reports whether the row is that of the session of b, in whatever state. Its user
+// may have been deleted.
+func (r LiveRow) Of(b *trailer.Binding) bool {
+	return r.id == b.ID && (!r.userID.Valid || r.userID.String == b.UserID)
+}
+
 const liveColumns = `COALESCE(id, ''), user_id, CASE WHEN @live THEN CASE WHEN @due THEN 2 ELSE 1 END ELSE 0 END`
 
 const liveByKeySQL = `
