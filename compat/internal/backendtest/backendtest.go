@@ -141,6 +141,21 @@ func RunDatabaseSome(t *testing.T, open func(t *testing.T) *sqlx.DB, configure .
 	run(t, onlySome(databaseBehaviours()), backend{open, StoreCase{Name: "sql"}, configure})
 }
 
+// written are behaviours that together run every kind of statement, and make no table.
+var written = []string{
+	"list: every field", "revoke: the others", "in flight: ended by whatever ends a session", "in flight: a renewal",
+	"login: the former session of the browser is replaced", "limit: twenty logins at once", "matching: everyone",
+	"by hand: anonymous, login, change, logout", "touch: Run writes them, and the rest when it ends",
+	"janitor: expired sessions end", "janitor: deletes the data of ended sessions again", "migrations: twice",
+	"fence: a transaction that is open during the login", "fence: a disabled account", "fence: old ones are pruned",
+}
+
+// RunWritten checks them on the default Store, for a role that may make no table.
+func RunWritten(t *testing.T, open func(t *testing.T) *sqlx.DB) {
+	all := slices.Concat(behaviours(), databaseBehaviours())
+	run(t, slices.DeleteFunc(all, func(b behaviour) bool { return !slices.Contains(written, b.name) }), backend{open: open, store: StoreCase{Name: "sql"}})
+}
+
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
 	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours, personalBehaviours)
