@@ -61,6 +61,21 @@ func TestPlaybook(t *testing.T) {
 				}
 				p.exec("UPDATE user_sessions SET purge_at = ended_at, expires_at = ended_at WHERE user_id = 'alice'")
 			}
+			if name == "backup" { // from before a revocation
+				for _, table := range []string{"user_sessions", "sessions"} {
+					p.exec("CREATE TABLE backup_" + table + " AS SELECT * FROM " + table)
+				}
+				if _, err := p.m.RevokeAllSessions(t.Context(), "alice"); err != nil {
+					t.Fatal(err)
+				}
+				for _, table := range []string{"user_sessions", "sessions"} {
+					p.exec("DELETE FROM " + table)
+					p.exec("INSERT INTO " + table + " SELECT * FROM backup_" + table)
+				}
+				if p.user(phone) != "alice" {
+					t.Fatal("the backup does not bring the session back")
+				}
+			}
 			var all string
 			for _, args := range commands {
 				for i, arg := range args {
@@ -92,6 +107,7 @@ func TestPlaybook(t *testing.T) {
 				"leak":      {1, "2 live sessions would end"},
 				"everybody": {0, "0 sessions of 0 users"},
 				"pending":   {1, "2 rows deleted"},
+				"backup":    {0, "3 sessions ended"},
 				"network":   {2, "end    " + p.ids["alice-phone"]},
 				"table":     {1, "2 sessions would be pruned"},
 				"redis":     {0, "3 sessions without data ended"},
@@ -101,6 +117,9 @@ func TestPlaybook(t *testing.T) {
 			}
 			if n := p.live(); n != want.live || !strings.Contains(all, want.text) {
 				t.Errorf("%d sessions are live, want %d, and %q in\n%s", n, want.live, want.text, all)
+			}
+			if want.live == 0 && p.user(phone) != "" {
+				t.Error("a session is back")
 			}
 			if want.live > 0 && p.user(bob) == "" {
 				t.Error("bob was logged out")

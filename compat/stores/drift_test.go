@@ -186,7 +186,7 @@ func injectData(t *testing.T, client *redis.Client, n int) {
 			case lost:
 				continue
 			case early:
-				ttl = 10 * time.Minute
+				ttl = 50 * time.Minute // a run of this test takes less
 			case late:
 				ttl = 1000 * time.Hour
 			case never:
