@@ -31,12 +31,12 @@ const module = "github.com/seed-296ca7ab/usersession"
 const order = `
 doc.go usersession.go errors.go store.go
 request.go
-adoptoptions.go events.go filter.go indexoptions.go loginoptions.go
+adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go
 options.go
 sqlstore.go
 adopting.go place.go
 session.go
-codec.go fence.go migrate.go userindex.go stats.go protocol_end.go
+codec.go fence.go migrate.go userindex.go stats.go timed.go protocol_end.go
 ended.go users.go protocol_lost.go
 login.go logout.go protocol_data.go
 reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
