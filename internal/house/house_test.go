@@ -36,7 +36,8 @@ options.go
 sqlstore.go
 adopting.go place.go
 session.go
-codec.go fence.go migrate.go userindex.go stats.go timed.go protocol_end.go
+timed.go
+codec.go fence.go migrate.go userindex.go stats.go protocol_end.go
 ended.go users.go protocol_lost.go
 login.go logout.go protocol_data.go
 reauthenticate.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
