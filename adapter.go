@@ -52,7 +52,12 @@ func (a *adapter) FindCtx(ctx context.Context, tok string) ([]byte, bool, error)
 	case !handle:
 		key = token.Key(tok)
 	}
-	data, b, err := m.find(m.naming(ctx, tok), key, handle)
+	var data []byte
+	var b *trailer.Binding
+	err := m.timed(ctx, OperationLoad, func() (err error) {
+		data, b, err = m.find(m.naming(ctx, tok), key, handle)
+		return err
+	})
 	if err != nil || b == nil {
 		return nil, false, err
 	}
@@ -71,6 +76,10 @@ func (a *adapter) FindCtx(ctx context.Context, tok string) ([]byte, bool, error)
 
 // CommitCtx implements scs.CtxStore.
 func (a *adapter) CommitCtx(ctx context.Context, tok string, data []byte, expiry time.Time) error {
+	return a.m.timed(ctx, OperationCommit, func() error { return a.commit(ctx, tok, data, expiry) })
+}
+
+func (a *adapter) commit(ctx context.Context, tok string, data []byte, expiry time.Time) error {
 	m, caller := a.m, ctx
 	ctx, cancel := m.finishing(m.naming(ctx, tok))
 	defer cancel()

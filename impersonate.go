@@ -31,7 +31,8 @@ import (
 //
 // Impersonate returns the errors of Login, and an error if the actor is empty, or if
 // WithLevel or WithMethod is given, which are about a proof of the user.
-func (m *Manager) Impersonate(ctx context.Context, userID, actor string, opts ...LoginOption) error {
+func (m *Manager) Impersonate(ctx context.Context, userID, actor string, opts ...LoginOption) (err error) {
+	defer m.operation(ctx, OperationLogin)(&err)
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
 		return err

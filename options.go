@@ -231,6 +231,13 @@ type Options struct {
 	// panic with its stack, and the call that reported the event goes on.
 	OnEvent func(context.Context, Event)
 
+	// OnOperation is called after each operation, with the time at which it began
+	// and its error, if it had one. An operation that only found out that it has
+	// nothing to do is one as well. It is called as OnEvent is. Its context has the
+	// values of the request's, such as a trace, and no session. Package
+	// otelusersession sets it.
+	OnOperation func(ctx context.Context, op Operation, began time.Time, err error)
+
 	// OnUnauthenticated answers requests that RequireUser refuses, and those
 	// whose session ended before their data could be saved. The default is 401
 	// as plain text.

@@ -65,7 +65,7 @@ func (m *Manager) guards(need StepUp) {
 	if m.guardCount.Load() >= maxGuards {
 		return
 	}
-	if _, known := m.guarded.LoadOrStore(need, true); !known {
+	if _, known := m.proofs.LoadOrStore(need, true); !known {
 		m.guardCount.Add(1)
 	}
 }
@@ -85,7 +85,7 @@ func (m *Manager) Policy() Policy {
 	if l, ok := limitsOf[o.Preset]; ok {
 		p.LongestLifetime, p.LongestIdleTimeout = l.lifetime, max(0, l.idle)
 	}
-	m.guarded.Range(func(need, _ any) bool {
+	m.proofs.Range(func(need, _ any) bool {
 		p.Reauthentication = append(p.Reauthentication, need.(StepUp))
 		return true
 	})

@@ -48,7 +48,7 @@ type Manager struct {
 
 	detachedByHand handLog
 	warnedPlain    atomic.Bool // about a Secure cookie over plain http
-	guarded        sync.Map    // what RequireFresh and RequireLevel ask for, for Policy
+	proofs         sync.Map    // what RequireFresh and RequireLevel ask for, for Policy
 	guardCount     atomic.Int32
 	blanked        atomic.Int64 // when every row was looked at last, in microseconds
 	unseen         sync.Map     // places of which no session was seen: when that was asked
@@ -244,14 +244,21 @@ func (m *Manager) hook(ctx context.Context, r *request, e Event) {
 	if m.opts.OnEvent == nil {
 		return
 	}
+	m.guarded(ctx, "OnEvent", string(e.Kind), func() {
+		e.IP, e.UserAgent = m.client(r)
+		m.opts.OnEvent(ctx, e)
+	})
+}
+
+// guarded calls a hook of the program, and logs its panic.
+func (m *Manager) guarded(ctx context.Context, name, of string, hook func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			m.opts.Logger.LogAttrs(ctx, slog.LevelError, "usersession: OnEvent panicked",
-				slog.String("event", string(e.Kind)), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			m.opts.Logger.LogAttrs(ctx, slog.LevelError, "usersession: "+name+" panicked",
+				slog.String("event", of), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	e.IP, e.UserAgent = m.client(r)
-	m.opts.OnEvent(ctx, e)
+	hook()
 }
 
 // quietHandler is a handler of Options.Logger whose panic is nobody else's: what is

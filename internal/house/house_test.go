@@ -31,12 +31,13 @@ const module = "github.com/seed-296ca7ab/usersession"
 const order = `
 doc.go usersession.go errors.go store.go
 level.go request.go
-adoptoptions.go events.go filter.go indexoptions.go loginoptions.go privacy.go seal.go
+adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go privacy.go seal.go
 options.go
 preset.go sqlstore.go
 sqlexpiry.go
 adopting.go place.go
 session.go
+timed.go
 codec.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
 ended.go policy.go users.go protocol_lost.go
 protocol_seal.go
