@@ -50,6 +50,11 @@ type Revocation struct {
 	looked bool   // everywhere
 }
 
+// Format implements fmt.Formatter. It prints none of the store keys that it holds.
+func (r *Revocation) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "usersession.Revocation(%d)", r.count)
+}
+
 // Count returns how many sessions RevokeMatchingTx has found. They end when the
 // transaction commits.
 func (r *Revocation) Count() int { return r.count }

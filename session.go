@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
@@ -58,6 +59,10 @@ type Manager struct {
 	adapter scs.Store         // what New put into the scs manager
 	sealed  scs.SessionCookie // the Cookie of the scs manager, as it must stay
 }
+
+// Format implements fmt.Formatter. It prints none of what a Manager holds, such as the
+// store keys of sessions that wait to be touched.
+func (m *Manager) Format(f fmt.State, _ rune) { io.WriteString(f, "usersession.Manager") }
 
 // UserID returns the user who is logged in, or "" if nobody is or the context
 // has no session. It costs no I/O.

@@ -9,6 +9,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
+	"io"
 	"iter"
 	"sync"
 	"time"
@@ -56,6 +58,9 @@ func (s *Store) AtomicUpdates() bool { return true }
 
 // Place names this Store, and no other has its data or its name.
 func (s *Store) Place() string { return s.place }
+
+// Format implements fmt.Formatter. It prints neither keys nor data.
+func (s *Store) Format(f fmt.State, _ rune) { io.WriteString(f, "memstore.Store") }
 
 // Find returns a copy of the data of a key.
 func (s *Store) Find(ctx context.Context, key string) ([]byte, bool, error) {

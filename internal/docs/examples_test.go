@@ -87,6 +87,9 @@ func TestExamples(t *testing.T) {
 // the reason.
 var withoutExample = map[string]string{
 	"Manager.Destroy":           "it is Logout under the name of scs",
+	"Manager.Format":            "fmt calls it, and it hides the keys",
+	"Revocation.Format":         "fmt calls it, and it hides the keys",
+	"Store.Format":              "fmt calls it, and it hides the keys",
 	"Seal.Format":               "fmt calls it, and it hides the keys",
 	"Seal.MarshalText":          "encoding/json calls it, and it hides the keys",
 	"UserSession.UnmarshalJSON": "encoding/json calls it, in the Example of MarshalJSON",
