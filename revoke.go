@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
@@ -137,6 +138,14 @@ func withFence(err, fenced error) error {
 	return errors.Join(fenced, err)
 }
 
+// rest is between two pages. SQLite has one writer, and those who wait for it look from
+// time to time, so that they would not get a turn: they have as long as the page took.
+func (m *Manager) rest(began time.Time) {
+	if m.opts.Index.Dialect == DialectSQLite {
+		time.Sleep(min(time.Since(began), 100*time.Millisecond))
+	}
+}
+
 // endPages ends the pages of a user's sessions, one after the other. A client that
 // hangs up does not stop it.
 func (m *Manager) endPages(ctx context.Context, by index.Ending, end func(context.Context, index.Place) ([]index.EndedRow, *index.Place, error)) (total int, err error) {
@@ -152,13 +161,15 @@ func (m *Manager) endPages(ctx context.Context, by index.Ending, end func(contex
 		}
 		return next, err
 	}
-	for next := new(index.Place); next != nil; {
-		if next, err = page(*next); err == nil && next != nil {
-			err = inside.Interrupted(ctx)
-		}
-		if err != nil {
+	for next := new(index.Place); ; {
+		began := time.Now()
+		if next, err = page(*next); err != nil || next == nil {
 			break
 		}
+		if err = inside.Interrupted(ctx); err != nil {
+			break
+		}
+		m.rest(began)
 	}
 	if pending == nil {
 		return total, err // bare, if it has a name
@@ -211,6 +222,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (_ int, err erro
 	fenced := m.raiseFor(ctx, nil, f)
 	var pending error
 	for {
+		began := time.Now()
 		n, next, err := m.revokePage(ctx, f, sel, after, by)
 		total += n
 		if errors.Is(err, ErrRevocationPending) {
@@ -223,6 +235,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (_ int, err erro
 			return total, wrap("RevokeMatching", withFence(errors.Join(err, pending), fenced))
 		}
 		after = next
+		m.rest(began)
 	}
 }
 

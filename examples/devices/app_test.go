@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -205,14 +206,20 @@ func TestPasswordChangeEndsTheOthers(t *testing.T) {
 	})
 }
 
+var passwordChanges = flag.Int("changes", 0, "how many changes TestOldPasswordKeepsNoSession makes; 0: a few")
+
 // TestOldPasswordKeepsNoSession changes a password while others log in with it all
-// the time.
+// the time. With -args -changes 100 it does so a hundred times.
 func TestOldPasswordKeepsNoSession(t *testing.T) {
 	defer func(n int) { iterations = n }(iterations)
 	iterations = 20_000 // a login takes time between the look at the hash and its session
-	changes := 2
-	if depth.Full() {
+	changes := *passwordChanges
+	switch {
+	case changes > 0:
+	case depth.Full():
 		changes = 5
+	default:
+		changes = 2
 	}
 	eachDatabase(t, func(t *testing.T, s *server) {
 		owner, old := s.login("ada", linux), password
