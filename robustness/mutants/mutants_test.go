@@ -72,6 +72,9 @@ var list = []mutant{
 		"if !found {\n\t\treturn m.data.store.Create(ctx, key, trailer.Append(body, now), now.Deadline)\n\t}",
 		explore, pair("revoke", "write"), nil},
 
+	{"a purge takes the user from rows whose data are still there", "internal/index/personal.go",
+		"ended_at IS NOT NULL AND purge_at <> ended_at`", "ended_at IS NOT NULL`",
+		"compat/manager", "^TestPurgeUserWaitsForTheStore$", nil},
 	{"the data of an adopted session vouch for it", "place.go",
 		"p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByData, true, true",
 		explore, "^TestAdoption$/^rekey$/^read_with_revoke_all$", nil},
