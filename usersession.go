@@ -18,7 +18,7 @@ type UserSession struct {
 	ID string
 
 	// UserID is the user the session belongs to. It is empty only for an
-	// ended session whose user has been deleted from Options.UsersTable.
+	// ended session whose user has been deleted from Options.UsersTable, or by PurgeUser.
 	UserID string
 
 	// CreatedAt is the time of the login.

@@ -203,6 +203,10 @@ var special = map[string]operation{
 			return m.Login(r.Context(), user)
 		})
 	}},
+	"purge": {ends: true, covers: both, run: func(w *world, ctx context.Context) outcome {
+		_, err := w.replica.PurgeUser(ctx, user)
+		return done(err)
+	}},
 	"poll": {by: first, run: func(w *world, ctx context.Context) outcome {
 		return w.request(context.WithValue(ctx, polls{}, true), w.toucher(), w.first, whoami)
 	}},

@@ -162,6 +162,26 @@ func TestOldPassword(t *testing.T) {
 	}
 }
 
+// TestPurge takes the user out of the index at each step of what else happens. Once that is
+// done no ended row has the user.
+func TestPurge(t *testing.T) {
+	crash := func(name string, f Fault) bool { return f == Crash }
+	for _, name := range []string{"login", "renew"} {
+		t.Run(name, func(t *testing.T) {
+			every(t, "a user is purged, "+name, []string{name, "purge"}, crash, func(w *world, _ []*task, _ bool) []string {
+				var left int
+				if err := w.sql.Get(&left, "SELECT COUNT(*) FROM user_sessions WHERE user_id = '"+user+"' AND ended_at IS NOT NULL AND purge_at <> ended_at"); err != nil {
+					return []string{err.Error()}
+				}
+				if purged := w.outcomes[1]; purged != nil && purged.ok && left > 0 {
+					return []string{"an ended session has its user after the purge"}
+				}
+				return nil
+			})
+		})
+	}
+}
+
 // TestNoClockDecides lets a session be over by the clock of the index and not by
 // that of the Store, and ends it: what ends a session covers it all the same.
 func TestNoClockDecides(t *testing.T) {

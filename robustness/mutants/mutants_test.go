@@ -68,10 +68,13 @@ var list = []mutant{
 		"WHERE id = ? AND session_key = ? AND user_id = ? AND @live`", "WHERE id = ? AND session_key >= substr(?, 1, 0) AND user_id = ? AND @live`",
 		explore, pair("list", "renew"), nil},
 	{"unconditional write", "protocol_data.go",
-		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})\n\t\treturn ErrSessionEnded\n\t}",
+		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID, Actor: was.Actor})\n\t\treturn ErrSessionEnded\n\t}",
 		"if !found {\n\t\treturn m.data.store.Create(ctx, key, m.stored(body, now), now.Deadline)\n\t}",
 		explore, pair("revoke", "write"), nil},
 
+	{"a purge takes the user from rows whose data are still there", "internal/index/personal.go",
+		"ended_at IS NOT NULL AND purge_at <> ended_at`", "ended_at IS NOT NULL`",
+		"compat/manager", "^TestPurgeUserWaitsForTheStore$", nil},
 	{"the data of an adopted session vouch for it", "place.go",
 		"p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByData, true, true",
 		explore, "^TestAdoption$/^rekey$/^read_with_revoke_all$", nil},
@@ -97,7 +100,7 @@ var list = []mutant{
 
 	// Lies and leaks.
 	{"a dropped write is answered 200", "protocol_data.go",
-		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID})\n\t\treturn ErrSessionEnded\n\t}",
+		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID, Actor: was.Actor})\n\t\treturn ErrSessionEnded\n\t}",
 		"_ = found", "compat", cell("memstore", "in flight: ended by whatever ends a session"), nil},
 	{"the first error is returned as success: a pending revocation", "protocol_end.go",
 		"return n, m.leavePending(ctx, rows, by, err)", "m.leavePending(ctx, rows, by, err)\n\t\treturn n, nil",
