@@ -2,6 +2,7 @@ package testserver
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -31,8 +32,7 @@ func postgresURL(port string) string {
 // preparePostgres makes a cluster and says how to serve it, with settings of the
 // form name=value besides those that are always the same.
 func preparePostgres(settings ...string) (*process, service, error) {
-	// Distributions keep the server of each major version in a folder of its own.
-	binary, initdb, err := findTogether(postgresDirs(), "postgres", "initdb")
+	binary, initdb, err := findPostgres("initdb")
 	if err != nil {
 		return nil, service{}, err
 	}
@@ -81,6 +81,27 @@ func postgresService(binary, data, accepts string, settings ...string) service {
 			return args
 		},
 	}
+}
+
+// binariesEnv names the variable with the folder of a PostgreSQL of one's own.
+const binariesEnv = "USERSESSION_TEST_POSTGRES_BIN"
+
+// findPostgres returns the paths of the server and of another program of its version.
+// Distributions keep those of each major version in a folder of its own.
+func findPostgres(other string) (string, string, error) {
+	dir := os.Getenv(binariesEnv)
+	if dir == "" {
+		return findTogether(postgresDirs(), "postgres", other)
+	}
+	server, err := exec.LookPath(filepath.Join(dir, "postgres"))
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %w", binariesEnv, err)
+	}
+	path, err := exec.LookPath(filepath.Join(dir, other))
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %s is %w there", binariesEnv, other, errMissing)
+	}
+	return server, path, nil
 }
 
 // postgresDirs returns the folders outside PATH that may hold a PostgreSQL

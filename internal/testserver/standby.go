@@ -27,7 +27,7 @@ func startPostgresStandby(primary string) (dsn string, err error) {
 	if err != nil || from.Host == "" {
 		return "", errors.Join(errors.New("the address of the primary is no URL"), err)
 	}
-	binary, backup, err := findTogether(postgresDirs(), "postgres", "pg_basebackup")
+	binary, backup, err := findPostgres("pg_basebackup")
 	if err != nil {
 		return "", err
 	}
