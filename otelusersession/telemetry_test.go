@@ -347,7 +347,7 @@ func TestSpans(t *testing.T) {
 		for _, span := range s.spans.Ended() {
 			text := span.Name()
 			for _, a := range span.Attributes() {
-				text += fmt.Sprintf(" %s=%s", a.Key, a.Value.Emit())
+				text += fmt.Sprintf(" %s=%s", a.Key, a.Value.String())
 			}
 			if span.Status().Code == codes.Error {
 				text += " failed" + span.Status().Description
