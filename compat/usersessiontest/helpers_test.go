@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/memstore"
 	"github.com/seed-296ca7ab/usersession/scsstore"
 	"github.com/seed-296ca7ab/usersession/usersessiontest"
@@ -241,4 +242,24 @@ func TestLoginAfterRevocation(t *testing.T) {
 		}
 		usersessiontest.Login(t, m, "alice")
 	})
+}
+
+// TestIdleAndExpireOnServers ends sessions by their time on each database.
+func TestIdleAndExpireOnServers(t *testing.T) {
+	depth.OnlyFull(t)
+	for _, d := range drivers[2:] {
+		t.Run(d.name, func(t *testing.T) {
+			m := opendb.Migrated(t, opendb.Connect(t, d.driver, d.dsn(t)), &usersession.Options{})
+			for _, helper := range []func(testing.TB, *usersession.Manager, ...usersession.UserSession){usersessiontest.Idle, usersessiontest.Expire} {
+				c := usersessiontest.Client(site(m), usersessiontest.Login(t, m, "alice"))
+				want(t, c, "alice")
+				list, err := m.ListSessions(t.Context(), "alice")
+				if err != nil || len(list) != 1 {
+					t.Fatalf("%v, %v", list, err)
+				}
+				helper(t, m, list...)
+				want(t, c, "")
+			}
+		})
+	}
 }

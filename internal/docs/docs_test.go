@@ -156,7 +156,7 @@ func (m *docModule) run(args ...string) {
 
 // docImports are the packages a fragment may name without an import.
 var docImports = map[string]string{
-	"bytes": "bytes", "context": "context", "httptest": "net/http/httptest", "synctest": "testing/synctest", "testing": "testing", "errors": "errors", "fmt": "fmt", "fs": "io/fs",
+	"bytes": "bytes", "expvar": "expvar", "context": "context", "httptest": "net/http/httptest", "synctest": "testing/synctest", "testing": "testing", "errors": "errors", "fmt": "fmt", "fs": "io/fs",
 	"http": "net/http", "json": "encoding/json", "log": "log", "netip": "net/netip", "os": "os",
 	"slog": "log/slog", "strings": "strings", "sync": "sync", "time": "time",
 	"scs": "github.com/alexedwards/scs/v2", "sql": "database/sql", "sqlx": "github.com/jmoiron/sqlx",
