@@ -7,6 +7,7 @@ package trailer
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/token"
@@ -152,27 +153,37 @@ func Sealed(b *Binding) []byte {
 	return t
 }
 
-// SplitSealed returns sealed bytes and the trailer behind them. It reports false if data
-// do not end with a trailer that can be read, or it says that they are not sealed.
+// SplitSealed returns sealed bytes and the trailer behind them, of data whose trailer
+// Split can read. It reports false if that says that they are not sealed. It costs
+// nothing, because every request comes by here.
 func SplitSealed(data []byte) (sealed, trailer []byte, ok bool) {
-	sealed, b := Split(data)
-	trailer = data[len(sealed):]
-	return sealed, trailer, b != nil && trailer[0]&sealedBit != 0
+	start, _, ok := bounds(data)
+	if !ok || data[start]&sealedBit == 0 {
+		return nil, nil, false
+	}
+	return data[:start:start], data[start:], true
+}
+
+// bounds returns where the trailer begins, and its size without its end. It reports
+// false if there is none.
+func bounds(data []byte) (start, size int, ok bool) {
+	end := len(data) - endSize
+	if end < 0 || string(data[end+2:]) != magic {
+		return 0, 0, false
+	}
+	size = int(binary.BigEndian.Uint16(data[end:]))
+	start = end - size
+	return start, size, start >= 0 && (size == anonymousSize || size > userAt)
 }
 
 // Split returns the codec's bytes, which may be sealed, and the binding behind them.
 // The binding is nil if there is none that can be read.
 func Split(data []byte) ([]byte, *Binding) {
-	end := len(data) - endSize
-	if end < 0 || string(data[end+2:]) != magic {
+	start, size, ok := bounds(data)
+	if !ok {
 		return data, nil
 	}
-	size := int(binary.BigEndian.Uint16(data[end:]))
-	start := end - size
-	if start < 0 || size != anonymousSize && size <= userAt {
-		return data, nil
-	}
-	t, user := data[start:end], userAt
+	t, user := data[start:start+size], userAt
 	v := t[0] &^ sealedBit
 	switch v {
 	case version:
@@ -190,7 +201,11 @@ func Split(data []byte) ([]byte, *Binding) {
 	}
 	b := &Binding{Persist: Persistence(t[1])}
 	if v != version {
-		b.Idle = time.Duration(binary.BigEndian.Uint64(t[userAt:])) * time.Microsecond
+		micros := binary.BigEndian.Uint64(t[userAt:])
+		if micros == 0 && v == idleVersion || micros > math.MaxInt64/uint64(time.Microsecond) {
+			return data, nil // nobody has written that
+		}
+		b.Idle = time.Duration(micros) * time.Microsecond
 	}
 	if v == stepVersion {
 		at := userAt + idleSize
