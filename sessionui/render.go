@@ -137,7 +137,7 @@ func fill(text string, pairs []any) string {
 
 // N returns the label for a number.
 func (c *call) N(key string, n int, pairs ...any) string {
-	pairs = append([]any{"n", number(c.Num(n))}, pairs...)
+	pairs = append([]any{"n", c.Num(n)}, pairs...)
 	form := key + "." + c.language().plural(n)
 	if text := c.T(form, pairs...); text != form {
 		return text
