@@ -106,8 +106,6 @@ func ExampleUserSession_MarshalJSON() {
 	//   "user_agent": "curl/8.5.0",
 	//   "last_ip": "192.0.2.7",
 	//   "last_user_agent": "curl/8.5.0",
-	//   "last_ip": "192.0.2.7",
-	//   "last_user_agent": "curl/8.5.0",
 	//   "device": "curl",
 	//   "meta": {
 	//     "auth_method": "passkey"

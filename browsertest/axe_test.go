@@ -29,6 +29,7 @@ var places = []struct {
 	{"reauth", "ada", func(p *tab) { p.visit("/reauth?return_to=/devices/") }},
 	{"account", "ada", func(p *tab) { p.visit("/devices/") }},
 	{"account confirm one", "ada", func(p *tab) { p.visit("/devices/sessions/2kT9xP7LhJ4uE5gSd1oVwQ/revoke") }},
+	{"account rename", "ada", func(p *tab) { p.visit("/devices/sessions/2kT9xP7LhJ4uE5gSd1oVwQ/name") }},
 	{"account confirm others", "ada", func(p *tab) { p.visit("/devices/revoke-others") }},
 	{"account not found", "ada", func(p *tab) { p.visit("/devices/sessions/AAAAAAAAAAAAAAAAAAAAAA/revoke") }},
 	{"account one ended", "ada", func(p *tab) {

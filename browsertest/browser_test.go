@@ -68,6 +68,7 @@ type look struct {
 	width     int64 // 0: 1100
 	scale     float64
 	noScripts bool
+	language  string // Accept-Language; "": Chromium's own
 }
 
 const (
@@ -121,13 +122,19 @@ func (s *site) open(browser context.Context, l look) *tab {
 	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}},
 	})
-	if l.agent != "" {
-		call(p, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: l.agent})
-	}
+	p.speak(l)
 	if l.noScripts {
 		call(p, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	}
 	return p
+}
+
+// speak sets what the tab says that it is, and which language it wants.
+func (p *tab) speak(l look) {
+	p.t.Helper()
+	if l.agent != "" {
+		call(p, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: l.agent, AcceptLanguage: l.language})
+	}
 }
 
 func (p *tab) complain(format string, args ...any) {

@@ -57,12 +57,13 @@ func TestTabOrder(t *testing.T) {
 		want             []string
 	}{
 		{"account", "ada", "/devices/", []string{
-			"Sign out this device, Firefox on Linux",
+			"Rename Firefox on Linux", "Sign out this device, Firefox on Linux",
 			"Sign out everywhere else",
-			"Sign out Safari on iPhone, last active 12 minutes ago",
-			"Sign out Chrome on macOS, last active 3 hours ago",
-			"Sign out Edge on Windows, last active 5 days ago",
+			"Rename Safari on iPhone", "Sign out Safari on iPhone, last active 12 minutes ago",
+			"Rename Chrome on macOS", "Sign out Chrome on macOS, last active 3 hours ago",
+			"Rename Edge on Windows", "Sign out Edge on Windows, last active 5 days ago",
 		}},
+		{"rename", "ada", "/devices/sessions/2kT9xP7LhJ4uE5gSd1oVwQ/name", []string{"Name", "Save", "Cancel"}},
 		{"confirm", "ada", "/devices/revoke-others", []string{"Sign out", "Cancel"}},
 		{"admin", "admin", "/admin/sessions/?user=bob&user_agent=Edg", []string{
 			"Jobs", "User", "Show", "More filters", "User-Agent contains", "IP address or network",

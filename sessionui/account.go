@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -50,9 +51,23 @@ type AccountOptions struct {
 	// IP says how much of addresses is shown. Default: IPFull.
 	IP IPPrivacy
 
-	// Label returns a text in the language of the request, or "" for the
-	// English one. See [DefaultLabels] for the keys.
+	// Language returns the language of the answer to a request, such as "de" or
+	// "de-AT", or "" for the one that Accept-Language asks for. There are "en", "de",
+	// "fr", "es", "ja" and "ar". Any other is English. If nil, Accept-Language is
+	// asked, and with a Label it is English.
+	Language func(r *http.Request) string
+
+	// Label returns a text in the place of that of the pages, or "" for that. See
+	// [DefaultLabels] for the keys.
 	Label func(r *http.Request, key string) string
+
+	// Locate says in a few words where an address is, such as "near Berlin,
+	// Germany", or "" if that is not known. It gets the whole address and is shown
+	// whatever IP says. The page waits for it, so it must look into memory only. It is
+	// asked once for each address on a page, and no more once all calls have taken
+	// a second together. A panic is logged, and the place is left out. It must be safe
+	// for concurrent use.
+	Locate func(netip.Addr) string
 
 	// Templates has files that replace templates, or style.css, of the same
 	// name. If nil, those that are built in are used.
@@ -89,7 +104,7 @@ func Account(m *usersession.Manager, opts *AccountOptions) (http.Handler, error)
 		o = *opts
 	}
 	u, err := newUI(m, "account", common{
-		prefix: o.Prefix, ip: o.IP, label: o.Label, templates: o.Templates,
+		prefix: o.Prefix, ip: o.IP, label: o.Label, language: o.Language, locate: o.Locate, templates: o.Templates,
 		trusted: o.TrustedOrigins, sync: o.SynchronizerToken, logger: o.Logger,
 	})
 	a := &account{ui: u, fresh: cmp.Or(o.FreshFor, DefaultFreshFor), reauth: o.ReauthenticateURL, out: o.SignedOutURL}
@@ -115,6 +130,8 @@ func accountRoutes(a *account) []route {
 		{"GET", "/{$}", false, a.list},
 		{"GET", "/sessions/{id}/revoke", false, a.confirmOne},
 		{"POST", "/sessions/{id}/revoke", false, a.revokeOne},
+		{"GET", "/sessions/{id}/name", false, a.askName},
+		{"POST", "/sessions/{id}/name", false, a.rename},
 		{"GET", "/revoke-others", false, a.confirmOthers},
 		{"POST", "/revoke-others", false, a.revokeOthers},
 	}
@@ -224,7 +241,7 @@ func (a *account) message(c *call, live, ended []usersession.UserSession) {
 	default:
 		for _, s := range ended {
 			if s.ID == done {
-				c.Message = c.T("account.done.one", "device", c.agent(s).device)
+				c.Message = c.T("account.done.one", "device", cmp.Or(nameOf(s), c.agent(s).device))
 			}
 		}
 	}
@@ -242,6 +259,7 @@ func (a *account) own(j sessionJSON) sessionJSON {
 			}
 		}
 	}
+	j.Name = clean(j.Meta[MetaName], maxName)
 	j.UserID, j.Meta = "", nil
 	return j
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
@@ -36,11 +37,13 @@ type AdminOptions struct {
 	// sessions found until then are shown. Default: 5 seconds.
 	SearchTimeout time.Duration
 
-	// Prefix, IP, Label, Templates, TrustedOrigins and SynchronizerToken are
+	// Prefix, IP, Language, Label, Locate, Templates, TrustedOrigins and SynchronizerToken are
 	// those of AccountOptions. SynchronizerToken needs requests with a session.
 	Prefix            string
 	IP                IPPrivacy
+	Language          func(r *http.Request) string
 	Label             func(r *http.Request, key string) string
+	Locate            func(netip.Addr) string
 	Templates         fs.FS
 	TrustedOrigins    []string
 	SynchronizerToken bool
@@ -72,7 +75,7 @@ func Admin(m *usersession.Manager, opts *AdminOptions) (http.Handler, error) {
 		o.Logger = slog.Default()
 	}
 	u, err := newUI(m, "admin", common{
-		prefix: o.Prefix, ip: o.IP, label: o.Label, templates: o.Templates,
+		prefix: o.Prefix, ip: o.IP, label: o.Label, language: o.Language, locate: o.Locate, templates: o.Templates,
 		trusted: o.TrustedOrigins, sync: o.SynchronizerToken, logger: o.Logger,
 	})
 	if o.Authorize == nil {

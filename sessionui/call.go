@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -28,6 +29,10 @@ type call struct {
 	now time.Time
 
 	agents map[string]agentView // see agent
+	lang   *language            // see language
+
+	places  map[netip.Addr]string // see place
+	located time.Duration         // how long that has taken
 
 	Base    string // the way from this page to the mount: "./" or "../"
 	Page    string // the name of the template

@@ -37,6 +37,9 @@
 //
 // # Words and looks
 //
+// The pages are in English, German, French, Spanish, Japanese and Arabic. The
+// Accept-Language header chooses, or the option Language.
+//
 // Every text is a label, see [DefaultLabels]. Every template, and style.css,
 // can be replaced by a file of the same name. The comment at its head says what
 // it is given. The Content-Security-Policy allows no script at all, and styles

@@ -110,7 +110,8 @@ func ExampleAdmin_withoutAuthorize() {
 	// Output: sessionui: AdminOptions.Authorize is required: it says who may see everybody's sessions
 }
 
-// Some texts in another language. What Label leaves out stays English.
+// Some texts of the program's own. Without a Language, what Label leaves out stays
+// English.
 func ExampleDefaultLabels() {
 	sessions, db := newSessions()
 	defer db.Close()

@@ -47,3 +47,29 @@ var (
 
 // Fill replaces what is in braces.
 func Fill(text string, pairs ...any) string { return fill(text, pairs) }
+
+// Languages are the labels of each language, by its tag.
+func Languages() map[string]map[string]string {
+	all := make(map[string]map[string]string)
+	for tag, l := range languages {
+		all[tag] = l.labels
+	}
+	return all
+}
+
+// Accepted returns the tag of the language for an Accept-Language header.
+func Accepted(header string) string { return accepted(header).tag }
+
+// In writes texts in one language.
+type In struct{ c *call }
+
+// NewIn returns what writes texts in a language.
+func NewIn(tag string, now time.Time) In {
+	return In{&call{ui: &ui{}, r: &http.Request{}, now: now, lang: languages[tag]}}
+}
+
+// T, N, Num and Words are what templates call.
+func (in In) T(key string, pairs ...any) string        { return in.c.T(key, pairs...) }
+func (in In) N(key string, n int, pairs ...any) string { return in.c.N(key, n, pairs...) }
+func (in In) Num(n int) string                         { return string(in.c.Num(n)) }
+func (in In) Words(t time.Time) string                 { return in.c.time(t).Words }

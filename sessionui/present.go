@@ -1,7 +1,9 @@
 package sessionui
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -45,13 +47,17 @@ type sessionView struct {
 	UserID    string // exact, for links and forms
 	User      string // to be looked at
 	Device    string
-	Phone     bool
+	Name      string // that its user has given to the device
+	Title     string // the name, or else the device
+	Icon      string // phone, tablet, app or laptop
 	UserAgent string
 	IP        string
 	Current   bool
 
+	// Place is where the IP is.
+	Place string
 	// Where it was last used, and with what if that is another device.
-	LastIP, LastUserAgent, LastDevice string
+	LastIP, LastPlace, LastUserAgent, LastDevice string
 
 	Created timeView
 	Proved  timeView
@@ -75,7 +81,7 @@ type agentView struct {
 	name   string // UserSession.Device
 	device string // the same, translated
 	text   string
-	phone  bool
+	icon   string
 }
 
 // agent reads a User-Agent, once for all sessions of a page that have it.
@@ -84,9 +90,7 @@ func (c *call) agent(s usersession.UserSession) agentView {
 	if !ok {
 		a = agentView{name: clean(s.Device(), 60), text: clean(s.UserAgent, 300)}
 		a.device = c.device(a.name)
-		for _, word := range []string{"Mobile", "Android", "iPhone", "iPad", "iOS", "okhttp", "Dalvik", "CFNetwork", "Dart/"} {
-			a.phone = a.phone || strings.Contains(s.UserAgent, word)
-		}
+		a.icon = icon(s.UserAgent)
 		if c.agents == nil {
 			c.agents = make(map[string]agentView)
 		}
@@ -95,12 +99,30 @@ func (c *call) agent(s usersession.UserSession) agentView {
 	return a
 }
 
+// icon returns what a client is drawn as. Browsers begin as Mozilla, and one on Android
+// that is not mobile is on a tablet. What is no browser is an app.
+func icon(userAgent string) string {
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(userAgent, w) })
+	}
+	switch {
+	case userAgent != "" && !has("Mozilla/", "Opera/"):
+		return "app"
+	case has("iPad", "Tablet") || has("Android") && !has("Mobile"):
+		return "tablet"
+	case has("Mobile", "iPhone", "Opera Mini"):
+		return "phone"
+	}
+	return "laptop"
+}
+
 // view makes a session presentable.
 func (c *call) view(s usersession.UserSession) sessionView {
 	agent := c.agent(s)
 	v := sessionView{
 		ID: s.ID, UserID: s.UserID, User: mark(s.UserID, 64), Current: s.Current,
-		Device: agent.device, UserAgent: agent.text, Phone: agent.phone, IP: c.ui.ip.show(s.IP),
+		Device: agent.device, UserAgent: agent.text, Icon: agent.icon, IP: c.ui.ip.show(s.IP), Place: c.place(s.IP),
+		Name: nameOf(s), Title: cmp.Or(nameOf(s), agent.device),
 		Created: c.time(s.CreatedAt), Proved: c.time(s.AuthenticatedAt),
 		Seen: c.time(s.LastSeenAt), Expires: c.time(s.ExpiresAt), Ended: c.time(s.EndedAt),
 	}
@@ -108,7 +130,7 @@ func (c *call) view(s usersession.UserSession) sessionView {
 		v.Device = c.T("device.other", "actor", clean(by, 64), "device", v.Device)
 	}
 	last := c.agent(usersession.UserSession{UserAgent: s.LastUserAgent})
-	v.LastIP, v.LastUserAgent = c.ui.ip.show(s.LastIP), last.text
+	v.LastIP, v.LastPlace, v.LastUserAgent = c.ui.ip.show(s.LastIP), c.place(s.LastIP), last.text
 	if last.name != agent.name {
 		v.LastDevice = last.device
 	}
@@ -156,7 +178,7 @@ func (c *call) time(t time.Time) timeView {
 	case d < 30*24*time.Hour:
 		v.Words = c.N(key+"days", int(d/(24*time.Hour)))
 	default:
-		v.Words = c.T("time.date", "date", t.Format(time.DateOnly))
+		v.Words = c.T("time.date", "date", t.Format(c.language().date))
 	}
 	return v
 }
@@ -217,6 +239,7 @@ type sessionJSON struct {
 	LastIP          string            `json:"last_ip"`
 	LastUserAgent   string            `json:"last_user_agent"`
 	Device          string            `json:"device"`
+	Name            string            `json:"name,omitempty"` // on an account page
 	Meta            map[string]string `json:"meta,omitzero"`
 	Current         bool              `json:"current"`
 	EndedAt         time.Time         `json:"ended_at,omitzero"`

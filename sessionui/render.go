@@ -6,7 +6,7 @@ import (
 	"html/template"
 	"io/fs"
 	"maps"
-	"strconv"
+	"slices"
 	"strings"
 )
 
@@ -14,7 +14,7 @@ import (
 type pages map[string]*template.Template
 
 var pageNames = []string{
-	"account.html", "confirm.html", "problem.html",
+	"account.html", "confirm.html", "rename.html", "problem.html",
 	"admin.html", "session.html", "preview.html", "job.html", "jobs.html",
 }
 
@@ -62,7 +62,8 @@ func parsePages(over fs.FS) (pages, error) {
 
 // DefaultLabels returns a copy of the English labels. A text in braces is
 // replaced, {n} by a number and {device} by a device. Keys that end in .one and
-// .other are for a number that is 1 and for the rest.
+// .other are for a number that is 1 and for the rest. Other languages have .zero,
+// .two, .few and .many as well, after the categories of Unicode CLDR.
 func DefaultLabels() map[string]string { return maps.Clone(labels) }
 
 // T returns a label, with the braces replaced by the values of pairs.
@@ -71,13 +72,37 @@ func (c *call) T(key string, pairs ...any) string {
 	if c.ui.label != nil {
 		text = c.ui.label(c.outer(), key)
 	}
+	l := c.language()
 	if text == "" {
-		text = labels[key]
+		text = l.labels[key]
 	}
 	if text == "" {
 		return key
 	}
+	if l.labels["dir"] == "rtl" {
+		pairs = isolated(pairs)
+	}
 	return fill(text, pairs)
+}
+
+// isolated puts marks around texts, so that a name in Latin letters does not turn
+// around what stands beside it.
+func isolated(pairs []any) []any {
+	pairs = slices.Clone(pairs)
+	for i := 1; i < len(pairs); i += 2 {
+		if text, ok := pairs[i].(string); ok {
+			pairs[i] = "\u2068" + text + "\u2069"
+		}
+	}
+	return pairs
+}
+
+// language is that of the answer.
+func (c *call) language() *language {
+	if c.lang == nil {
+		c.lang = c.ui.languageOf(c.r, c.outer())
+	}
+	return c.lang
 }
 
 // fill replaces what is in braces, once: a value is not looked at again.
@@ -112,15 +137,25 @@ func fill(text string, pairs []any) string {
 
 // N returns the label for a number.
 func (c *call) N(key string, n int, pairs ...any) string {
-	form := ".other"
-	if n == 1 {
-		form = ".one"
+	pairs = append([]any{"n", c.Num(n)}, pairs...)
+	form := key + "." + c.language().plural(n)
+	if text := c.T(form, pairs...); text != form {
+		return text
 	}
-	return c.T(key+form, append([]any{"n", strconv.Itoa(n)}, pairs...)...)
+	return c.T(key+".other", pairs...)
 }
+
+// Num writes a number of things. One that is to be typed is not written so.
+func (c *call) Num(n int) number { return number(c.language().number(n)) }
+
+// number is a number in words, which needs no marks around it.
+type number string
 
 // CSS is the way to the style sheet.
 func (c *call) CSS() string { return c.Base + c.ui.cssName }
+
+// From pairs an address and its place, for a part that needs both.
+func (c *call) From(ip, place string) []string { return []string{ip, place} }
 
 // With pairs the call with something, for a part that needs both.
 func (c *call) With(v any) []any { return []any{c, v} }

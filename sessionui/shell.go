@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -25,13 +26,17 @@ const maxBody = 64 << 10
 
 // ui is what both handlers are made of.
 type ui struct {
-	m       *usersession.Manager
-	name    string // "account" or "admin"
-	prefix  string
-	ip      IPPrivacy
-	label   func(r *http.Request, key string) string
-	logger  *slog.Logger
-	sync    bool
+	m      *usersession.Manager
+	name   string // "account" or "admin"
+	prefix string
+	ip     IPPrivacy
+	label  func(r *http.Request, key string) string
+	logger *slog.Logger
+	sync   bool
+
+	language func(*http.Request) string
+	locate   func(netip.Addr) string
+
 	origins *http.CrossOriginProtection
 	trusted []string // those that origins trusts
 	pages   pages
@@ -54,6 +59,8 @@ type common struct {
 	prefix    string
 	ip        IPPrivacy
 	label     func(*http.Request, string) string
+	language  func(*http.Request) string
+	locate    func(netip.Addr) string
 	templates fs.FS
 	trusted   []string
 	sync      bool
@@ -64,6 +71,7 @@ type common struct {
 func newUI(m *usersession.Manager, name string, o common) (*ui, error) {
 	u := &ui{
 		m: m, name: name, prefix: o.prefix, ip: o.ip, label: o.label, logger: o.logger, sync: o.sync,
+		language: o.language, locate: o.locate,
 		origins: http.NewCrossOriginProtection(), trusted: o.trusted,
 	}
 	var errs []error
@@ -197,7 +205,7 @@ func setHeaders(h http.Header) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	h.Add("Vary", "Accept")
+	h.Add("Vary", "Accept, Accept-Language")
 }
 
 var (

@@ -25,7 +25,7 @@ func TestLabelsAreUsed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if n := e.Name(); n != "labels.go" && !strings.HasSuffix(n, "_test.go") && !e.IsDir() {
+			if n := e.Name(); !strings.HasPrefix(n, "labels") && !strings.HasSuffix(n, "_test.go") && !e.IsDir() {
 				b, err := os.ReadFile(dir + "/" + n)
 				if err != nil {
 					t.Fatal(err)
@@ -48,7 +48,8 @@ func TestLabelsAreUsed(t *testing.T) {
 	}
 	for _, reason := range []string{
 		usersession.ReasonLogout, usersession.ReasonRevoked, usersession.ReasonReplaced, usersession.ReasonEvicted,
-		usersession.ReasonExpired, usersession.ReasonAborted, usersession.ReasonUserDeleted,
+		usersession.ReasonExpired, usersession.ReasonAborted, usersession.ReasonUserDeleted, usersession.ReasonDataLost,
+		usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled,
 	} {
 		if labels["reason."+reason] == "" {
 			t.Errorf("there is no label for the reason %q", reason)

@@ -47,7 +47,7 @@ func TestPreviewReadsTheFirstOnly(t *testing.T) {
 		s.spy.Take()
 		body := want(t, root.get("/admin/revoke?"+tc.query), 200)
 		calls := s.spy.Take()
-		inOrder(t, body, fmt.Sprint(tc.count, " sessions will be ended."), "the users of the first 2000 sessions; there are others")
+		inOrder(t, body, fmt.Sprintf("%d,%03d sessions will be ended.", tc.count/1000, tc.count%1000), "the users of the first 2,000 sessions; there are others")
 		read, counted := 0, 0
 		for _, c := range calls {
 			switch {

@@ -296,7 +296,7 @@ func TestJobOfManyPages(t *testing.T) {
 	s.many(1203, "user")
 	kept := s.login("ada", iphone)
 	body := want(t, root.get("/admin/revoke?user_agent=bulk"), 200)
-	inOrder(t, body, "1203 sessions will be ended.", "… and other users.")
+	inOrder(t, body, "1,203 sessions will be ended.", "… and other users.")
 	if n := strings.Count(body, "</td></tr>"); n != 100 {
 		t.Errorf("the preview names %d users, want 100", n)
 	}

@@ -5,22 +5,31 @@ import (
 	"testing"
 )
 
-// TestAppsArePhones wants an app drawn as what it runs on.
-func TestAppsArePhones(t *testing.T) {
-	const phone = `<path d="M11 18h2"/>`
-	for agent, want := range map[string]bool{
-		firefox:         false,
-		iphone:          true,
-		"okhttp/4.12.0": true,
-		"MyApp/3.2 (com.example.app; build:7; iOS 17.5.1) Alamofire/5.9": true,
-		"MyApp/12 CFNetwork/1494.0.7 Darwin/23.4.0":                      true,
-		"Dalvik/2.1.0 (Linux; U; Android 14; Pixel 8)":                   true,
-		"Dart/3.4 (dart:io)": true,
-		"curl/8.5.0":         false,
+// TestIcons wants a client drawn as what it is.
+func TestIcons(t *testing.T) {
+	icons := map[string]string{
+		"phone": `<rect x="7" y="3" width="10" height="18" rx="2"/>`, "tablet": `<rect x="4" y="3" width="16" height="18" rx="2"/>`,
+		"app": `<rect x="3.5" y="3.5" width="17" height="17" rx="4"/>`, "laptop": `<rect x="4" y="5" width="16" height="11" rx="1.5"/>`,
+	}
+	const android = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 "
+	for agent, want := range map[string]string{
+		firefox: "laptop", chrome: "laptop", "": "laptop",
+		iphone: "phone", android + "Mobile Safari/537.36": "phone",
+		"Opera/9.80 (J2ME/MIDP; Opera Mini/7.1.32052/29.3709; U; en) Presto/2.8.119 Version/11.10": "phone",
+		android + "Safari/537.36": "tablet",
+		"Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1": "tablet",
+		"Mozilla/5.0 (Android 14; Tablet; rv:140.0) Gecko/140.0 Firefox/140.0":                                                           "tablet",
+		"okhttp/4.12.0": "app",
+		"MyApp/3.2 (com.example.app; build:7; iOS 17.5.1) Alamofire/5.9": "app",
+		"MyApp/12 CFNetwork/1494.0.7 Darwin/23.4.0":                      "app",
+		"Dalvik/2.1.0 (Linux; U; Android 14; Pixel 8)":                   "app",
+		"curl/8.5.0": "app",
 	} {
-		s := newSite(t, nil, nil, nil)
-		if got := strings.Contains(strings.Join(strings.Fields(s.login("ada", agent).get(devices).Body.String()), " "), phone); got != want {
-			t.Errorf("%s: drawn as a phone is %v", agent, got)
+		page := newSite(t, nil, nil, nil).login("ada", agent).get(devices).Body.String()
+		for name, path := range icons {
+			if strings.Contains(page, path) != (name == want) {
+				t.Errorf("%s: drawn as %s is %v", agent, name, name != want)
+			}
 		}
 	}
 }

@@ -266,6 +266,18 @@ func TestAccountOpenAPI(t *testing.T) {
 		{"POST", "/revoke-others", devices + "revoke-others", "[]", 400, 400, inJSON},
 		{"POST", "/revoke-others", devices + "revoke-others", large, 413, 413, inJSON},
 	})
+	const named, name = "/sessions/{id}/name", devices + "sessions/"
+	d.run(me, []exercise{
+		{"GET", named, name + me.id + "/name", "", 200, 200, nil},
+		{"GET", named, name + "AAAAAAAAAAAAAAAAAAAAAA/name", "", 404, 404, nil},
+		{"POST", named, name + me.id + "/name", "name=Work", 303, 0, nil},
+		{"POST", named, name + me.id + "/name", `{"name":"Work"}`, 0, 200, inJSON},
+		{"POST", named, name + "AAAAAAAAAAAAAAAAAAAAAA/name", "name=Work", 404, 404, nil},
+		{"POST", named, name + me.id + "/name", "{", 400, 400, inJSON},
+		{"POST", named, name + me.id + "/name", large, 413, 413, inJSON},
+		{"POST", named, name + me.id + "/name", "", 403, 403, cross},
+		{"GET", "/", devices, "", 200, 200, nil},
+	})
 	store.set(func(s *faultyStore) { s.failDelete = true })
 	d.run(me, []exercise{
 		{"POST", one, devices + spare[2], "", 303, 202, nil},
