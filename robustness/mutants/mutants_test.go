@@ -220,7 +220,7 @@ var list = []mutant{
 			{"response.go", "\t\"errors\"\n", "\t\"errors\"\n\t\"maps\"\n"},
 		}},
 	{"a key is accepted as a token", "adapter.go",
-		"\t\tkey = token.Key(tok)\n\t}\n\tdata, b, err := m.find", "\t\tkey = token.Key(tok)\n\t\tif _, ok, _ := m.data.store.Find(ctx, tok); ok {\n\t\t\tkey = tok\n\t\t}\n\t}\n\tdata, b, err := m.find",
+		"\t\tkey = token.Key(tok)\n\t}\n\tvar data []byte", "\t\tkey = token.Key(tok)\n\t\tif _, ok, _ := m.data.store.Find(ctx, tok); ok {\n\t\t\tkey = tok\n\t\t}\n\t}\n\tvar data []byte",
 		explore, pair("list", "list"), nil},
 	{"a session whose data are cut is nobody's", "protocol_load.go",
 		"m.lost(ctx, key, data, true)", "",
