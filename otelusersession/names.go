@@ -27,7 +27,7 @@ func reason(text string) string {
 // faults are the events that are counted as such, under their own names.
 var faults = []usersession.EventKind{
 	usersession.EventDropped, usersession.EventEndedMeanwhile, usersession.EventMisplaced,
-	usersession.EventStoreFailed, usersession.EventUnreadable,
+	usersession.EventStoreFailed, usersession.EventUnlisted, usersession.EventUnreadable,
 }
 
 // errorTypes are the names of errors. The first that fits is taken, and a refusal is no
@@ -42,12 +42,14 @@ var errorTypes = []struct {
 	{usersession.ErrAccountDisabled, "account_disabled", true},
 	{usersession.ErrBadUserID, "bad_user_id", true},
 	{usersession.ErrEmptyFilter, "empty_filter", true},
+	{usersession.ErrImpersonated, "impersonated", true},
 	{usersession.ErrInRecheck, "in_recheck", true},
 	{usersession.ErrKeyExists, "key_exists", false},
 	{usersession.ErrNoSession, "no_session", true},
 	{usersession.ErrNoUserID, "no_user_id", true},
 	{usersession.ErrNotCommitted, "not_committed", true},
 	{usersession.ErrOtherSession, "other_session", true},
+	{usersession.ErrOtherUser, "other_user", true},
 	{usersession.ErrResponseStarted, "response_started", true},
 	{usersession.ErrRevokedMeanwhile, "revoked_meanwhile", true},
 	{usersession.ErrSessionEnded, "session_ended", true},

@@ -53,6 +53,7 @@ var labelsArabic = map[string]string{
 	"session.last.agent": "وكيل المستخدم لآخر استخدام",
 	"session.unknown":    "غير معروف",
 	"device.unknown":     "جهاز غير معروف",
+	"device.other":       "الدعم ({actor})، {device}",
 	"device.on":          "{browser} على {system}",
 
 	"time.now":               "الآن",

@@ -53,6 +53,7 @@ var labelsGerman = map[string]string{
 	"session.last.agent": "User-Agent, zuletzt benutzt",
 	"session.unknown":    "unbekannt",
 	"device.unknown":     "Unbekanntes Gerät",
+	"device.other":       "Kundendienst ({actor}), {device}",
 	"device.on":          "{browser} auf {system}",
 
 	"time.now":               "gerade eben",

@@ -53,6 +53,7 @@ var labelsSpanish = map[string]string{
 	"session.last.agent": "User-Agent, último uso",
 	"session.unknown":    "desconocido",
 	"device.unknown":     "Dispositivo desconocido",
+	"device.other":       "Soporte ({actor}), {device}",
 	"device.on":          "{browser} en {system}",
 
 	"time.now":               "ahora mismo",

@@ -53,6 +53,7 @@ var labelsFrench = map[string]string{
 	"session.last.agent": "User-Agent, dernière utilisation",
 	"session.unknown":    "inconnu",
 	"device.unknown":     "Appareil inconnu",
+	"device.other":       "Assistance ({actor}), {device}",
 	"device.on":          "{browser} sur {system}",
 
 	"time.now":               "à l’instant",

@@ -53,6 +53,7 @@ var labelsJapanese = map[string]string{
 	"session.last.agent": "最終利用のUser-Agent",
 	"session.unknown":    "不明",
 	"device.unknown":     "不明なデバイス",
+	"device.other":       "サポート（{actor}）、{device}",
 	"device.on":          "{browser}（{system}）",
 
 	"time.now":               "たった今",
