@@ -161,7 +161,7 @@ func (s *scan) page(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*s.m.opts.WriteTimeout)
 	defer cancel()
 	var found []kept
-	var ids []string
+	var ids, users []string
 	for _, key := range s.keys {
 		k, ok, err := s.find(ctx, key)
 		if err != nil {
@@ -171,10 +171,10 @@ func (s *scan) page(ctx context.Context) error {
 			found = append(found, k)
 		}
 		if k.Authenticated() {
-			ids = append(ids, k.ID)
+			ids, users = append(ids, k.ID), append(users, k.UserID)
 		}
 	}
-	rows, now, err := s.m.index.ByIDs(ctx, ids)
+	rows, now, err := s.m.index.ByIDs(ctx, ids, users)
 	for _, k := range found {
 		if err == nil {
 			row, there := rows[k.ID]

@@ -10,7 +10,8 @@
 //	usersession.logins              counter, logins and those that were refused, with error.type
 //	usersession.ended               counter, sessions that ended, by reason
 //	usersession.touch.failed        counter, last-seen times that could not be written
-//	usersession.faults              counter, by fault: dropped, ended_meanwhile, misplaced, store_failed, unreadable
+//	usersession.faults              counter, by fault: dropped, ended_meanwhile, misplaced, store_failed,
+//	                                unlisted, unreadable
 //	usersession.operation.duration  histogram in seconds, by operation and error.type
 //	usersession.sessions.active     gauge, live sessions, of Observe
 //	usersession.users.active        gauge, users who have one, of Observe
