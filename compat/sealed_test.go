@@ -11,8 +11,7 @@ import (
 )
 
 // TestSealedBackends is TestBackends with sealed values: some behaviours, on the
-// database that has a statement of its own for the data of a login, and on a Store that
-// is not verified.
+// database that has a statement of its own for the data of a login.
 func TestSealedBackends(t *testing.T) {
 	depth.OnlyFull(t)
 	sealed := func(o *usersession.Options) {
@@ -20,6 +19,4 @@ func TestSealedBackends(t *testing.T) {
 	}
 	open := opendb.Pq(t)
 	backendtest.RunSome(t, open, backendtest.Named(backendtest.Stores(open), "sql"), sealed)
-	open = opendb.MigratedSQLite(t)
-	backendtest.RunSome(t, open, backendtest.Named(backendtest.Stores(open), "memstore"), sealed)
 }
