@@ -139,9 +139,10 @@ func withFence(err, fenced error) error {
 }
 
 // rest is between two pages. SQLite has one writer, and those who wait for it look from
-// time to time, so that they would not get a turn: they have as long as the page took.
+// time to time, so that they would not get a turn. On MariaDB commits wait for each
+// other. So they have as long as the page took. PostgreSQL needs none of this.
 func (m *Manager) rest(began time.Time) {
-	if m.opts.Index.Dialect == DialectSQLite {
+	if m.opts.Index.Dialect != DialectPostgres {
 		time.Sleep(min(time.Since(began), 100*time.Millisecond))
 	}
 }
