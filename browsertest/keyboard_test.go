@@ -123,7 +123,7 @@ func TestWithoutAMouse(t *testing.T) {
 		p.wantText("Hello, " + user)
 	}
 	ada.visit("/devices/")
-	ada.do(chromedp.KeyEvent("\t\t\t"))
+	ada.do(chromedp.KeyEvent("\t\t\t\t\t")) // past two names and two buttons
 	ada.key("\r")
 	ada.wantText("Safari on iPhone is signed out.")
 	phone.visit("/")
