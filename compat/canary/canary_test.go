@@ -384,7 +384,7 @@ func (r *run) everything() {
 		r.note(err)
 		_, err = r.store.Store.Update(ctx, key, append(data[:len(data)/2:len(data)/2], data[len(data)/2+1:]...))
 		r.note(err)
-		tok = r.get("/me", tok)
+		r.get("/me", tok)
 		tok = r.get("/login?u=v", "")
 		r.store.fail = errors.New("the store is down")
 		for _, path := range []string{"/me", "/put?v=3", "/renew", "/all", "/logout"} {

@@ -104,8 +104,7 @@ func lastUsedOfMany(t *testing.T, b backend) {
 		id := browser.login("alice")
 		browser.userAgent, browsers[id] = text, browser
 	}
-	var hand *browser // its session is loaded by hand, and nothing is known
-	hand = e.browser()
+	hand := e.browser() // its session is loaded by hand, and nothing is known
 	handID := hand.login("alice")
 	for range 2 { // once from NULL, once from what is there
 		before := make(map[string]time.Time)
