@@ -110,7 +110,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 			return nil, nil, err
 		}
 	}
-	if b.Authenticated() && !m.data.verified() && m.strangers.Noted(key) {
+	if b.Authenticated() && !m.data.verified() && m.strangers.Noted(key) && !m.listedAgain(ctx, b) {
 		return nil, nil, nil
 	}
 	ok, due := true, false
@@ -142,6 +142,24 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		}
 	}
 	return data, b, nil
+}
+
+// listedAgain reports whether the row of a session is back, of which there was none. It
+// looks as often as a session is touched, because somebody may put back what an index
+// from an older backup lacks.
+func (m *Manager) listedAgain(ctx context.Context, b *trailer.Binding) bool {
+	if !m.looks.Due(b.Key) {
+		return false
+	}
+	row, err := m.index.LiveByKey(ctx, b)
+	if err != nil {
+		m.looks.Failed(b.Key)
+	}
+	ok, _ := row.Accepts(b)
+	if ok = ok && err == nil; ok {
+		m.strangers.Forget(b.Key)
+	}
+	return ok
 }
 
 // use says what a session is loaded for.

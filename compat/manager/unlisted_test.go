@@ -3,13 +3,16 @@ package manager_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
 	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 	"github.com/seed-296ca7ab/usersession/memstore"
+	"github.com/seed-296ca7ab/usersession/usersessiontest"
 )
 
 // unlistedCase is a Store with data that claim to be a session of admin.
@@ -123,6 +126,35 @@ func TestUnlistedAfterRestore(t *testing.T) {
 	if ev := later.of(usersession.EventUnlisted); len(ev) != 1 || ev[0].UserID != "alice" {
 		t.Errorf("the events are %v", ev)
 	}
+}
+
+// A row that is put back lets its session live on in a process that has missed it.
+func TestUnlistedUntilTheRowIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := opendb.Connect(t, "sqlite", ":memory:")
+		db.SetMaxOpenConns(1)
+		usersessiontest.InBubble(t, db.DB)
+		m, err := usersession.New(db, &usersession.Options{Store: memstore.New()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tok := usersessiontest.Login(t, m, "alice").Value
+		for _, c := range []struct{ sql, want string }{
+			{"CREATE TABLE kept AS SELECT * FROM user_sessions", "alice"},
+			{"DELETE FROM user_sessions", ""},
+			{"INSERT INTO user_sessions SELECT * FROM kept", "alice"},
+			{"UPDATE user_sessions SET user_id = 'bob'", ""},
+		} {
+			db.MustExec(c.sql)
+			time.Sleep(2 * usersession.DefaultTouchInterval) // sleep: virtual time
+			if got := m.UserID(loaded(t, m, tok)); got != c.want {
+				t.Errorf("after %s: served as %q, want %q", c.sql, got, c.want)
+			}
+		}
+	})
 }
 
 // What has ended, was renewed or is another's is no such event.

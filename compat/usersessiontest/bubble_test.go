@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,6 +173,18 @@ func TestDatabases(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestReconcile compares the two sides by the clock of the bubble.
+func TestReconcile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t, open(t, "sqlite", ":memory:"), &usersession.Options{})
+		usersessiontest.Login(t, m, "42")
+		res, err := m.ReconcileStore(t.Context(), usersession.ReconcileOptions{})
+		if want := (usersession.ReconcileResult{Keys: 1}); err != nil || !reflect.DeepEqual(res, want) {
+			t.Errorf("%+v, %v; want %+v", res, err, want)
+		}
+	})
 }
 
 // TestStores lets a day go by with each Store.

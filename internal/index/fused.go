@@ -38,7 +38,7 @@ func DataWords(d sqldb.Dialect, table string) sqldb.Words {
 			return fmt.Sprintf(map[sqldb.Dialect]string{
 				sqldb.Postgres: "(EXTRACT(EPOCH FROM %s - @now) * 1000000)::bigint",
 				sqldb.MariaDB:  "TIMESTAMPDIFF(MICROSECOND, @now, %s)",
-				sqldb.SQLite:   "CAST((%s - julianday('now')) * 86400000000.0 AS INTEGER)",
+				sqldb.SQLite:   "CAST((%s - (2440587.5 + @now / 86400000000.0)) * 86400000000.0 AS INTEGER)",
 			}[d], arg), true
 		}
 		return "", false

@@ -82,6 +82,9 @@ func (l *Log) Note(key string) { l.set(key, 0) }
 // is down.
 func (l *Log) Failed(key string) { l.set(key, 7) }
 
+// Forget makes a key due.
+func (l *Log) Forget(key string) { l.set(key, 8) }
+
 // set takes a key for touched some eighths of the interval ago.
 func (l *Log) set(key string, eighths time.Duration) {
 	now := time.Since(l.start)
