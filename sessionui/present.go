@@ -127,7 +127,9 @@ func (c *call) view(s usersession.UserSession) sessionView {
 		Seen: c.time(s.LastSeenAt), Expires: c.time(s.ExpiresAt), Ended: c.time(s.EndedAt),
 	}
 	if by := s.Impersonator(); by != "" {
-		v.Device = c.T("device.other", "actor", clean(by, 64), "device", v.Device)
+		for _, text := range []*string{&v.Device, &v.Title} { // a name must not hide it
+			*text = c.T("device.other", "actor", clean(by, 64), "device", *text)
+		}
 	}
 	last := c.agent(usersession.UserSession{UserAgent: s.LastUserAgent})
 	v.LastIP, v.LastPlace, v.LastUserAgent = c.ui.ip.show(s.LastIP), c.place(s.LastIP), last.text

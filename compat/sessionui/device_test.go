@@ -1,8 +1,13 @@
 package sessionui_test
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/seed-296ca7ab/usersession/sessionui"
 )
 
 // TestIcons wants a client drawn as what it is.
@@ -30,6 +35,44 @@ func TestIcons(t *testing.T) {
 			if strings.Contains(page, path) != (name == want) {
 				t.Errorf("%s: drawn as %s is %v", agent, name, name != want)
 			}
+		}
+	}
+}
+
+// TestWhoActsForTheUser wants a session of Impersonate to be told from the user's own,
+// wherever the user sees it, also if it was given a name.
+func TestWhoActsForTheUser(t *testing.T) {
+	s := newSite(t, nil, nil, nil)
+	ada := s.login("ada", firefox)
+	h := s.m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if err := s.m.Impersonate(r.Context(), "ada", "root"); err != nil {
+			t.Error(err)
+		}
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/", nil))
+	var id string
+	for other := range s.live("ada") {
+		if one, err := s.m.Session(context.Background(), "ada", other); err == nil && one.Impersonator() != "" {
+			id = other
+		}
+	}
+	for _, name := range []string{"", "My own laptop"} {
+		if err := s.m.SetMeta(context.Background(), "ada", id, map[string]string{sessionui.MetaName: name}); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{devices, devices + "sessions/" + id + "/revoke"} {
+			page := ada.get(path).Body.String()
+			if want := "Support (root), " + name; !strings.Contains(page, want) {
+				t.Errorf("named %q: %s does not say %q:\n%s", name, path, want, page)
+			}
+		}
+	}
+	if err := s.m.RevokeSession(context.Background(), "ada", id); err != nil {
+		t.Fatal(err)
+	}
+	for path, times := range map[string]int{devices: 1, devices + "?done=" + id: 2} {
+		if page := ada.get(path).Body.String(); strings.Count(page, "Support (root), My own laptop") != times {
+			t.Errorf("%s does not say %d times who it was:\n%s", path, times, page)
 		}
 	}
 }

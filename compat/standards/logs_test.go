@@ -3,15 +3,20 @@ package standards
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/memstore"
 )
 
@@ -113,6 +118,56 @@ func TestASVS_16_2_5_NoTokensInLogs(t *testing.T) {
 	}
 }
 
+// forms are those in which a program may print a secret.
+func forms(secret []byte) []string {
+	head := secret[:8]
+	numbers := strings.Trim(fmt.Sprint(head), "[]")
+	return []string{
+		string(head), fmt.Sprintf("%x", head), fmt.Sprintf("%X", head), numbers, strings.ReplaceAll(numbers, " ", ","), strings.ReplaceAll(numbers, " ", ", "),
+		strings.Trim(fmt.Sprintf("%#v", head), "[]byte{}"), strings.Trim(fmt.Sprintf("%q", head), `"`),
+		base64.RawURLEncoding.EncodeToString(secret)[:12], base64.RawStdEncoding.EncodeToString(secret)[:12],
+	}
+}
+
+func TestASVS_16_2_5_Canary(t *testing.T) {
+	meets(t, "ASVS 16.2.5", "2", byDefault, "errors, printed values and stacks have no token, no key of a session and no key of `Options.Seal`, in whatever form bytes are printed. `compat/canary` looks in more places, on four backends")
+	s := newSite(t, withSeal)
+	secrets := [][]byte{sealKey}
+	last := s.browser().login("bob")
+	for _, text := range append(s.life(), last) {
+		for _, text := range []string{text, token.Key(text)} {
+			raw, err := base64.RawURLEncoding.DecodeString(text)
+			s.ok(err)
+			secrets = append(secrets, raw)
+		}
+	}
+	var left strings.Builder
+	s.do(last, func(ctx context.Context) {
+		s.m.Put(ctx, "k", "v")
+		current, err := s.m.Current(ctx)
+		s.ok(err)
+		stack := make([]byte, 1<<20)
+		left.Write(stack[:runtime.Stack(stack, true)])
+		for _, v := range []any{ctx, s.m, current, s.events, s.m.Policy(), s.opts.Seal, *s.opts.Seal, s.m.Login(ctx, ""), s.m.RevokeSession(ctx, "bob", "x")} {
+			fmt.Fprintf(&left, "%v %+v %#v %s %q\n", v, v, v, v, v)
+			slog.New(slog.NewJSONHandler(&left, nil)).Info("x", "v", v)
+		}
+	})
+	all := s.logged() + left.String()
+	for _, secret := range secrets {
+		for _, form := range forms(secret) {
+			if strings.Contains(all, form) {
+				t.Errorf("a secret is there as %q", form)
+			}
+		}
+		for _, found := range []string{fmt.Sprint(secret), fmt.Sprintf("%#v", secret), fmt.Sprintf("%q", secret), string(secret), base64.RawURLEncoding.EncodeToString(secret)} {
+			if !slices.ContainsFunc(forms(secret), func(form string) bool { return strings.Contains(found, form) }) {
+				t.Fatalf("%s would not be found", found)
+			}
+		}
+	}
+}
+
 func TestASVS_16_3_1_Authentication(t *testing.T) {
 	meets(t, "ASVS 16.3.1", "2", byOption("`Options.OnEvent`"), "logins are noted, those that succeed and those that the library refuses, with how the user proved who they are")
 	s := newSite(t)
@@ -143,7 +198,7 @@ func TestASVS_16_3_2_Authorization(t *testing.T) {
 }
 
 func TestASVS_16_3_3_Attempts(t *testing.T) {
-	meets(t, "ASVS 16.3.3", "2", byOption("`Options.OnEvent`"), "attempts to get around a control are noted: a value moved to another key, a request on a session that has ended")
+	meets(t, "ASVS 16.3.3", "2", byOption("`Options.OnEvent`"), "attempts to get around a control are noted: a value moved to another key, data of a user who has no such row, a request on a session that has ended")
 	s := newSite(t)
 	mallory, alice := s.browser(), s.browser()
 	own := mallory.login("mallory")
@@ -151,6 +206,13 @@ func TestASVS_16_3_3_Attempts(t *testing.T) {
 	s.swap("mallory", "alice")
 	s.wantUser(own, "")
 	if len(s.happened(usersession.EventMisplaced)) == 0 {
+		t.Errorf("the events are %+v", s.events)
+	}
+	forged := s.browser().login("dave")
+	_, err := s.db.ExecContext(t.Context(), "UPDATE user_sessions SET user_id = 'eve' WHERE user_id = 'dave'")
+	s.ok(err)
+	s.wantUser(forged, "")
+	if e := s.happened(usersession.EventUnlisted); len(e) != 1 || e[0].UserID != "dave" {
 		t.Errorf("the events are %+v", s.events)
 	}
 	carol := s.browser()

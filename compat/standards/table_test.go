@@ -61,6 +61,7 @@ var sources = []struct{ prefix, title, levels, link string }{
 	{"NIST", "NIST SP 800-63B-4, section 5", "", "https://pages.nist.gov/800-63-4/sp800-63b/session/"},
 	{"RFC6265bis", "RFC 6265bis, cookies", "", "https://datatracker.ietf.org/doc/draft-ietf-httpbis-rfc6265bis/"},
 	{"CVE", "Vulnerabilities of others", "", "https://www.cve.org/"},
+	{"GHSA", "Vulnerabilities of others that GitHub has numbered", "", "https://github.com/advisories"},
 }
 
 // declared reads the rows from the tests of this folder.
@@ -96,7 +97,7 @@ func declared(t *testing.T) (rows []row) {
 			rows = append(rows, r)
 		}
 	}
-	slices.SortFunc(rows, func(a, b row) int { return compare(a.id, b.id) })
+	slices.SortStableFunc(rows, func(a, b row) int { return compare(a.id, b.id) })
 	return rows
 }
 
