@@ -20,13 +20,7 @@ var spoiltBehaviours = []behaviour{
 // rewrite changes the data under the key of a token in the Store.
 func (e *env) rewrite(token string, fn func([]byte) []byte) {
 	e.Helper()
-	s := e.store
-	if s == nil {
-		var err error
-		if s, err = usersession.NewSQLStore(e.db, nil); err != nil {
-			e.Fatal(err)
-		}
-	}
+	s := e.storeOf()
 	data, found, err := s.Find(e.Context(), keyOf(token))
 	if err != nil || !found {
 		e.Fatalf("no data: %v", err)
