@@ -203,6 +203,7 @@ func janitorRun(t *testing.T, b backend) {
 		_, ok := e.ended(id)
 		return ok
 	})
+	eventually(t, "the janitor deletes its data", func() bool { return e.thief(laptop.token()).user() == "" })
 	e.wantDead(laptop.token())
 	stop()
 	select {
