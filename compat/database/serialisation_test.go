@@ -21,8 +21,8 @@ import (
 
 // refusingProxy stands between a program and PostgreSQL. Every third COMMIT becomes a
 // ROLLBACK, and outside a transaction a statement that writes is not run every fifth time
-// that it comes. Both are answered with an error of this code. So answer databases that find out at the end
-// that a transaction, or a statement that is one, does not fit in.
+// that it comes. Both are answered with an error of this code. So answer databases that
+// find out at the end that a transaction, or a statement that is one, does not fit in.
 type refusingProxy struct {
 	t                       *testing.T
 	to                      string
@@ -147,7 +147,6 @@ func typed(kind byte, body string) []byte {
 
 func (p *refusingProxy) answers(client io.Writer, server io.Reader, s *state) error {
 	refusal := typed('E', "SERROR\x00VERROR\x00C"+p.code+"\x00Mcould not serialize access due to read/write dependencies among transactions\x00\x00")
-
 	for {
 		m, err := message(server, true)
 		if err != nil {
