@@ -32,7 +32,7 @@ func TestDisable(t *testing.T) {
 	if r := p.run("disable", "alice", "--dry-run"); r.code != 0 || r.out != "2 live sessions would end.\n" || p.live() != 3 {
 		t.Errorf("%+v", r)
 	}
-	if r := p.call(call{width: 120, answer: "yes\n"}, "disable", "alice", "--by", "op"); r.code != 0 || r.out != "2 sessions ended.\n" || !strings.Contains(r.err, "usersession enable alice") {
+	if r := p.call(call{width: 120, answer: "yes\n"}, "disable", "alice", "--by", "op"); r.code != 0 || r.out != "2 sessions ended.\nThe user alice cannot log in.\n" || !strings.Contains(r.err, "usersession enable alice") {
 		t.Errorf("%+v", r)
 	}
 	if p.user(phone) != "" || p.user(laptop) != "" || p.user(bob) == "" {
@@ -92,5 +92,17 @@ func TestInterruptedUser(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+// The command that disable names means the same user when it is copied to a shell.
+func TestEnabling(t *testing.T) {
+	for user, want := range map[string]string{
+		"alice": "alice", "bob@example.com": "bob@example.com", "Zoë": "Zoë", "": "''", "-x": "-- -x", "a b": "'a b'",
+		"$(id)": "'$(id)'", "`id`": "'`id`'", "a;id": "'a;id'", "a\nid": "'a\nid'", "it's": `'it'\''s'`, "~": "'~'", "a\x1b": "'a\ufffd'",
+	} {
+		if got := enabling(user); got != "usersession enable "+want {
+			t.Errorf("%q: %s, want %s", user, got, want)
+		}
 	}
 }

@@ -103,6 +103,13 @@ func (a *app) adopted(cmd *cobra.Command, d *adoption, res usersession.AdoptResu
 	foreign := int(d.foreign.Load())
 	res.Anonymous -= foreign
 	res.Unreadable += foreign
+	if err != nil {
+		err = interrupted(cmd, err, "what is adopted is adopted; the same command does the rest")
+		if res.Adopted+res.Ended == 0 {
+			return err
+		}
+		err = partialError{err}
+	}
 	if a.json {
 		if werr := writeJSON(a.out, map[string]any{
 			"adopted": res.Adopted, "before": res.Before, "anonymous": res.Anonymous, "ended": res.Ended, "unreadable": res.Unreadable, "left": res.Left - foreign,
@@ -113,20 +120,16 @@ func (a *app) adopted(cmd *cobra.Command, d *adoption, res usersession.AdoptResu
 		a.lines([][2]string{
 			{"adopted", count(res.Adopted, "session")},
 			{"before", count(res.Before, "session") + " listed already"},
-			{"anonymous", count(res.Anonymous, "session") + " of nobody, which need no row"},
-			{"ended", count(res.Ended, "session") + " were over, and are deleted"},
-			{"unreadable ", count(res.Unreadable, "session") + " left alone"},
+			{"anonymous", count(res.Anonymous, "session") + " of nobody, no row needed"},
+			{"ended", "data of " + count(res.Ended, "ended session") + " deleted"},
+			{"unreadable", count(res.Unreadable, "session") + " left alone"},
 		})
 	}
 	switch {
 	case err != nil:
-		err = interrupted(cmd, err, "what is adopted is adopted; the same command does the rest")
-		if res.Adopted+res.Ended > 0 {
-			err = partialError{err}
-		}
 		return err
 	case foreign > 0:
-		return partialError{fmt.Errorf("--user-key: %s have an ID of the type %v, which the tool cannot tell; call Manager.AdoptAll in the program", count(foreign, "session"), d.example.Load())}
+		return partialError{fmt.Errorf("--user-key: in %s it holds a value of the type %v, which the tool cannot tell as an ID; call Manager.AdoptAll in the program", count(foreign, "session"), d.example.Load())}
 	case res.Unreadable > 0:
 		return partialError{fmt.Errorf("%s cannot be read here: with types of the program in it, or another codec; call Manager.AdoptAll in the program", count(res.Unreadable, "session"))}
 	}

@@ -53,8 +53,8 @@ func TestAdopt(t *testing.T) {
 	p.scsSession("zero", map[string]any{"userID": 0}, nil)
 	adopt := []string{"adopt", "--user-key", "userID", "--lifetime", "12h", "--idle-timeout", "none"}
 	for i, want := range []string{
-		"adopted   2 sessions\nbefore    0 sessions listed already\nanonymous 2 sessions of nobody",
-		"adopted   0 sessions\nbefore    2 sessions listed already\nanonymous 2 sessions of nobody",
+		"adopted    2 sessions\nbefore     0 sessions listed already\nanonymous  2 sessions of nobody",
+		"adopted    0 sessions\nbefore     2 sessions listed already\nanonymous  2 sessions of nobody",
 	} {
 		if r := p.run(adopt...); r.code != 0 || !strings.HasPrefix(r.out, want) || r.err != "" || p.live() != 2 {
 			t.Errorf("%d: %+v, %d live", i, r, p.live())
@@ -75,7 +75,7 @@ func TestAdopt(t *testing.T) {
 	}
 
 	p.scsSession("bytes", map[string]any{"userID": []byte("x")}, nil)
-	if r := p.run(adopt...); r.code != exitPartial || !strings.Contains(r.err, "an ID of the type []uint8") || !strings.Contains(r.out, "anonymous 2 sessions") || !strings.Contains(r.out, "unreadable 1 session ") {
+	if r := p.run(adopt...); r.code != exitPartial || !strings.Contains(r.err, "a value of the type []uint8") || !strings.Contains(r.out, "anonymous  2 sessions") || !strings.Contains(r.out, "unreadable 1 session ") {
 		t.Errorf("%+v", r)
 	}
 	p.scsSession("own", map[string]any{"userID": "bob", "own": ownType{"x"}}, func(data []byte) []byte {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,11 @@ func lines(s string) []string {
 func TestBadInput(t *testing.T) {
 	p := newProgram(t)
 	phone, _, _ := p.three()
+	p.scsSession("dave", map[string]any{"userID": "dave"}, nil) // for adopt
+	p.login("mallory", "mallory", "203.0.113.66", curl)
+	if _, err := p.m.AccountDisabled(t.Context(), "mallory"); err != nil {
+		t.Fatal(err)
+	}
 	missing := filepath.Join(t.TempDir(), "missing.db")
 	notOne := filepath.Join(t.TempDir(), "notone.db")
 	if err := os.WriteFile(notOne, []byte(strings.Repeat("this is no database\n", 100)), 0o600); err != nil {
@@ -101,6 +107,42 @@ func TestBadInput(t *testing.T) {
 		{"migrate --table other --db " + ro, 1, "readonly database"},
 		{"migrate --user-id-type bigint", 1, "--user-id-type: is bigint"},
 		{"migrate --show-sql --dry-run", 2, "do not go together"},
+		{"disable", 2, "USER: is missing"},
+		{"disable ", 2, "USER: is missing"},
+		{"disable alice bob", 2, "want one USER, not 2"},
+		{"disable --user alice", 2, "unknown flag: --user"},
+		{"disable --yes alice --reason x", 2, "unknown flag: --reason"},
+		{"disable alice", 2, "nothing was done: there is no terminal"},
+		{"disable --yes alice --db ftp://x", 2, "--db: is no URL of a database"},
+		{"disable --yes alice --db postgres://u:hunter2hunter2@127.0.0.1:1/x", 1, "does not answer"},
+		{"disable --yes alice --db sqlite:" + missing, 1, "there is no file"},
+		{"disable --yes alice --db " + ro, 1, "readonly database"},
+		{"disable --yes alice --table none", 1, "no such table"},
+		{"disable --yes alice --user-id-type bigint", 1, "user ID is not valid"},
+		{"enable", 2, "USER: is missing"},
+		{"enable ", 2, "USER: is missing"},
+		{"enable alice bob", 2, "want one USER, not 2"},
+		{"enable mallory --yes", 2, "unknown flag: --yes"},
+		{"enable mallory --db ftp://x", 2, "--db: is no URL of a database"},
+		{"enable mallory --db mysql://u:hunter2hunter2@127.0.0.1:1/x", 1, "does not answer"},
+		{"enable mallory --db sqlite:" + missing, 1, "there is no file"},
+		{"enable mallory --db " + ro, 1, "readonly database"},
+		{"enable mallory --table none", 1, "no such table"},
+		{"enable mallory --user-id-type bigint", 1, "user ID is not valid"},
+		{"adopt", 2, "--user-key: is missing"},
+		{"adopt --user-key ", 2, "--user-key: is missing"},
+		{"adopt --user-key userID surplus", 2, "unknown command"},
+		{"adopt --user-key userID --yes", 2, "unknown flag: --yes"},
+		{"adopt --user-key userID --lifetime x", 2, "invalid argument"},
+		{"adopt --user-key userID --lifetime 1ms", 2, "--lifetime: must be at least 1s"},
+		{"adopt --user-key userID --idle-timeout 0", 2, "--idle-timeout: is \"0\""},
+		{"adopt --user-key userID --redis http://h", 2, "--redis: "},
+		{"adopt --user-key userID --db ftp://x", 2, "--db: is no URL of a database"},
+		{"adopt --user-key userID --db postgres://u:hunter2hunter2@127.0.0.1:1/x", 1, "does not answer"},
+		{"adopt --user-key userID --db sqlite:" + missing, 1, "there is no file"},
+		{"adopt --user-key userID --db " + ro, 1, "readonly database"},
+		{"adopt --user-key userID --table none", 1, "no such table"},
+		{"adopt --user-key userID --data-table none", 1, "no such table"},
 		{"tail --since x", 2, "--since: is \"x\""},
 		{"tail --interval 1ms", 2, "--interval: must be at least"},
 		{"tail --created-after 1h", 2, "do not go with it"},
@@ -128,6 +170,12 @@ func TestBadInput(t *testing.T) {
 	}
 	if n := p.live(); n != 3 || p.user(phone) != "alice" {
 		t.Errorf("%d sessions are live, want 3", n)
+	}
+	if err := p.tryLogin("alice"); err != nil {
+		t.Errorf("a login after no disable: %v", err)
+	}
+	if err := p.tryLogin("mallory"); !errors.Is(err, usersession.ErrAccountDisabled) {
+		t.Errorf("a login after no enable: %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -33,9 +34,24 @@ func (a *app) writeWrapped(w io.Writer, width int, label, s string) {
 	}
 }
 
+// shellWord is a text as a shell reads it back: users may choose their IDs, and who reads
+// a command copies it.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+var plainWord = regexp.MustCompile(`^[\pL\pN_@%+=:,./-]+$`)
+
 // lines writes what has a name each, below each other.
 func (a *app) lines(list [][2]string) {
+	wide := 9
 	for _, l := range list {
-		a.writeWrapped(a.out, a.width, fmt.Sprintf("%-10s", l[0]), printable(l[1]))
+		wide = max(wide, len(l[0]))
+	}
+	for _, l := range list {
+		a.writeWrapped(a.out, a.width, fmt.Sprintf("%-*s ", wide, l[0]), printable(l[1]))
 	}
 }
