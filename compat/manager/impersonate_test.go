@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/memstore"
 )
 
 func recordOf(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
@@ -179,4 +180,29 @@ func TestImpersonateIsChecked(t *testing.T) {
 		}
 	})
 	mwWantSessions(t, m, "u", 0)
+}
+
+// TestImpersonatedElsewhere has a Manager that cannot open the data of a session of
+// Impersonate end it. Its row says who that was.
+func TestImpersonatedElsewhere(t *testing.T) {
+	store := memstore.New()
+	sealed := func(key []byte) *usersession.Options {
+		return &usersession.Options{Store: store, Seal: &usersession.Seal{Keys: [][]byte{key}}, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
+	}
+	m, db := mwNewDB(t, sealed(sealKey(1)))
+	var events []usersession.Event
+	o := sealed(sealKey(2))
+	o.OnEvent = func(_ context.Context, e usersession.Event) { events = append(events, e) }
+	other, err := usersession.New(db, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mwGet(mwRoutes(other, nil), "/logout", impersonated(t, m, ""))
+	ended, err := m.ListEndedSessions(t.Context(), "u", 9)
+	if err != nil || len(ended) != 1 || ended[0].EndedBy != "anna" || ended[0].Reason != usersession.ReasonLogout {
+		t.Errorf("ended are %+v, %v", ended, err)
+	}
+	if len(events) != 2 || events[0].Kind != usersession.EventUnreadable || events[1].Kind != usersession.EventEnded || events[1].Actor != "anna" {
+		t.Errorf("the events are %+v", events)
+	}
 }
