@@ -31,7 +31,7 @@ func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool)
 	defer cancel()
 	row, found, err := m.index.LiveRowByKey(wctx, key)
 	if found && there {
-		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Err: errSpoilt})
+		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(row, key).Actor, Err: errSpoilt})
 	}
 	lost := false
 	if err == nil && found && (!there || gone(key, data)) {
