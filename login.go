@@ -55,8 +55,12 @@ func (m *Manager) checkUser(o loginOptions, uid string) error {
 
 // login is Login, or Impersonate if the options have an actor.
 func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
+	method := "Login"
+	if o.actor != "" {
+		method = "Impersonate"
+	}
 	if err := m.checkUser(o, uid); err != nil {
-		return wrap("Login", err)
+		return wrap(method, err)
 	}
 	if err := m.opts.checkLimits(o); err != nil {
 		return err
@@ -79,7 +83,7 @@ func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
 	former, from := r.former()
 	key, err := m.newToken(ctx, r)
 	if err != nil {
-		return wrap("Login", err)
+		return wrap(method, err)
 	}
 	lifetime := m.opts.Lifetime
 	if o.lifetime != nil {
@@ -105,7 +109,7 @@ func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
 	}
 	if err != nil {
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Actor: o.actor, Err: err})
-		return wrap("Login", err)
+		return wrap(method, err)
 	}
 	entered = true
 	if cur := m.binding(ctx); cur.Authenticated() && cur.UserID != uid {

@@ -95,7 +95,7 @@ func (x *exchange) reportDropped() {
 	}
 	e := Event{Kind: EventDropped, Err: fmt.Errorf("session data were changed after the response had begun, and are not saved (route %q)", x.r.Pattern)}
 	if b := x.state.loaded(); b != nil {
-		e.SessionID, e.UserID = b.ID, b.UserID
+		e.SessionID, e.UserID, e.Actor = b.ID, b.UserID, b.Actor
 	}
 	x.m.emit(ctx, e)
 }

@@ -70,11 +70,10 @@ func (m *Manager) adopt(ctx context.Context, key string, body []byte, peek bool)
 	case how == adoptedOver || found && (user == "" || row.UserID.String != user || row.EndedAt != 0):
 		// Plain scs has logged somebody out under this token, or in, or has written
 		// what had ended.
-		_, err := m.endKey(ctx, key, index.Ending{Reason: ReasonLogout, Actor: row.UserID.String})
+		_, err := m.endKey(ctx, key, index.Ending{Reason: ReasonLogout, Actor: bindingOf(row, key).By()})
 		return nil, nil, adoptedOver, err
 	case found:
-		b.ID, b.UserID, b.AuthenticatedAt = row.ID, user, time.UnixMicro(row.AuthenticatedAt).UTC()
-		b = b.EndingBy(time.UnixMicro(row.ExpiresAt).UTC())
+		b = bindingOf(row, key).EndingBy(b.Deadline)
 	}
 	return trailer.Append(body[:len(body):len(body)], b), b, how, nil
 }

@@ -31,7 +31,7 @@ func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool)
 	defer cancel()
 	row, found, err := m.index.LiveRowByKey(wctx, key)
 	if found && there {
-		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Err: errSpoilt})
+		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(row, key).Actor, Err: errSpoilt})
 	}
 	lost := false
 	if err == nil && found && (!there || gone(key, data)) {
@@ -60,12 +60,24 @@ func (r *request) notHere(key string, row index.Row) {
 		if r.own != nil {
 			return
 		}
-		r.standing = decide.Unreadable
-		r.own = &trailer.Binding{
-			ID: row.ID, UserID: row.UserID.String, Key: key,
-			AuthenticatedAt: time.UnixMicro(row.AuthenticatedAt), Idle: time.Duration(row.IdleTimeout) * time.Microsecond, Deadline: time.UnixMicro(row.ExpiresAt),
-		}
+		r.standing, r.own = decide.Unreadable, bindingOf(row, key)
 	})
+}
+
+// bindingOf returns what a row says of the binding of its session, whose data have none
+// or none to be trusted. A row does not tell when a level was reached, so there is no
+// level.
+func bindingOf(row index.Row, key string) *trailer.Binding {
+	s := sessionOf(row, 0, "")
+	b := &trailer.Binding{
+		ID: s.ID, UserID: s.UserID, Key: key, AuthenticatedAt: s.AuthenticatedAt,
+		Deadline: fromMicro(row.ExpiresAt), Idle: time.Duration(row.IdleTimeout) * time.Microsecond,
+		Actor: index.Clip(s.Impersonator(), 255),
+	}
+	if b.Impersonated() {
+		b.Persist = trailer.PersistNever // as Impersonate has it
+	}
+	return b
 }
 
 // alsoEnds notes a key whose session a Logout ends as well. The caller has not locked

@@ -66,7 +66,7 @@ func (m *Manager) notOpened(ctx context.Context, b *trailer.Binding, why error) 
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
 	row, found, err := m.index.LiveRowByKey(wctx, b.Key)
-	m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Err: why})
+	m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(row, b.Key).Actor, Err: why})
 	r := m.request(ctx)
 	switch {
 	case r == nil || ctx.Value(m.scsKey) != nil:

@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
@@ -15,9 +16,9 @@ import (
 //
 // SetMeta returns ErrSessionNotFound for an unknown ID and for one of somebody else.
 // The result must be within the limits of WithMeta. MetaLevel and MetaImpersonator
-// cannot be changed. Of two calls at once neither is
-// lost. A Reauthenticate with metadata, in another request at the same time, may take
-// the change back.
+// cannot be changed, and neither can MetaMethod in a session of Impersonate. Of two
+// calls at once neither is lost. A Reauthenticate with metadata, in another request at
+// the same time, may take the change back.
 func (m *Manager) SetMeta(ctx context.Context, userID, id string, pairs map[string]string) error {
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
@@ -52,6 +53,9 @@ func changeMeta(meta string, pairs map[string]string) (string, error) {
 	all := map[string]string{}
 	if json.Unmarshal([]byte(meta), &all) != nil || all == nil { // as sessionOf reads them
 		all = map[string]string{}
+	}
+	if _, method := pairs[MetaMethod]; method && all[MetaImpersonator] != "" {
+		return "", fmt.Errorf("usersession: the key %q is for Impersonate in this session", MetaMethod)
 	}
 	maps.Copy(all, pairs)
 	maps.DeleteFunc(all, func(_, v string) bool { return v == "" })

@@ -241,7 +241,7 @@ func (a *account) message(c *call, live, ended []usersession.UserSession) {
 	default:
 		for _, s := range ended {
 			if s.ID == done {
-				c.Message = c.T("account.done.one", "device", c.view(s).Title)
+				c.Message = c.T("account.done.one", "device", c.title(s))
 			}
 		}
 	}
@@ -259,7 +259,7 @@ func (a *account) own(j sessionJSON) sessionJSON {
 			}
 		}
 	}
-	j.Name = clean(j.Meta[MetaName], maxName)
+	j.Name, j.ImpersonatedBy = clean(j.Meta[MetaName], maxName), actorOf(j.Meta)
 	j.UserID, j.Meta = "", nil
 	return j
 }

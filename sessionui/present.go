@@ -48,7 +48,7 @@ type sessionView struct {
 	User      string // to be looked at
 	Device    string
 	Name      string // that its user has given to the device
-	Title     string // the name, or else the device
+	Title     string // the name, or else the device, and who acts there in the place of the user
 	Icon      string // phone, tablet, app or laptop
 	UserAgent string
 	IP        string
@@ -121,15 +121,10 @@ func (c *call) view(s usersession.UserSession) sessionView {
 	agent := c.agent(s)
 	v := sessionView{
 		ID: s.ID, UserID: s.UserID, User: mark(s.UserID, 64), Current: s.Current,
-		Device: agent.device, UserAgent: agent.text, Icon: agent.icon, IP: c.ui.ip.show(s.IP), Place: c.place(s.IP),
-		Name: nameOf(s), Title: cmp.Or(nameOf(s), agent.device),
+		Device: c.actingOn(s, agent.device), UserAgent: agent.text, Icon: agent.icon, IP: c.ui.ip.show(s.IP), Place: c.place(s.IP),
+		Name: nameOf(s), Title: c.title(s),
 		Created: c.time(s.CreatedAt), Proved: c.time(s.AuthenticatedAt),
 		Seen: c.time(s.LastSeenAt), Expires: c.time(s.ExpiresAt), Ended: c.time(s.EndedAt),
-	}
-	if by := s.Impersonator(); by != "" {
-		for _, text := range []*string{&v.Device, &v.Title} { // a name must not hide it
-			*text = c.T("device.other", "actor", clean(by, 64), "device", *text)
-		}
 	}
 	last := c.agent(usersession.UserSession{UserAgent: s.LastUserAgent})
 	v.LastIP, v.LastPlace, v.LastUserAgent = c.ui.ip.show(s.LastIP), c.place(s.LastIP), last.text
@@ -141,6 +136,22 @@ func (c *call) view(s usersession.UserSession) sessionView {
 	}
 	return v
 }
+
+// title returns what a session is called.
+func (c *call) title(s usersession.UserSession) string {
+	return c.actingOn(s, cmp.Or(nameOf(s), c.agent(s).device))
+}
+
+// actingOn adds to a device who acts there in the place of the user, if somebody does.
+func (c *call) actingOn(s usersession.UserSession, device string) string {
+	if by := actorOf(s.Meta); by != "" {
+		return c.T("device.other", "actor", by, "device", device)
+	}
+	return device
+}
+
+// actorOf returns who acts in a session in the place of its user, by its metadata.
+func actorOf(meta map[string]string) string { return clean(meta[usersession.MetaImpersonator], 64) }
 
 // device translates a Device, above all one that says nothing.
 func (c *call) device(d string) string {
@@ -241,7 +252,8 @@ type sessionJSON struct {
 	LastIP          string            `json:"last_ip"`
 	LastUserAgent   string            `json:"last_user_agent"`
 	Device          string            `json:"device"`
-	Name            string            `json:"name,omitempty"` // on an account page
+	Name            string            `json:"name,omitempty"`            // on an account page
+	ImpersonatedBy  string            `json:"impersonated_by,omitempty"` // on an account page
 	Meta            map[string]string `json:"meta,omitzero"`
 	Current         bool              `json:"current"`
 	EndedAt         time.Time         `json:"ended_at,omitzero"`

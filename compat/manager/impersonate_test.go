@@ -10,7 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
+	"github.com/seed-296ca7ab/usersession/internal/token"
+	"github.com/seed-296ca7ab/usersession/memstore"
 )
 
 func recordOf(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
@@ -66,6 +70,17 @@ func TestImpersonationIsSeenAndBounded(t *testing.T) {
 				}
 				if err := m.SetMeta(t.Context(), "u", s.ID, map[string]string{usersession.MetaImpersonator: ""}); err == nil {
 					t.Error("SetMeta takes the actor away")
+				}
+				for _, method := range []string{"", "password"} {
+					if err := m.SetMeta(t.Context(), "u", s.ID, map[string]string{usersession.MetaMethod: method, "k": "v"}); err == nil || !strings.Contains(err.Error(), `"auth_method"`) {
+						t.Errorf("SetMeta of the method: %v", err)
+					}
+				}
+				if err := m.SetMeta(t.Context(), "u", s.ID, map[string]string{"k": "v"}); err != nil {
+					t.Error(err)
+				}
+				if again, err := m.Session(t.Context(), "u", s.ID); err != nil || again.Meta[usersession.MetaMethod] != usersession.MethodImpersonation || again.Meta["k"] != "v" {
+					t.Errorf("after SetMeta it is %+v, %v", again, err)
 				}
 			}
 			if found != 1 {
@@ -174,9 +189,103 @@ func TestImpersonateIsChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	directRun(m, "", func(ctx context.Context) {
-		if err := m.Impersonate(ctx, "u", "anna"); !errors.Is(err, usersession.ErrAccountDisabled) {
+		if err := m.Impersonate(ctx, "u", "anna"); !errors.Is(err, usersession.ErrAccountDisabled) || !strings.Contains(err.Error(), ": Impersonate: ") {
 			t.Errorf("a disabled account: %v", err)
 		}
 	})
 	mwWantSessions(t, m, "u", 0)
+}
+
+// TestImpersonatedElsewhere has a Manager that cannot open the data of a session of
+// Impersonate end it. Its row says who that was.
+func TestImpersonatedElsewhere(t *testing.T) {
+	store := memstore.New()
+	sealed := func(key []byte) *usersession.Options {
+		return &usersession.Options{Store: store, Seal: &usersession.Seal{Keys: [][]byte{key}}, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
+	}
+	m, db := mwNewDB(t, sealed(sealKey(1)))
+	var events []usersession.Event
+	o := sealed(sealKey(2))
+	o.OnEvent = func(_ context.Context, e usersession.Event) { events = append(events, e) }
+	other, err := usersession.New(db, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mwGet(mwRoutes(other, nil), "/logout", impersonated(t, m, ""))
+	ended, err := m.ListEndedSessions(t.Context(), "u", 9)
+	if err != nil || len(ended) != 1 || ended[0].EndedBy != "anna" || ended[0].Reason != usersession.ReasonLogout {
+		t.Errorf("ended are %+v, %v", ended, err)
+	}
+	if len(events) != 2 || events[0].Kind != usersession.EventUnreadable || events[0].Actor != "anna" || events[1].Kind != usersession.EventEnded || events[1].Actor != "anna" {
+		t.Errorf("the events are %+v", events)
+	}
+}
+
+// TestImpersonatorInEvents has an event of a session of Impersonate name who acts.
+func TestImpersonatorInEvents(t *testing.T) {
+	store := mwNewStore()
+	var events []usersession.Event
+	o := usersession.Options{Store: store, ReadTimeout: time.Minute, WriteTimeout: time.Minute, OnEvent: func(_ context.Context, e usersession.Event) { events = append(events, e) }}
+	m, db := mwNewDB(t, &o)
+	tok := impersonated(t, m, "")
+	// replica returns another process, which has not touched the session yet.
+	replica := func() *usersession.Manager {
+		other, err := usersession.New(db, &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return other
+	}
+	down := false
+	store.before = func(op, _ string) error {
+		if down && op == "touch" {
+			return errors.New("the store is down")
+		}
+		return nil
+	}
+	touch := func(ctx context.Context) {
+		if err := m.Touch(ctx); err == nil {
+			t.Error("Touch worked")
+		}
+	}
+	nothing := func(context.Context) {}
+	for _, c := range []struct {
+		name string
+		kind usersession.EventKind
+		do   func()
+	}{
+		{"a change too late", usersession.EventDropped, func() {
+			mwGet(m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusOK)
+				m.Put(r.Context(), "k", "late")
+			})), "/", tok)
+		}},
+		{"a touch of the data", usersession.EventTouchFailed, func() { down = true; directRun(replica(), tok, nothing) }},
+		{"Touch", usersession.EventTouchFailed, func() { directRun(m, tok, touch); down = false }},
+		{"another codec", usersession.EventUnreadable, func() {
+			sm := scs.New()
+			sm.Cookie.Name, sm.Cookie.Secure, sm.Cookie.Path = "__Host-session", true, "/"
+			sm.Codec = otherBuild{usersession.BinaryCodec{}}
+			o.SCS = sm
+			directRun(replica(), tok, nothing)
+			o.SCS = nil
+		}},
+		{"a touch of the row", usersession.EventTouchFailed, func() {
+			opendb.MustExec(t, db, "ALTER TABLE user_sessions RENAME TO away")
+			directRun(replica(), tok, nothing)
+			opendb.MustExec(t, db, "ALTER TABLE away RENAME TO user_sessions")
+		}},
+		{"spoilt data", usersession.EventUnreadable, func() {
+			if ok, err := store.Store.Update(t.Context(), token.Key(tok), []byte("spoilt")); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			directRun(m, tok, nothing)
+		}},
+	} {
+		events = nil
+		c.do()
+		if len(events) == 0 || events[0].Kind != c.kind || events[0].UserID != "u" || events[0].Actor != "anna" {
+			t.Errorf("%s: the events are %+v", c.name, events)
+		}
+	}
 }
