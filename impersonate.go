@@ -31,8 +31,8 @@ import (
 //
 // Impersonate returns the errors of Login, and an error if the actor is empty, or if
 // WithLevel or WithMethod is given, which are about a proof of the user.
-func (m *Manager) Impersonate(ctx context.Context, userID, actor string, opts ...LoginOption) (err error) {
-	defer m.operation(ctx, OperationLogin)(&err)
+func (m *Manager) Impersonate(ctx context.Context, userID, actor string, opts ...LoginOption) (result error) {
+	defer m.operation(ctx, OperationLogin, &result)()
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
 		return err

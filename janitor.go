@@ -69,8 +69,8 @@ func (m *Manager) Run(ctx context.Context) error {
 // An index in partitions is pruned one partition after the other, in batches of
 // its own each. It begins with any of them, so that replicas do not queue and
 // one that fails does not keep the rest waiting for ever.
-func (m *Manager) Prune(ctx context.Context) (_ PruneResult, err error) {
-	defer m.operation(ctx, OperationPrune)(&err)
+func (m *Manager) Prune(ctx context.Context) (_ PruneResult, result error) {
+	defer m.operation(ctx, OperationPrune, &result)()
 	var res PruneResult
 	steps := []struct {
 		name  string

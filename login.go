@@ -28,8 +28,8 @@ import (
 // LoadAndSave, or the error of an option, of a check of WithRecheck, of a request
 // that has ended, or of a database or Store that is down. On error the browser
 // keeps its session, possibly under a new token.
-func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption) (err error) {
-	defer m.operation(ctx, OperationLogin)(&err)
+func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption) (result error) {
+	defer m.operation(ctx, OperationLogin, &result)()
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 // logged out in any case. It returns ErrNoSession if the context has no
 // session. Any other error means that the session may still be accepted. After
 // ErrRevocationPending the janitor (Run) deletes the session's data.
-func (m *Manager) Logout(ctx context.Context) (err error) {
+func (m *Manager) Logout(ctx context.Context) (result error) {
 	if ctx.Value(m.scsKey) == nil {
 		return ErrNoSession
 	}
@@ -21,7 +21,7 @@ func (m *Manager) Logout(ctx context.Context) (err error) {
 	if r == nil || r.other {
 		return m.SessionManager.Destroy(ctx)
 	}
-	defer m.operation(ctx, OperationLogout)(&err)
+	defer m.operation(ctx, OperationLogout, &result)()
 	leave, err := r.change()
 	if err != nil {
 		return wrap("Logout", err)

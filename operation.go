@@ -16,5 +16,5 @@ const (
 	OperationPrune  Operation = "prune"  // Prune, also in Run
 )
 
-// errPanicked is the error of an operation that has not come to an end.
-var errPanicked = errors.New("usersession: the operation panicked")
+// errUnfinished is the error of an operation that has not come to an end.
+var errUnfinished = errors.New("usersession: the operation did not return: it panicked, or its goroutine ended")

@@ -34,8 +34,12 @@ func (o *Options) usePreset() {
 		o.Lifetime = p.lifetime
 	}
 	if o.IdleTimeout == 0 && (s == nil || s.IdleTimeout == 0) {
-		if o.IdleTimeout = p.idle; o.Lifetime > 0 && p.idle > 0 {
-			o.IdleTimeout = min(p.idle, o.Lifetime)
+		life := o.Lifetime
+		if life == 0 && s != nil {
+			life = s.Lifetime
+		}
+		if o.IdleTimeout = p.idle; life > 0 && p.idle > 0 {
+			o.IdleTimeout = min(p.idle, life)
 		}
 	}
 }

@@ -82,8 +82,7 @@ func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) {
 			return
 		}
 		if !known || others {
-			m.strangers.Note(b.Key)
-			m.emit(ctx, Event{Kind: EventUnlisted, SessionID: b.ID, UserID: b.UserID, Err: errUnlisted})
+			m.unlisted(ctx, b)
 		}
 		if !known {
 			return
@@ -92,4 +91,13 @@ func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) {
 	if m.data.deletesRefused() {
 		m.discard(ctx, b.Key)
 	}
+}
+
+// unlisted notes data that claim a user and have no row of that user.
+func (m *Manager) unlisted(ctx context.Context, b *trailer.Binding) {
+	if m.strangers.Noted(b.Key) {
+		return
+	}
+	m.strangers.Note(b.Key)
+	m.emit(ctx, Event{Kind: EventUnlisted, SessionID: b.ID, UserID: b.UserID, Err: errUnlisted})
 }

@@ -98,6 +98,10 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		m.discard(ctx, key)
 		return nil, nil, nil
 	}
+	if b.Authenticated() && !m.index.IsUserID(b.UserID) {
+		m.unlisted(ctx, b)
+		return nil, nil, nil
+	}
 	data, err := m.open(data, b)
 	if err != nil {
 		if !peek {

@@ -170,7 +170,7 @@ func (s *scan) page(ctx context.Context) error {
 		if ok {
 			found = append(found, k)
 		}
-		if k.Authenticated() {
+		if k.Authenticated() && s.m.index.IsUserID(k.UserID) { // else there is no row of that user
 			ids, users = append(ids, k.ID), append(users, k.UserID)
 		}
 	}

@@ -17,8 +17,8 @@ import (
 // RevokeSession returns ErrSessionNotFound for an unknown ID and for one of
 // somebody else. If it returns ErrRevocationPending, call it again to retry the
 // deletion.
-func (m *Manager) RevokeSession(ctx context.Context, userID, id string) (err error) {
-	defer m.operation(ctx, OperationRevoke)(&err)
+func (m *Manager) RevokeSession(ctx context.Context, userID, id string) (result error) {
+	defer m.operation(ctx, OperationRevoke, &result)()
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
 		return err
@@ -78,8 +78,8 @@ func (m *Manager) stagedLogin(ctx context.Context) (id string) {
 // if the current session has itself been ended. ErrRevocationPending comes with
 // the count. It works in pages, as RevokeAllSessions does. After Impersonate it
 // returns ErrImpersonated.
-func (m *Manager) RevokeOtherSessions(ctx context.Context) (_ int, err error) {
-	defer m.operation(ctx, OperationRevoke)(&err)
+func (m *Manager) RevokeOtherSessions(ctx context.Context) (_ int, result error) {
+	defer m.operation(ctx, OperationRevoke, &result)()
 	b := m.binding(ctx)
 	if !b.Authenticated() {
 		return 0, ErrNoSession
@@ -119,8 +119,8 @@ func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, er
 
 // revokeAll is RevokeAllSessions for a user ID that was checked. It also refuses
 // logins, if disabled says so.
-func (m *Manager) revokeAll(ctx context.Context, uid string, disabled bool) (_ int, err error) {
-	defer m.operation(ctx, OperationRevoke)(&err)
+func (m *Manager) revokeAll(ctx context.Context, uid string, disabled bool) (_ int, result error) {
+	defer m.operation(ctx, OperationRevoke, &result)()
 	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
 	fenced := m.raise(ctx, nil, disabled, uid)
 	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) ([]index.EndedRow, *index.Place, error) {
@@ -209,8 +209,8 @@ func (m *Manager) matching(f Filter) func(index.Row) bool {
 // many. On error it returns the number ended so far. Calling it again ends the
 // rest. A filter that selects nothing in particular is refused with
 // ErrEmptyFilter. To mean everyone, set Filter.Everyone.
-func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (_ int, err error) {
-	defer m.operation(ctx, OperationRevoke)(&err)
+func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (_ int, result error) {
+	defer m.operation(ctx, OperationRevoke, &result)()
 	if err := checkRevoking(f); err != nil {
 		return 0, err
 	}

@@ -71,13 +71,14 @@ func (r *Revocation) Count() int { return r.count }
 // nothing. If RevokeMatchingTx has found no session, Finish cannot tell, so do not
 // call it then. After another error call it again. If it is never called, the
 // janitor deletes the data, and logins during the transaction may live on.
-func (r *Revocation) Finish(ctx context.Context) (err error) {
-	defer r.m.operation(ctx, OperationRevoke)(&err)
+func (r *Revocation) Finish(ctx context.Context) (result error) {
+	defer r.m.operation(ctx, OperationRevoke, &result)()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.committed(ctx); err != nil {
 		return wrap("Revocation.Finish", err)
 	}
+	var err error
 	var left []index.EndedRow
 	for page := range slices.Chunk(r.rows, index.PageSize) {
 		if perr := r.deleteData(ctx, page, err); perr != nil {

@@ -44,8 +44,8 @@ func (m *Manager) Current(ctx context.Context) (UserSession, error) {
 // first, and at most 500 of them. [Manager.ListMatching] with Filter.UserIDs
 // yields any number, in pages. If there are none, the list is empty. An index that
 // cannot be read is an error, never an empty list.
-func (m *Manager) ListSessions(ctx context.Context, userID string) (_ []UserSession, err error) {
-	defer m.operation(ctx, OperationList)(&err)
+func (m *Manager) ListSessions(ctx context.Context, userID string) (_ []UserSession, result error) {
+	defer m.operation(ctx, OperationList, &result)()
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -79,32 +80,66 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// TestOperationPanics: an operation that panics is no success, and a hook that panics
-// changes nothing.
-func TestOperationPanics(t *testing.T) {
+// TestUnfinishedOperations: an operation that panics is no success, nor is one whose
+// goroutine ends, as t.FailNow has it. A hook that panics changes nothing.
+func TestUnfinishedOperations(t *testing.T) {
 	var told []string
 	var log strings.Builder
-	hook := func(err error) { told = append(told, fmt.Sprint(err)) }
+	hook := func(op usersession.Operation, err error) { told = append(told, fmt.Sprint(op, ": ", err)) }
 	store := mwNewStore()
 	m := mwNew(t, &usersession.Options{
 		Store: store, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-		OnOperation: func(_ context.Context, _ usersession.Operation, _ time.Time, err error) { hook(err) },
+		OnOperation: func(_ context.Context, op usersession.Operation, _ time.Time, err error) { hook(op, err) },
 	})
-	func() {
-		defer func() {
-			if p := recover(); p != "check" {
-				t.Errorf("the panic is %v", p)
-			}
-		}()
-		mwGet(m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			m.Login(r.Context(), "u", usersession.WithRecheck(func(context.Context) error { panic("check") }))
-		})), "/", "")
-	}()
-	if want := []string{"usersession: the operation panicked"}; !slices.Equal(told, want) {
-		t.Errorf("%q, want %q", told, want)
-	}
-	hook = func(error) { panic("hook") }
 	h := mwRoutes(m, nil)
+	token := mwLogin(t, h, "u")
+	login := func(ctx context.Context, end func()) {
+		m.Login(ctx, "u", usersession.WithRecheck(func(context.Context) error { end(); return nil }))
+	}
+	stop := func(op string, end func()) {
+		store.before = func(what, _ string) error {
+			if what == op {
+				end()
+			}
+			return nil
+		}
+	}
+	for how, end := range map[string]func(){"panic": func() { panic("check") }, "Goexit": runtime.Goexit} {
+		for _, c := range []struct {
+			op  string
+			act func(ctx context.Context)
+		}{
+			{"login", func(ctx context.Context) { login(ctx, end) }},
+			{"load", func(context.Context) { stop("find", end); m.Load(context.WithoutCancel(t.Context()), token) }},
+			{"logout", func(ctx context.Context) { stop("delete", end); m.Logout(ctx) }},
+			{"revoke", func(ctx context.Context) { stop("delete", end); m.RevokeAllSessions(ctx, "u") }},
+		} {
+			token = mwLogin(t, h, "u")
+			done := make(chan any)
+			go func() {
+				ended := any("Goexit")
+				defer func() {
+					if p := recover(); p != nil {
+						ended = "panic"
+					}
+					done <- ended
+				}()
+				mwGet(m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					told = nil
+					c.act(r.Context())
+				})), "/", token)
+				ended = "nothing"
+			}()
+			if ended := <-done; ended != how {
+				t.Errorf("%s: it ended by %v, want %s", c.op, ended, how)
+			}
+			store.before = nil
+			if want := c.op + ": usersession: the operation did not return: it panicked, or its goroutine ended"; len(told) == 0 || told[0] != want {
+				t.Errorf("%s: %q, want %q", how, told, want)
+			}
+		}
+	}
+	hook = func(usersession.Operation, error) { panic("hook") }
 	mwWantUser(t, m, h, mwLogin(t, h, "u"), "u")
 	if !strings.Contains(log.String(), "OnOperation panicked") || !strings.Contains(log.String(), "event=login") {
 		t.Errorf("the log is %s", &log)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/memstore"
 )
@@ -277,5 +278,43 @@ func TestPrivacyIsChecked(t *testing.T) {
 		if !errors.Is(err, usersession.ErrNoUserID) {
 			t.Errorf("ExportUser of nobody: %v", err)
 		}
+	}
+}
+
+// TestPurgeUserBeforeFinish: PurgeUser takes out of a row by what a Revocation knows that
+// its transaction is committed.
+func TestPurgeUserBeforeFinish(t *testing.T) {
+	for purged, other := range map[string]string{"a": "b", "b": "a"} { // the row that is asked is that of either
+		m, db := mwNewDB(t, &usersession.Options{Store: memstore.New()})
+		h := mwRoutes(m, nil)
+		mwLogin(t, h, purged)
+		token := mwLogin(t, h, other)
+		revoke := func(end func(tx *sqlx.Tx) error) *usersession.Revocation {
+			t.Helper()
+			tx, err := db.Beginx()
+			if err != nil {
+				t.Fatal(err)
+			}
+			rev, err := m.RevokeMatchingTx(usersession.ContextWithActor(t.Context(), "admin"), tx, usersession.Filter{UserIDs: []string{"a", "b"}})
+			if err == nil {
+				err = end(tx)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return rev
+		}
+		never := revoke((*sqlx.Tx).Rollback)
+		rev := revoke((*sqlx.Tx).Commit)
+		if _, err := m.PurgeUser(t.Context(), purged); err != nil {
+			t.Fatal(err)
+		}
+		if err := never.Finish(t.Context()); !errors.Is(err, usersession.ErrNotCommitted) {
+			t.Errorf("%s is purged: after a rollback: %v", purged, err)
+		}
+		if err := rev.Finish(t.Context()); err != nil {
+			t.Errorf("%s is purged: after the commit: %v", purged, err)
+		}
+		mwWantUser(t, m, h, token, "")
 	}
 }

@@ -23,6 +23,8 @@ func TestPresetsAreTheLimitsOfNIST(t *testing.T) {
 		s.Cookie.Secure = true
 		return s
 	}
+	short := plain()
+	short.Lifetime = 30 * time.Minute
 	for _, c := range []struct {
 		name           string
 		o              usersession.Options
@@ -35,6 +37,7 @@ func TestPresetsAreTheLimitsOfNIST(t *testing.T) {
 		{"AAL3", usersession.Options{Preset: usersession.AAL3}, 12 * time.Hour, 15 * time.Minute, usersession.AAL3},
 		{"AAL3 of scs", usersession.Options{Preset: usersession.AAL3, SCS: plain()}, 12 * time.Hour, 15 * time.Minute, usersession.AAL3},
 		{"shorter", usersession.Options{Preset: usersession.AAL3, Lifetime: 10 * time.Minute}, 10 * time.Minute, 10 * time.Minute, usersession.AAL3},
+		{"a shorter one of scs", usersession.Options{Preset: usersession.AAL2, SCS: short}, 30 * time.Minute, 30 * time.Minute, usersession.AAL2},
 		{"AAL1 with less", usersession.Options{Preset: usersession.AAL1, IdleTimeout: 15 * time.Minute, Lifetime: time.Hour}, time.Hour, 15 * time.Minute, usersession.AAL3},
 		{"no level", usersession.Options{Lifetime: 31 * day}, 31 * day, time.Hour, 0},
 		{"plain http", usersession.Options{InsecureCookies: true}, day, time.Hour, 0},

@@ -59,10 +59,11 @@ type EndingMark struct {
 	EndedAt int64  `db:"ended_at"`
 	EndedBy string `db:"ended_by"`
 	Reason  string `db:"reason"`
+	Gone    int    `db:"gone"` // 1: the row has no user any more
 }
 
 const markSQL = `
-SELECT COALESCE(@us(ended_at), 0) AS ended_at, ended_by, reason
+SELECT COALESCE(@us(ended_at), 0) AS ended_at, ended_by, reason, CASE WHEN user_id IS NULL THEN 1 ELSE 0 END AS gone
 FROM @index
 WHERE id = ?`
 
@@ -86,10 +87,15 @@ func (x *Index) marks(ctx context.Context, q sqldb.Querier, id, userID string) (
 }
 
 // Committed reports whether the ending that left the mark is committed. If the row
-// is not there any more, there is nothing left to tell, and it reports true.
+// is not there any more, there is nothing left to tell, and it reports true. Of a row
+// whose user was purged only the time is left.
 func (x *Index) Committed(ctx context.Context, m Mark) (bool, error) {
 	found, err := x.marks(ctx, x.db.Unkept(), m.id, m.userID)
-	return len(found) == 0 || found[0] == m.EndingMark, err
+	if err != nil || len(found) == 0 {
+		return err == nil, err
+	}
+	f := found[0]
+	return f == m.EndingMark || f.Gone == 1 && f.EndedAt == m.EndedAt, nil
 }
 
 const nowSQL = `

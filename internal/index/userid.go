@@ -42,6 +42,14 @@ func (x *Index) UserID(id string) (canonical, wrong string) {
 	return id, ""
 }
 
+// IsUserID reports whether an ID is the canonical form of one, as every row has it. What
+// session data claim may be something else, which the database would refuse or take for
+// another ID.
+func (x *Index) IsUserID(id string) bool {
+	canonical, wrong := x.UserID(id)
+	return wrong == "" && canonical == id
+}
+
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false
