@@ -182,6 +182,13 @@ func (p *passwords) replace(ctx context.Context, old, next string) error {
 		return err
 	}
 	defer tx.Rollback()
+	if p.db.DriverName() == "sqlite" {
+		// What BEGIN IMMEDIATE does. SQLite never lets a transaction write that has read
+		// what is old by then, and with others who write all the time it has always.
+		if _, err := tx.ExecContext(ctx, "UPDATE passwords SET hash = hash"); err != nil {
+			return err
+		}
+	}
 	var hash string
 	if err := tx.GetContext(ctx, &hash, hashSQL); err != nil {
 		return err
