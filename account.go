@@ -41,6 +41,10 @@ func (m *Manager) credentialChanged(ctx context.Context, userID, why string) (in
 // 7.4.2), and refuses logins with ErrAccountDisabled until AccountEnabled. It returns
 // how many it has ended, and the errors of RevokeAllSessions. If an error is returned,
 // call it again.
+//
+// Sessions in which the user acts for others, after Impersonate, live on, because no
+// SQL index finds them. RevokeMatching with Filter.Meta and MetaImpersonator ends them.
+// It reads every live row.
 func (m *Manager) AccountDisabled(ctx context.Context, userID string) (int, error) {
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {

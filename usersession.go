@@ -63,8 +63,9 @@ type UserSession struct {
 	// EndedAt is when the session ended. It is the zero time until then.
 	EndedAt time.Time
 
-	// EndedBy is who ended the session. It is the actor of ContextWithActor, or
-	// else the user. It is empty if the janitor ended the session.
+	// EndedBy is who ended the session. It is the actor of ContextWithActor, that of
+	// Impersonate, or else the user. It is empty if the janitor ended the session, and
+	// after PurgeUser.
 	EndedBy string
 
 	// Reason is why the session ended. It is one of the Reason constants, or
@@ -81,7 +82,7 @@ const (
 	ReasonExpired     = "expired"      // the janitor found it past its lifetime, also if it was idle long before
 	ReasonAborted     = "aborted"      // a login whose response was never committed
 	ReasonDataLost    = "data_lost"    // the Store has lost its data, or has them no longer whole
-	ReasonUserDeleted = "user_deleted" // the row of the user is gone from Options.UsersTable
+	ReasonUserDeleted = "user_deleted" // PurgeUser, or the row of the user is gone from Options.UsersTable
 
 	ReasonPasswordChanged = "password_changed" // PasswordChanged
 	ReasonFactorChanged   = "factor_changed"   // FactorChanged

@@ -289,3 +289,39 @@ func TestImpersonatorInEvents(t *testing.T) {
 		}
 	}
 }
+
+// TestDisabledImpersonator disables the account of an administrator who acts for a user.
+func TestDisabledImpersonator(t *testing.T) {
+	m := mwNew(t, nil)
+	h := mwRoutes(m, nil)
+	own, tok := mwLogin(t, h, "u"), impersonated(t, m, "")
+	admin := mwLogin(t, h, "anna")
+	if n, err := m.AccountDisabled(t.Context(), "anna"); n != 1 || err != nil {
+		t.Errorf("AccountDisabled = %d, %v", n, err)
+	}
+	mwWantUser(t, m, h, admin, "")
+	mwWantUser(t, m, h, tok, "u")
+	ctx := usersession.ContextWithReason(t.Context(), usersession.ReasonAccountDisabled)
+	n, err := m.RevokeMatching(ctx, usersession.Filter{Meta: map[string]string{usersession.MetaImpersonator: "anna"}})
+	if n != 1 || err != nil {
+		t.Errorf("RevokeMatching = %d, %v", n, err)
+	}
+	mwWantUser(t, m, h, tok, "")
+	mwWantUser(t, m, h, own, "u")
+	if ended, err := m.ListEndedSessions(t.Context(), "u", 9); err != nil || len(ended) != 1 || ended[0].Reason != usersession.ReasonAccountDisabled {
+		t.Errorf("ended are %+v, %v", ended, err)
+	}
+	// A record for the user names the administrator.
+	records, who := 0, 0
+	for rec, err := range m.ExportUser(t.Context(), "u") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if records++; rec.Session != nil && rec.Session.Impersonator() == "anna" {
+			who++
+		}
+	}
+	if records != 2 || who != 1 {
+		t.Errorf("%d records, %d with the administrator", records, who)
+	}
+}
