@@ -17,7 +17,8 @@ const blankEvery = time.Hour
 func (m *Manager) blank(ctx context.Context, parts []*index.Index, count *int, step func(name string, run func(context.Context) error) error) error {
 	p := m.opts.Privacy
 	last := m.blanked.Load()
-	if p.IPRetention == 0 && p.UserAgentRetention == 0 || last != 0 && time.Since(time.UnixMicro(last)) < blankEvery {
+	if p.IPRetention == 0 && p.UserAgentRetention == 0 || last != 0 && time.Since(time.UnixMicro(last)) < blankEvery ||
+		len(parts) == 0 { // they were not found
 		return nil
 	}
 	began := time.Now()

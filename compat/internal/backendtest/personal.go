@@ -195,6 +195,11 @@ func personalBlank(t *testing.T, b backend) {
 	kept("without retention", map[string]string{"old": all, "new": all, "gone": all})
 
 	e = start(usersession.Privacy{IPRetention: time.Hour, UserAgentRetention: usersession.UntilEnd})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.m.Prune(over); err == nil {
+		t.Error("a pass that has no time returned nil")
+	}
 	if res := e.prune(); res.Blanked != 2 {
 		t.Errorf("%+v, want 2 blanked", res)
 	}
