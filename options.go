@@ -141,7 +141,8 @@ type Options struct {
 
 	// Adopt takes over the sessions that plain scs has made in the same store. It
 	// needs SCS, with the settings of the program that made them, HashTokenInStore
-	// among them. If neither SCS nor IdleTimeout has an idle timeout, there is none.
+	// among them. If none of SCS, IdleTimeout and Preset has an idle timeout, there is
+	// none. That of a Preset counts from the adoption of a session.
 	// If Adopt is nil, data that this package has not written are nobody's.
 	Adopt *Adopt
 

@@ -112,7 +112,9 @@ func TestPresetHoldsSessionsFromBefore(t *testing.T) {
 	if err := before.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	tok := mwToken(directRun(before, "", func(ctx context.Context) { before.Login(ctx, "u", usersession.WithLifetime(30*day)) }))
+	tok := mwToken(directRun(before, "", func(ctx context.Context) {
+		before.Login(ctx, "u", usersession.WithLifetime(30*day), usersession.WithIdleTimeout(usersession.NoIdleTimeout))
+	}))
 	tok = mwToken(directRun(after, tok, func(ctx context.Context) {
 		if err := after.Reauthenticate(ctx); err != nil {
 			t.Error(err)
@@ -121,6 +123,9 @@ func TestPresetHoldsSessionsFromBefore(t *testing.T) {
 	directRun(after, tok, func(ctx context.Context) {
 		if left := time.Until(after.Deadline(ctx)); left > day || left < day-time.Minute {
 			t.Errorf("the session has %v left, want a day", left)
+		}
+		if s, err := after.Current(ctx); err != nil || time.Until(s.ExpiresAt) < day-time.Minute {
+			t.Errorf("it has not kept its idle timeout: %v, %v", s.ExpiresAt, err)
 		}
 	})
 }
