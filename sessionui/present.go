@@ -150,8 +150,9 @@ func (c *call) actingOn(s usersession.UserSession, device string) string {
 	return device
 }
 
-// actorOf returns who acts in a session in the place of its user, by its metadata.
-func actorOf(meta map[string]string) string { return clean(meta[usersession.MetaImpersonator], 64) }
+// actorOf returns who acts in a session in the place of its user, by its metadata. It is
+// "" for nobody only.
+func actorOf(meta map[string]string) string { return mark(meta[usersession.MetaImpersonator], 64) }
 
 // device translates a Device, above all one that says nothing.
 func (c *call) device(d string) string {

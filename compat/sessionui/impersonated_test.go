@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/sessionui"
 )
 
@@ -16,13 +15,16 @@ import (
 func TestImpersonatedIsShown(t *testing.T) {
 	s := newSite(t, nil, nil, nil)
 	me := s.login("ada", firefox)
-	r := httptest.NewRequest("POST", "/impersonate", nil)
-	r.Header.Set("User-Agent", chrome)
-	s.m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if err := s.m.Impersonate(r.Context(), "ada", "anna"); err != nil {
-			t.Error(err)
-		}
-	})).ServeHTTP(httptest.NewRecorder(), r)
+	impersonate := func(actor string) {
+		r := httptest.NewRequest("POST", "/impersonate", nil)
+		r.Header.Set("User-Agent", chrome)
+		s.m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if err := s.m.Impersonate(r.Context(), "ada", actor); err != nil {
+				t.Error(err)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), r)
+	}
+	impersonate("anna")
 	id := ""
 	list, err := s.m.ListSessions(t.Context(), "ada")
 	for _, one := range list {
@@ -59,7 +61,6 @@ func TestImpersonatedIsShown(t *testing.T) {
 		t.Error("the session is named without anna")
 	}
 	wantJSON()
-	if usersession.MetaImpersonator != "impersonated_by" {
-		t.Error("the JSON has another name than the metadata")
-	}
+	impersonate("\u200b") // which cannot be seen
+	inOrder(t, want(t, me.get(devices), http.StatusOK), "<h3><bdi>Support (\uFFFD), Chrome on Windows</bdi></h3>")
 }
