@@ -25,7 +25,7 @@ func (e *env) storeOf() usersession.Store {
 	if e.store != nil {
 		return e.store
 	}
-	s, err := usersession.NewSQLStore(e.db, &usersession.SQLStoreOptions{NoPreparedStatements: true}) // there may be a pooler
+	s, err := usersession.NewSQLStore(e.db, &usersession.SQLStoreOptions{NoPreparedStatements: e.pooled})
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -28,6 +28,7 @@ type env struct {
 	m      *usersession.Manager
 	srv    *httptest.Server
 	table  string
+	pooled bool // by a connection pooler, which keeps no prepared statements
 
 	handlers *sync.Map // request ID: http.HandlerFunc
 }
@@ -68,7 +69,7 @@ func (b backend) startOn(t *testing.T, db *sqlx.DB, faults *faulty, change ...fu
 	if opts.Index.Table != "" {
 		e.table = opts.Index.Table
 	}
-	e.store = opts.Store
+	e.store, e.pooled = opts.Store, opts.Index.NoPreparedStatements
 	m, err := usersession.New(db, opts)
 	if err != nil {
 		t.Fatal(err)
