@@ -40,10 +40,10 @@ func newSecret(what, text string, raw []byte, stored bool) secret {
 		s.forms = append(s.forms, []byte(text), []byte(text[:16]), []byte(text[len(text)-16:]), []byte(url.QueryEscape(text)))
 	}
 	numbers := strings.Trim(fmt.Sprint(raw[:8]), "[]")
-	quoted := fmt.Sprintf("%q", raw[:8])
+	quoted := []rune(fmt.Sprintf("%q", raw)) // of all of it: eight bytes may end in the middle of a letter
 	s.forms = append(s.forms, raw[:16], []byte(hex.EncodeToString(raw[:8])), []byte(strings.ToUpper(hex.EncodeToString(raw[:8]))),
 		[]byte(base64.StdEncoding.EncodeToString(raw[:12])), []byte(base64.URLEncoding.EncodeToString(raw[:12])),
-		[]byte(numbers), []byte(strings.ReplaceAll(numbers, " ", ",")), []byte(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", raw[:8]), "[]byte{"), "}")), []byte(quoted[1:len(quoted)-1]))
+		[]byte(numbers), []byte(strings.ReplaceAll(numbers, " ", ",")), []byte(strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", raw[:8]), "[]byte{"), "}")), []byte(string(quoted[1:13])))
 	return s
 }
 

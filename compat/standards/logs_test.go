@@ -124,7 +124,8 @@ func forms(secret []byte) []string {
 	numbers := strings.Trim(fmt.Sprint(head), "[]")
 	return []string{
 		string(head), fmt.Sprintf("%x", head), fmt.Sprintf("%X", head), numbers, strings.ReplaceAll(numbers, " ", ","), strings.ReplaceAll(numbers, " ", ", "),
-		strings.Trim(fmt.Sprintf("%#v", head), "[]byte{}"), strings.Trim(fmt.Sprintf("%q", head), `"`),
+		strings.Trim(fmt.Sprintf("%#v", head), "[]byte{}"),
+		string([]rune(fmt.Sprintf("%q", secret))[1:13]), // of all of it: eight bytes may end in the middle of a letter
 		base64.RawURLEncoding.EncodeToString(secret)[:12], base64.RawStdEncoding.EncodeToString(secret)[:12],
 	}
 }
