@@ -7,9 +7,10 @@ import (
 
 // PasswordChanged ends the sessions of a user whose password was changed (ASVS 5.0,
 // 7.4.3), with ReasonPasswordChanged. It spares the session of the context if that is
-// the user's, and not one of Impersonate. It returns how many it has ended, and the errors of RevokeOtherSessions
-// or RevokeAllSessions. A login whose password was checked before is refused, but for
-// one in this request. So change the password first, and call it then.
+// the user's, and not one of Impersonate. It returns how many it has ended, and the
+// errors of RevokeOtherSessions or RevokeAllSessions. A login whose password was checked
+// before is refused, but for one in this request. So change the password first, and call
+// it then.
 func (m *Manager) PasswordChanged(ctx context.Context, userID string) (int, error) {
 	return m.credentialChanged(ctx, userID, ReasonPasswordChanged)
 }

@@ -75,8 +75,9 @@ const (
 )
 
 // Blank takes addresses and User-Agents that are not kept any more out of a page of rows,
-// after the given ID. A touch writes none where there is none of the login. It returns of how many rows, and where the next page begins, or ""
-// if there is none. It reads the primary key.
+// after the given ID. A touch writes none where there is none of the login. It returns of
+// how many rows, and where the next page begins, or "" if there is none. It reads the
+// primary key.
 func (x *Index) Blank(ctx context.Context, after string, ip, userAgent Keep) (n int, next string, err error) {
 	ipOver, args := ip.over("ip")
 	agentOver, more := userAgent.over("user_agent")
