@@ -30,6 +30,9 @@ func (a *app) bar(total int, what string) bar {
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetPredictTime(true),
+		// With an interval, a goroutine of the library turns the spinner, and reads the
+		// bar's state without its lock.
+		progressbar.OptionSetSpinnerChangeInterval(0),
 	)
 	if wide {
 		progressbar.OptionShowIts()(b)
