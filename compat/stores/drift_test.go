@@ -75,8 +75,8 @@ func TestDriftAtSize(t *testing.T) {
 	}
 	m := opendb.Migrated(t, db, &usersession.Options{Store: store, InsecureCookies: true, ReadTimeout: time.Minute, WriteTimeout: time.Minute})
 	began := time.Now()
-	injectRows(t, db, store.Place(), n)
-	injectData(t, client, n)
+	injectRows(t, db, store.Place(), n, began)
+	injectData(t, client, n, began)
 	t.Logf("%d sessions made in %v", n, time.Since(began).Round(time.Second))
 	before := fingerprints(t, db, client, n)
 
@@ -134,8 +134,9 @@ func rss(t *testing.T) int {
 	return kb / 1024
 }
 
-// injectRows writes the rows of n sessions that are an hour old.
-func injectRows(t *testing.T, db *sqlx.DB, place string, n int) {
+// injectRows writes the rows of n sessions that are an hour old, and were seen at a time
+// that is the same for all: to write very many takes minutes.
+func injectRows(t *testing.T, db *sqlx.DB, place string, n int, seen time.Time) {
 	t.Helper()
 	const step = 5000
 	for from := 0; from < n; from += step {
@@ -154,10 +155,10 @@ func injectRows(t *testing.T, db *sqlx.DB, place string, n int) {
 		}
 		if _, err := db.ExecContext(t.Context(), `
 INSERT INTO user_sessions (id, user_id, session_key, other_key, created_at, authenticated_at, last_seen_at, expires_at, ended_at, purge_at, ip, user_agent, meta, place)
-SELECT id, user_id, key, NULLIF(other, ''), now() - interval '1 hour', now() - interval '1 hour', now(), now() + interval '23 hours',
-	CASE WHEN over THEN now() END, CASE WHEN over THEN now() + interval '23 hours' END, '203.0.113.7', 'Firefox', '{}', $6
+SELECT id, user_id, key, NULLIF(other, ''), $7::timestamptz - interval '1 hour', $7 - interval '1 hour', $7, $7 + interval '23 hours',
+	CASE WHEN over THEN $7 END, CASE WHEN over THEN $7 + interval '23 hours' END, '203.0.113.7', 'Firefox', '{}', $6
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[]) AS s(id, user_id, key, other, over)`,
-			pq.Array(ids), pq.Array(users), pq.Array(keys), pq.Array(others), pq.Array(overs), place); err != nil {
+			pq.Array(ids), pq.Array(users), pq.Array(keys), pq.Array(others), pq.Array(overs), place, seen); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -165,21 +166,23 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[]) AS s(id,
 }
 
 // injectData writes their data.
-func injectData(t *testing.T, client *redis.Client, n int) {
+func injectData(t *testing.T, client *redis.Client, n int, seen time.Time) {
 	t.Helper()
 	const step = 5000
-	now := time.Now()
 	body := []byte(strings.Repeat("x", 100))
 	for from := 0; from < n; from += step {
 		pipe := client.Pipeline()
-		set := func(key string, data []byte, ttl time.Duration) {
+		set := func(key string, data []byte, ttl time.Duration) { // from seen; 0: for ever
+			if ttl > 0 {
+				ttl -= time.Since(seen)
+			}
 			pipe.Set(t.Context(), redisstore.DefaultPrefix+key, data, ttl)
 		}
 		for i := from; i < min(from+step, n); i++ {
 			key, ttl := sumText("key", i, 32), time.Hour // the idle timeout
 			data := func(key string) []byte {
 				return trailer.Append(body[:len(body):len(body)], &trailer.Binding{
-					Key: key, Deadline: now.Add(23 * time.Hour), UserID: fmt.Sprint("user", i/3), ID: sumText("id", i, 16), AuthenticatedAt: now.Add(-time.Hour),
+					Key: key, Deadline: seen.Add(23 * time.Hour), UserID: fmt.Sprint("user", i/3), ID: sumText("id", i, 16), AuthenticatedAt: seen.Add(-time.Hour),
 				})
 			}
 			switch driftOf(i) {
