@@ -104,8 +104,8 @@ func (m *Manager) RevokeOtherSessions(ctx context.Context) (_ int, result error)
 // 5.0, 7.4.2 and 7.4.5). If the user has no sessions, it returns 0 and no
 // error. ErrRevocationPending comes with the count.
 //
-// It works in pages of about 500 sessions, each within Options.WriteTimeout, until
-// none is left. If the Store cannot delete the data of a page, the next ones are
+// It works in pages of about 500 sessions on PostgreSQL and of 50 on SQLite and
+// MariaDB, each within Options.WriteTimeout, until none is left. If the Store cannot delete the data of a page, the next ones are
 // ended all the same. Any other error stops it, and comes with the count of
 // the sessions that were ended before. Call it again to go on.
 func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, error) {
@@ -140,7 +140,8 @@ func withFence(err, fenced error) error {
 
 // rest is between two pages. SQLite has one writer, and those who wait for it look from
 // time to time, so that they would not get a turn. On MariaDB commits wait for each
-// other. So they have as long as the page took. PostgreSQL needs none of this.
+// other. So they have as long as the page took, which is short there. PostgreSQL needs
+// none of this.
 func (m *Manager) rest(began time.Time) {
 	if m.opts.Index.Dialect != DialectPostgres {
 		time.Sleep(min(time.Since(began), 100*time.Millisecond))

@@ -11,6 +11,15 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
+// endPage is how many sessions a page of an ending has. On SQLite others wait for the
+// one writer, and on MariaDB for each other's commits, so there a page is short.
+func (c Config) endPage() int {
+	if c.Dialect == sqldb.Postgres {
+		return PageSize
+	}
+	return PageSize / 10
+}
+
 // Ending says why sessions end and who ends them.
 type Ending struct {
 	Reason, Actor string

@@ -44,7 +44,7 @@ func (x *Index) endCurrent(ctx context.Context, q sqldb.Querier, s *Selection, s
 	}
 	ids, cond, args := x.matching(rows, matches)
 	ended, err = x.endIDs(ctx, q, ids, by, cond, args...)
-	return ended, nextPage(rows), err
+	return ended, nextPage(rows, PageSize), err
 }
 
 // Mark is what an ending has left in a row: when it ended, who ended it and why.

@@ -21,14 +21,15 @@ type Place struct {
 // the user's indexes: those that have not ended, which leave their range when they
 // are ended, and those whose data were not deleted a second time. A user may have
 // any number of others, which are not read. A minute would do for the second range,
-// but for a clock of the database that is set back.
+// but for a clock of the database that is set back. Each page sorts that range again, so
+// its pages are large.
 var endableOfUserSQL = `
 SELECT id, 0 AS again
 FROM (
 	SELECT id
 	FROM @index
 	WHERE user_id = ? AND ended_at IS NULL AND id <> ?
-	LIMIT ` + strconv.Itoa(PageSize) + `
+	LIMIT @endpage
 ) AS unended
 UNION ALL
 SELECT id, 1 AS again
@@ -65,7 +66,7 @@ func (x *Index) endableOfUser(ctx context.Context, userID, exceptID string, from
 		}
 	}
 	switch {
-	case unended == PageSize:
+	case unended == x.c.endPage():
 		// Those that this ending ends come into the other range, which is not
 		// read on every page.
 		next = &Place{unended: true}

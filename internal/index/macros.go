@@ -30,6 +30,7 @@ import (
 //	@lastagent           the User-Agent of the last touch, likewise
 //	@charsets            asks MariaDB for the charsets of User-Agents, and of actors and reasons
 //	@keepuntil           when the row of an ended session may be deleted
+//	@endpage             how many sessions a page of an ending has
 func (c Config) words() sqldb.Words {
 	data := DataWords(c.Dialect, c.Data)
 	return func(name, arg string) (string, bool) {
@@ -82,6 +83,8 @@ func (c Config) words() sqldb.Words {
 			return c.afterEnd(1), true
 		case "retried":
 			return c.afterEnd(2), true
+		case "endpage":
+			return strconv.Itoa(c.endPage()), true
 		case "keepuntil":
 			return fmt.Sprintf(keepUntilSQL[c.Dialect], c.Retention.Microseconds()), true
 		case "seen":

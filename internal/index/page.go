@@ -46,7 +46,7 @@ func (x *Index) page(ctx context.Context, s *Selection, state State, after strin
 // matches does. It returns them and where the next page begins, or "" if there is
 // none.
 func (x *Index) EndPage(ctx context.Context, s *Selection, after string, matches func(Row) bool, by Ending) (ended []EndedRow, next string, err error) {
-	rows, err := x.page(ctx, s, endable, after, PageSize)
+	rows, err := x.page(ctx, s, endable, after, x.c.endPage())
 	if err != nil {
 		return nil, "", err
 	}
@@ -54,7 +54,7 @@ func (x *Index) EndPage(ctx context.Context, s *Selection, after string, matches
 	if len(ids) > 0 {
 		ended, err = x.atOnce(ctx, x.db.Unkept(), func(q sqldb.Querier) ([]EndedRow, error) { return x.endIDs(ctx, q, ids, by, cond, args...) })
 	}
-	return ended, nextPage(rows), err
+	return ended, nextPage(rows, x.c.endPage()), err
 }
 
 // matching returns the IDs of the rows that match, with the further condition of
@@ -70,12 +70,12 @@ func (x *Index) matching(rows []Row, matches func(Row) bool) (ids []string, cond
 	return ids, cond, args
 }
 
-// nextPage returns what the next page is after, or "" if this is the last.
-func nextPage(rows []Row) string {
-	if len(rows) < PageSize {
+// nextPage returns what the page after one of a size is after, or "" if this is the last.
+func nextPage(rows []Row, size int) string {
+	if len(rows) < size {
 		return ""
 	}
-	return rows[PageSize-1].ID
+	return rows[size-1].ID
 }
 
 // Count counts rows, up to limit if that is not 0.
