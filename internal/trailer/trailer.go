@@ -209,10 +209,14 @@ func Split(data []byte) ([]byte, *Binding) {
 	}
 	if v == stepVersion {
 		at := userAt + idleSize
-		if b.Level = t[at]; b.Level != 0 {
-			b.LevelAt = time.UnixMicro(int64(binary.BigEndian.Uint64(t[at+1:]))).UTC()
+		reached := int64(binary.BigEndian.Uint64(t[at+1:]))
+		b.Level, b.Actor = t[at], string(t[userAt+stepSize:user])
+		if b.Level == 0 && (reached != 0 || b.Actor == "") {
+			return data, nil // nobody has written that either
 		}
-		b.Actor = string(t[userAt+stepSize : user])
+		if b.Level != 0 {
+			b.LevelAt = time.UnixMicro(reached).UTC()
+		}
 	}
 	b.Deadline = time.UnixMicro(int64(binary.BigEndian.Uint64(t[keyAt+sha256.Size:]))).UTC()
 	// One string for all three: every request comes by here.
