@@ -42,7 +42,7 @@ var (
 
 	// ErrRevokedMeanwhile is returned by Login when all sessions of the user were
 	// revoked after the credentials had been checked, as by a change of the
-	// password. Let the user log in again.
+	// password or a sign-out at the identity provider. Let the user log in again.
 	ErrRevokedMeanwhile = errors.New("usersession: the user's sessions were revoked after the credentials were checked")
 
 	// ErrAccountDisabled is returned by Login after AccountDisabled.

@@ -73,8 +73,25 @@ func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool
 	return m.index.Raise(ctx, tx, f)
 }
 
+// signOut remembers a sign-out at an identity provider.
+func (m *Manager) signOut(ctx context.Context, tx sqldb.Transaction, f Filter) error {
+	before := f.AuthenticatedBefore
+	if before.IsZero() {
+		before = now()
+	}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	return m.index.SignOut(ctx, tx, index.IdP(f.IdP), before)
+}
+
 // raiseFor raises a fence for the users of a filter that means all of their sessions.
 func (m *Manager) raiseFor(ctx context.Context, tx sqldb.Transaction, f Filter) error {
+	if f.IdP != (IdP{}) {
+		if reflect.DeepEqual(f, Filter{IdP: f.IdP, AuthenticatedBefore: f.AuthenticatedBefore, Everyone: f.Everyone}) {
+			return m.signOut(ctx, tx, f)
+		}
+		return nil
+	}
 	all := Filter{UserIDs: f.UserIDs, ExceptCurrent: f.ExceptCurrent, Everyone: f.Everyone}
 	if len(f.UserIDs) == 0 || !reflect.DeepEqual(f, all) {
 		return nil

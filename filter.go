@@ -32,6 +32,19 @@ type Filter struct {
 	// SeenBefore and SeenAfter compare the time of the last request. The bounds
 	// themselves do not match.
 	SeenBefore, SeenAfter time.Time
+	// AuthenticatedBefore compares UserSession.AuthenticatedAt. The bound itself does
+	// not match.
+	AuthenticatedBefore time.Time
+	// IdP selects the sessions that a sign-out at the identity provider means. These are
+	// those with its Session, and of its Subject those without one. If Session is empty,
+	// these are all of the Subject. Either may be empty, and Issuer may not.
+	//
+	// RevokeMatching remembers it for a day if no other field is set but
+	// AuthenticatedBefore, which is the time of the sign-out, or now if it is zero. A login
+	// with WithIdP is refused with ErrRevokedMeanwhile if it is one of those
+	// and its credentials were checked before that time, see WithCheckedAt. So a
+	// sign-out is not lost if it comes before the login.
+	IdP IdP
 	// IP selects sessions whose login came from this network. A session
 	// without an address never matches.
 	IP netip.Prefix
@@ -57,7 +70,7 @@ type Filter struct {
 // selective reports whether the filter says whom it means.
 func (f Filter) selective() bool {
 	return f.Everyone || len(f.UserIDs) > 0 || len(f.IDs) > 0 || !f.CreatedBefore.IsZero() || !f.CreatedAfter.IsZero() ||
-		!f.SeenBefore.IsZero() || !f.SeenAfter.IsZero() || f.IP.IsValid() || f.UserAgent != "" || len(f.Meta) > 0
+		!f.SeenBefore.IsZero() || !f.SeenAfter.IsZero() || !f.AuthenticatedBefore.IsZero() || f.IdP != (IdP{}) || f.IP.IsValid() || f.UserAgent != "" || len(f.Meta) > 0
 }
 
 // check refuses what cannot be meant.
@@ -76,6 +89,8 @@ func (f Filter) check() error {
 		return errors.New("usersession: Filter.EndedAfter: needs Ended")
 	case f.IP != (netip.Prefix{}) && !f.IP.IsValid():
 		return errors.New("usersession: Filter.IP: is not a valid prefix")
+	case f.IdP != (IdP{}):
+		return f.IdP.check("Filter.IdP")
 	}
 	return nil
 }
@@ -139,6 +154,10 @@ func (f Filter) where(x *index.Index, currentID string) (*index.Selection, error
 	s.EndedAfter(f.EndedAfter)
 	s.Created(f.CreatedBefore, f.CreatedAfter)
 	s.Seen(f.SeenBefore, f.SeenAfter)
+	s.Authenticated(f.AuthenticatedBefore)
+	if f.IdP != (IdP{}) {
+		s.IdP(index.IdP(f.IdP))
+	}
 	if f.IP.IsValid() {
 		s.IP(f.IP)
 	}

@@ -124,6 +124,9 @@ func (m *Manager) Prune(ctx context.Context) (_ PruneResult, result error) {
 		}
 		return m.index.PruneFences(ctx, keep)
 	}))
+	errs = append(errs, step("delete old sign-outs", func(ctx context.Context) error {
+		return m.index.PruneSignOuts(ctx, index.FenceKept)
+	}))
 	errs = append(errs, m.blank(ctx, parts, &res.Blanked, step))
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
 		res.StorePruned, err = pruneStore(ctx, m.data.store)

@@ -104,6 +104,9 @@ func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
 	}()
 	next := &staged{login: true, binding: b, key: key, from: from, actor: actor}
 	next.checked, err = m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor)
+	if err == nil && o.idpGiven {
+		err = m.noteIdP(ctx, o, next)
+	}
 	if err == nil && o.recheck != nil {
 		err = m.recheck(ctx, r, o, next)
 	}
@@ -133,6 +136,21 @@ func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
 	}
 	m.abort(ctx, former)
 	return nil
+}
+
+// noteIdP writes in the row of a login who the user is at the identity provider. A login
+// that was signed out there ends.
+func (m *Manager) noteIdP(ctx context.Context, o loginOptions, login *staged) error {
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	signedOut, err := m.index.SetIdP(wctx, login.binding.UserID, login.binding.ID, index.IdP(o.idp), login.checked.At)
+	if err == nil && signedOut {
+		err = ErrRevokedMeanwhile
+	}
+	if err != nil {
+		m.abort(ctx, login)
+	}
+	return err
 }
 
 // recheck runs the check of WithRecheck. A login that it refuses, or in which it

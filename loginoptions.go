@@ -2,6 +2,7 @@ package usersession
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -29,6 +30,8 @@ type loginOptions struct {
 	levelGiven bool
 	userID     *string
 	actor      string // of Impersonate
+	idp        IdP
+	idpGiven   bool
 }
 
 // WithMeta notes pairs in UserSession.Meta. Lists show them, and Filter.Meta
@@ -65,6 +68,18 @@ func WithLevel(level Level) LoginOption {
 // Login if it is not the user that it was called with.
 func WithUserID(userID string) LoginOption {
 	return func(o *loginOptions) { o.userID = &userID }
+}
+
+// WithIdP notes who the user is at the identity provider where they have logged in, from
+// the claims iss, sub and sid of the ID token. A provider that has no sid leaves session
+// empty. Then a sign-out there ends the session here, see Filter.IdP and the package
+// idp/oidclogout. It costs two statements more. Reauthenticate ignores it.
+//
+// Login returns ErrRevokedMeanwhile if the user was signed out there after the
+// credentials were checked, see WithCheckedAt. It fails if issuer or subject is empty, or
+// if a text is longer than 255 bytes or not printable ASCII.
+func WithIdP(issuer, subject, session string) LoginOption {
+	return func(o *loginOptions) { o.idp, o.idpGiven = IdP{issuer, subject, session}, true }
 }
 
 // WithIP notes another address of the client than that of Options.ClientIP.
@@ -151,6 +166,14 @@ func newLoginOptions(opts []LoginOption) (loginOptions, error) {
 	}
 	if o.levelGiven && !o.level.known() {
 		return o, fmt.Errorf("usersession: WithLevel: is %d, which is none of AAL1, AAL2, AAL3", int(o.level))
+	}
+	if o.idpGiven {
+		if err := o.idp.check("WithIdP"); err != nil {
+			return o, err
+		}
+		if o.idp.Subject == "" {
+			return o, errors.New("usersession: WithIdP: Subject is empty")
+		}
 	}
 	if err := refuseReserved("WithMeta", o.meta); err != nil {
 		return o, err

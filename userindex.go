@@ -199,6 +199,7 @@ func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 		UserAgent: r.UserAgent, LastUserAgent: r.LastUserAgent, Meta: map[string]string{},
 		Current: currentID != "" && r.ID == currentID,
 		EndedBy: r.EndedBy,
+		IdP:     IdP{r.IdPIssuer, r.IdPSubject, r.IdPSession},
 	}
 	if r.IdleTimeout != 0 {
 		idle = time.Duration(r.IdleTimeout) * time.Microsecond

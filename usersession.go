@@ -52,6 +52,10 @@ type UserSession struct {
 	LastIP        netip.Addr
 	LastUserAgent string
 
+	// IdP is who the user is at the identity provider, as WithIdP noted it. It is the
+	// zero IdP in a session that did not begin there.
+	IdP IdP
+
 	// Meta has the pairs that WithMeta and WithMethod noted, at login or by
 	// Reauthenticate, and those of SetMeta. It is never nil.
 	Meta map[string]string
@@ -71,6 +75,30 @@ type UserSession struct {
 	// Reason is why the session ended. It is one of the Reason constants, or
 	// the text of ContextWithReason.
 	Reason string
+}
+
+// IdP is who a user is at an identity provider of OpenID Connect.
+type IdP struct {
+	Issuer  string `json:"iss"`           // the claim iss of the ID token
+	Subject string `json:"sub,omitempty"` // its claim sub
+	Session string `json:"sid,omitempty"` // its claim sid, or "" if it has none
+}
+
+// check refuses what no provider may send, and what could not be compared alike on
+// every database. what is where it stands.
+func (p IdP) check(what string) error {
+	for _, f := range []struct{ name, text string }{{"Issuer", p.Issuer}, {"Subject", p.Subject}, {"Session", p.Session}} {
+		if len(f.text) > 255 || strings.ContainsFunc(f.text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return fmt.Errorf("usersession: %s: %s is longer than 255 bytes, or not printable ASCII", what, f.name)
+		}
+	}
+	switch {
+	case p.Issuer == "":
+		return fmt.Errorf("usersession: %s: Issuer is empty", what)
+	case p.Subject == "" && p.Session == "":
+		return fmt.Errorf("usersession: %s: Subject and Session are empty", what)
+	}
+	return nil
 }
 
 // The values of UserSession.Reason this package sets.
@@ -141,6 +169,7 @@ type sessionJSON struct {
 	UserAgent       string            `json:"user_agent"`
 	LastIP          string            `json:"last_ip"`
 	LastUserAgent   string            `json:"last_user_agent"`
+	IdP             *IdP              `json:"idp,omitempty"`
 	Device          string            `json:"device"`
 	Meta            map[string]string `json:"meta"`
 	Current         bool              `json:"current"`
@@ -151,7 +180,7 @@ type sessionJSON struct {
 
 // MarshalJSON returns the session in snake_case, with its Device. Times are RFC
 // 3339 in UTC. If the address is not known, ip is "". Only ended sessions have
-// ended_at, ended_by and reason.
+// ended_at, ended_by and reason. Only those of WithIdP have idp.
 func (s UserSession) MarshalJSON() ([]byte, error) {
 	j := sessionJSON{
 		ID: s.ID, UserID: s.UserID,
@@ -165,6 +194,9 @@ func (s UserSession) MarshalJSON() ([]byte, error) {
 	}
 	if s.LastIP.IsValid() {
 		j.LastIP = s.LastIP.String()
+	}
+	if s.IdP != (IdP{}) {
+		j.IdP = &s.IdP
 	}
 	if j.Meta == nil {
 		j.Meta = map[string]string{}
@@ -195,6 +227,9 @@ func (s *UserSession) UnmarshalJSON(b []byte) error {
 		LastSeenAt: j.LastSeenAt, ExpiresAt: j.ExpiresAt,
 		IP: ip, UserAgent: j.UserAgent, LastIP: lastIP, LastUserAgent: j.LastUserAgent, Meta: j.Meta, Current: j.Current,
 		EndedAt: j.EndedAt, EndedBy: j.EndedBy, Reason: j.Reason,
+	}
+	if j.IdP != nil {
+		s.IdP = *j.IdP
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ func TestExplain(t *testing.T) {
 			if strings.Contains(c.Query, "0 AS again") && !strings.Contains(plan, "user_sessions_due") {
 				t.Errorf("%s does not go by when the data are due:\n%s\n%s", mode, c.Query, plan)
 			}
+			if strings.Contains(c.Query, "AND idp_issuer = $") && !strings.Contains(plan, "user_sessions_idp_") {
+				t.Errorf("%s does not go by the identity provider:\n%s\n%s", mode, c.Query, plan)
+			}
 			if strings.Contains(plan, "Seq Scan on user_sessions") || strings.Contains(plan, "Seq Scan on sessions") {
 				t.Errorf("%s reads a whole table:\n%s\n%s", mode, c.Query, plan)
 			}
@@ -125,7 +128,7 @@ func queriesOf(t *testing.T, open opendb.Opener, configure func(*usersession.Opt
 // So it does to count every live session by its user.
 var byTime = regexp.MustCompile(`(?s)WHERE (created|last_seen|ended)_at [<>].*ORDER BY id\nLIMIT 500|GROUP BY user_id`)
 
-var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b.*(["\x60](user_sessions|user_sessions_fences|user_sessions_locks|sessions)["\x60]|\buser_sessions_p\d+\b)`)
+var explainable = regexp.MustCompile(`(?is)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b.*(["\x60](user_sessions|user_sessions_fences|user_sessions_signouts|user_sessions_locks|sessions)["\x60]|\buser_sessions_p\d+\b)`)
 
 // everyQuery has a piece of each query of the package.
 var everyQuery = []string{
@@ -144,6 +147,9 @@ var everyQuery = []string{
 	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	// the fences
 	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
+	// the sign-outs
+	"SET idp_issuer", "FROM \"user_sessions_signouts\" WHERE id IN", "INSERT INTO \"user_sessions_signouts\"", "DELETE FROM \"user_sessions_signouts\"",
+	"idp_subject = $4 AND idp_issuer = $5",
 	// the data
 	"LEFT JOIN", "INSERT INTO \"sessions\"", "SET data", "DELETE FROM \"sessions\" WHERE token = $1", "DELETE FROM \"sessions\" WHERE token IN",
 	"WHERE token > $1", "expiry <= statement_timestamp() ORDER BY expiry", "SELECT data FROM", "SET expiry",
@@ -211,17 +217,20 @@ func literal(a any) string {
 func fill(t *testing.T, db *sqlx.DB, n int) {
 	t.Helper()
 	for _, q := range []string{
-		`INSERT INTO user_sessions (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, ended_at, reason, purge_at)
+		`INSERT INTO user_sessions (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, ended_at, reason, purge_at, idp_issuer, idp_subject, idp_session)
 		SELECT substr(md5('i' || n), 1, 22), 'user' || n % (@n / 5), left(md5('k' || n) || md5('l' || n), 43),
 			now() - n % 1000 * interval '1 minute', now(), now() - n % 55 * interval '1 minute',
 			now() + CASE WHEN n % 100 = 1 THEN -1 ELSE 1 END * n % 1000 * interval '1 minute', '192.0.2.1', 'Firefox', '{}',
-			CASE WHEN n % 10 = 0 THEN now() - interval '1 hour' END, '', CASE WHEN n % 10 = 0 THEN now() + n % 1000 * interval '1 minute' END
+			CASE WHEN n % 10 = 0 THEN now() - interval '1 hour' END, '', CASE WHEN n % 10 = 0 THEN now() + n % 1000 * interval '1 minute' END,
+			CASE WHEN n % 2 = 0 THEN 'https://idp.example/' END, CASE WHEN n % 2 = 0 THEN 'sub' || n % (@n / 5) END, CASE WHEN n % 4 = 0 THEN 'sid' || n END
 		FROM generate_series(1, @n) AS n`,
 		`INSERT INTO sessions (token, data, expiry)
 		SELECT session_key, '\x00', expires_at FROM user_sessions`,
 		`INSERT INTO user_sessions_fences (user_id, not_before, id)
 		SELECT 'user' || n, now() - n % 1000 * interval '1 minute', 'f' || n FROM generate_series(1, @n / 5) AS n`,
-		`ANALYZE user_sessions`, `ANALYZE user_sessions_fences`, `ANALYZE sessions`,
+		`INSERT INTO user_sessions_signouts (id, not_before)
+		SELECT left(md5('s' || n) || md5('t' || n), 43), now() - n % 1000 * interval '1 minute' FROM generate_series(1, @n / 5) AS n`,
+		`ANALYZE user_sessions`, `ANALYZE user_sessions_fences`, `ANALYZE user_sessions_signouts`, `ANALYZE sessions`,
 	} {
 		if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(q, "@n", strconv.Itoa(n))); err != nil {
 			t.Fatalf("%s: %v", q, err)
@@ -386,6 +395,14 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 	ok(err)
 	_, err = m.RevokeMatching(ctx, usersession.Filter{UserIDs: []string{"user3", "user4"}})
 	ok(err)
+	c.do(t, func(ctx context.Context) {
+		ok(m.Login(ctx, "user6", usersession.WithIdP("https://idp.example/", "sub6", "sid6")))
+	})
+	for _, idp := range []usersession.IdP{{Session: "sid8"}, {Subject: "sub10"}, {Subject: "sub12", Session: "sid12"}} {
+		idp.Issuer = "https://idp.example/"
+		_, err = m.RevokeMatching(ctx, usersession.Filter{IdP: idp, AuthenticatedBefore: time.Now()})
+		ok(err)
+	}
 	tx, err := db.BeginTxx(ctx, nil)
 	ok(err)
 	rev, err := m.RevokeMatchingTx(ctx, tx, usersession.Filter{UserIDs: []string{"user5"}})

@@ -55,7 +55,7 @@ var everyQueryMariaDB = []string{
 	"SET last_seen_at", "SET other_key", "SET expires_at", "SET session_key", "SET ended_by", "FOR UPDATE", "SET purge_at",
 	"ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "DELETE FROM `user_sessions`", "ORDER BY id LIMIT 500", "GROUP BY user_id", "id NOT IN",
 	"FROM `user_sessions_locks` LIMIT 500", "INTO `user_sessions_fences`", "SELECT 1 FROM `user_sessions_fences`", "SELECT id, disabled", "SET disabled",
-	"DELETE FROM `user_sessions_fences`", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
+	"DELETE FROM `user_sessions_fences`", "SET idp_issuer", "FROM `user_sessions_signouts`", "INTO `user_sessions_signouts`", "idp_subject = ?", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
 	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	"LEFT JOIN", "SET data", "DELETE FROM `sessions` WHERE token = ?", "SELECT data FROM", "SET expiry",
 }
@@ -114,17 +114,20 @@ func wholeTable(t *testing.T, db *sqlx.DB, c sqlspy.Call) string {
 func fillMariaDB(t *testing.T, db *sqlx.DB) {
 	t.Helper()
 	for _, q := range []string{
-		`INSERT INTO user_sessions (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, ended_at, reason, purge_at)
+		`INSERT INTO user_sessions (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, ended_at, reason, purge_at, idp_issuer, idp_subject, idp_session)
 		SELECT LEFT(MD5(CONCAT('i', seq)), 22), CONCAT('user', seq % 20000), LEFT(SHA2(seq, 256), 43),
 			UTC_TIMESTAMP(6) - INTERVAL seq % 1000 MINUTE, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) - INTERVAL seq % 55 MINUTE,
 			UTC_TIMESTAMP(6) + INTERVAL IF(seq % 100 = 1, -1, 1) * CAST(seq % 1000 AS SIGNED) MINUTE, '192.0.2.1', 'Firefox', '{}',
-			IF(seq % 10 = 0, UTC_TIMESTAMP(6) - INTERVAL 1 HOUR, NULL), '', IF(seq % 10 = 0, UTC_TIMESTAMP(6) + INTERVAL seq % 1000 MINUTE, NULL)
+			IF(seq % 10 = 0, UTC_TIMESTAMP(6) - INTERVAL 1 HOUR, NULL), '', IF(seq % 10 = 0, UTC_TIMESTAMP(6) + INTERVAL seq % 1000 MINUTE, NULL),
+			IF(seq % 2 = 0, 'https://idp.example/', NULL), IF(seq % 2 = 0, CONCAT('sub', seq % 20000), NULL), IF(seq % 4 = 0, CONCAT('sid', seq), NULL)
 		FROM seq_1_to_100000`,
 		`INSERT INTO sessions (token, data, expiry) SELECT session_key, 'x', expires_at FROM user_sessions`,
 		`INSERT INTO user_sessions_fences (user_id, not_before, id)
 		SELECT CONCAT('user', seq), UTC_TIMESTAMP(6) - INTERVAL seq % 1000 MINUTE, seq FROM seq_1_to_20000`,
+		`INSERT INTO user_sessions_signouts (id, not_before)
+		SELECT LEFT(SHA2(seq, 256), 43), UTC_TIMESTAMP(6) - INTERVAL seq % 1000 MINUTE FROM seq_1_to_20000`,
 		`INSERT INTO user_sessions_locks (user_hash) SELECT LEFT(SHA2(seq, 256), 43) FROM seq_1_to_1000`,
-		`ANALYZE TABLE user_sessions, sessions, user_sessions_fences, user_sessions_locks`,
+		`ANALYZE TABLE user_sessions, sessions, user_sessions_fences, user_sessions_signouts, user_sessions_locks`,
 	} {
 		opendb.MustExec(t, db, q)
 	}

@@ -145,6 +145,9 @@ var roundTrips = []struct {
 		return nil
 	}), trips{2, ""}, trips{0, "Find Update"}, trips{1, "Find Update"}, 0},
 	{"login", nil, inRequest(login), trips{3, ""}, trips{2, "Create"}, trips{2, "Create"}, 1},
+	{"login by an identity provider", nil, inRequest(func(ctx context.Context, c *client) error {
+		return c.m.Login(ctx, c.user, usersession.WithIdP("https://idp.example/", "248289761001", "08a5019c"))
+	}), trips{5, ""}, trips{4, "Create"}, trips{4, "Create"}, 1},
 	{"login of a visitor", func(t *testing.T, c *client) {
 		c.do(t, func(ctx context.Context) { c.m.Put(ctx, "cart", 1) })
 	}, inRequest(login), trips{5, ""}, trips{2, "Find Create Delete"}, trips{2, "Find Create Delete"}, 1},

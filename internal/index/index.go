@@ -37,6 +37,7 @@ type Config struct {
 	Table   string // quoted, and with its schema
 	Locks   string // the table of locks, likewise, on MariaDB only
 	Fences  string // the table of fences, likewise
+	SignOut string // the table of sign-outs at an identity provider, likewise
 	Data    string // the table of the session data, likewise, or "" if it is in another database
 	Prepare bool   // keep prepared statements
 
@@ -94,6 +95,9 @@ type Row struct {
 	IdleTimeout     int64          `db:"idle_timeout"` // in microseconds; 0 if it has that of the Config
 	LastIP          string         `db:"last_ip"`
 	LastUserAgent   string         `db:"last_user_agent"`
+	IdPIssuer       string         `db:"idp_issuer"`
+	IdPSubject      string         `db:"idp_subject"`
+	IdPSession      string         `db:"idp_session"`
 }
 
 // ColumnsSQL reads nothing, and fails if a column is not there.
@@ -105,7 +109,8 @@ const rowColumns = `
 	@us(last_seen_at) AS last_seen_at, @us(expires_at) AS expires_at,
 	ip, @bytes(user_agent), @bytes(meta),
 	COALESCE(@us(ended_at), 0) AS ended_at, @bytes(ended_by), @bytes(reason), place, COALESCE(idle_timeout, 0) AS idle_timeout,
-	COALESCE(last_ip, ip) AS last_ip, @lastagent`
+	COALESCE(last_ip, ip) AS last_ip, @lastagent,
+	COALESCE(idp_issuer, '') AS idp_issuer, COALESCE(idp_subject, '') AS idp_subject, COALESCE(idp_session, '') AS idp_session`
 
 // RenewingTo returns the key to which the session is being renewed, if it is.
 func (r Row) RenewingTo() (key string, ok bool) { return strings.CutPrefix(r.OtherKey, bindingMark) }

@@ -13,6 +13,7 @@ import (
 // [DataWords]:
 //
 //	@index @lock @fence  the tables, quoted and with their schema
+//	@signout             likewise
 //	@seen(x)             x microseconds from now, but not before last_seen_at
 //	@live                the row is live: not ended, not expired, not idle
 //	@current             the same without "not ended"
@@ -75,6 +76,8 @@ func (c Config) words() sqldb.Words {
 			return c.Table, true
 		case "lock":
 			return c.Locks, true
+		case "signout":
+			return c.SignOut, true
 		case "fence":
 			return c.Fences, true
 		case "firstpass":

@@ -15,7 +15,7 @@ import (
 var dialects = []sqldb.Dialect{sqldb.Postgres, sqldb.SQLite, sqldb.MariaDB}
 
 func TestWords(t *testing.T) {
-	c := Config{Table: "ix", Locks: "lx", Fences: "fx", Data: "dx", Touch: 2 * time.Second, Idle: 3 * time.Second, Retention: 4 * time.Second}
+	c := Config{Table: "ix", Locks: "lx", Fences: "fx", SignOut: "sx", Data: "dx", Touch: 2 * time.Second, Idle: 3 * time.Second, Retention: 4 * time.Second}
 	for _, tc := range []struct {
 		d         sqldb.Dialect
 		name, arg string
@@ -77,7 +77,7 @@ func TestEveryMacroIsKnown(t *testing.T) {
 				return true
 			}
 			for _, d := range dialects {
-				db := New(nil, Config{Dialect: d, Table: "ix", Locks: "lx", Fences: "fx", Data: "dx", Idle: time.Hour}).DB()
+				db := New(nil, Config{Dialect: d, Table: "ix", Locks: "lx", Fences: "fx", SignOut: "sx", Data: "dx", Idle: time.Hour}).DB()
 				if q := db.Expand(lit.Value); strings.Contains(strings.ReplaceAll(q, "@list", ""), "@") {
 					t.Errorf("%s on %s: a macro is left: %s", f.Name(), d, q)
 				}

@@ -25,7 +25,7 @@ LIMIT 500`
 
 	anonymizeSQL = `
 UPDATE @index
-SET user_id = NULL, ip = '', user_agent = '', last_ip = NULL, last_user_agent = NULL, meta = '{}', ended_by = '', reason = ?
+SET user_id = NULL, ip = '', user_agent = '', last_ip = NULL, last_user_agent = NULL, idp_issuer = NULL, idp_subject = NULL, idp_session = NULL, meta = '{}', ended_by = '', reason = ?
 WHERE id IN @list AND ` + purgeable
 )
 

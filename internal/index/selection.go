@@ -87,6 +87,11 @@ func (s *Selection) between(column string, before, after time.Time) {
 	}
 }
 
+// Authenticated selects by the time of the last proof, before a time, likewise.
+func (s *Selection) Authenticated(before time.Time) {
+	s.between("authenticated_at", before, time.Time{})
+}
+
 // EndedAfter selects rows of sessions that ended after a time.
 func (s *Selection) EndedAfter(after time.Time) { s.between("ended_at", time.Time{}, after) }
 
@@ -169,6 +174,20 @@ func (s *Selection) UserAgent(part string) {
 		arg = longest
 	}
 	s.add(userAgentSQL[s.x.c.Dialect], arg)
+}
+
+// IdP selects rows by the session at an identity provider, and by the subject. With
+// both, the subject selects only rows without a session.
+func (s *Selection) IdP(p IdP) {
+	bySession, bySubject := "idp_session = ? AND idp_issuer = ?", "idp_subject = ? AND idp_issuer = ?"
+	switch {
+	case p.Subject == "":
+		s.add(bySession, p.Session, p.Issuer)
+	case p.Session == "":
+		s.add(bySubject, p.Subject, p.Issuer)
+	default:
+		s.add("("+bySession+" OR "+bySubject+" AND idp_session IS NULL)", p.Session, p.Issuer, p.Subject, p.Issuer)
+	}
 }
 
 // Meta selects rows that have all of these pairs.

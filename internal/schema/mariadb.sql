@@ -19,11 +19,16 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	idle_timeout     BIGINT       NULL,
 	last_ip          VARCHAR(45)  CHARACTER SET ascii COLLATE ascii_bin NULL,
 	last_user_agent  VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+	idp_issuer       VARBINARY(255) NULL,
+	idp_subject      VARBINARY(255) NULL,
+	idp_session      VARBINARY(255) NULL,
 	UNIQUE KEY `{{.Table}}_key` (session_key),
 	KEY `{{.Table}}_user` (user_id, ended_at),
 	KEY `{{.Table}}_expires` (ended_at, expires_at),
 	KEY `{{.Table}}_purge` (purge_at),
-	KEY `{{.Table}}_due` (user_id, purge_at){{with .Users}},
+	KEY `{{.Table}}_due` (user_id, purge_at),
+	KEY `{{.Table}}_idp_session` (idp_session, idp_issuer),
+	KEY `{{.Table}}_idp_subject` (idp_subject, idp_issuer){{with .Users}},
 	FOREIGN KEY (user_id) REFERENCES {{.}} ON DELETE SET NULL{{end}}
 ) ENGINE=InnoDB;
 CREATE TABLE IF NOT EXISTS {{.Lock}} (
@@ -36,7 +41,13 @@ CREATE TABLE IF NOT EXISTS {{.Fence}} (
 	disabled   TINYINT      NOT NULL DEFAULT 0,
 	KEY `{{.Table}}_fences_due` (not_before)
 ) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {{.SignOut}} (
+	id         CHAR(43)    CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+	not_before DATETIME(6) NOT NULL,
+	KEY `{{.Table}}_signouts_due` (not_before)
+) ENGINE=InnoDB;
 -- down
+DROP TABLE {{.SignOut}};
 DROP TABLE {{.Fence}};
 DROP TABLE {{.Lock}};
 DROP TABLE {{.Index}};

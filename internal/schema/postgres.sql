@@ -18,7 +18,10 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	place            text        NOT NULL DEFAULT '',
 	idle_timeout     bigint,
 	last_ip          text,
-	last_user_agent  text
+	last_user_agent  text,
+	idp_issuer       text,
+	idp_subject      text,
+	idp_session      text
 ){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
 {{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
 	PRIMARY KEY (id),
@@ -28,6 +31,8 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_session" ON {{.Index}} (idp_session, idp_issuer) WHERE idp_session IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_subject" ON {{.Index}} (idp_subject, idp_issuer) WHERE idp_subject IS NOT NULL;
 CREATE TABLE IF NOT EXISTS {{.Fence}} (
 	user_id    {{.UserIDType}} NOT NULL PRIMARY KEY,
 	not_before timestamptz NOT NULL,
@@ -35,7 +40,13 @@ CREATE TABLE IF NOT EXISTS {{.Fence}} (
 	disabled   smallint    NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_fences_due" ON {{.Fence}} (not_before);
+CREATE TABLE IF NOT EXISTS {{.SignOut}} (
+	id         text        NOT NULL PRIMARY KEY,
+	not_before timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_signouts_due" ON {{.SignOut}} (not_before);
 -- down
+DROP TABLE {{.SignOut}};
 DROP TABLE {{.Fence}};
 DROP TABLE {{.Index}};
 {{if .Data}}-- name: {{.DataTable}}

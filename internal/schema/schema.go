@@ -65,6 +65,7 @@ func (t Tables) Migrations() ([]Migration, error) {
 	var out strings.Builder
 	err = tmpl.Execute(&out, map[string]any{
 		"Table": t.Index, "Index": t.index(), "Lock": t.Dialect.Quote(t.Schema, t.Index+"_locks"), "Fence": t.Dialect.Quote(t.Schema, t.Index+"_fences"),
+		"SignOut":   t.Dialect.Quote(t.Schema, t.Index+"_signouts"),
 		"DataTable": t.Data, "Data": t.Dialect.Quote(t.Schema, t.Data),
 		"UserIDType": cmp.Or(t.Users.Definition, userIDColumn[t.Dialect][t.UserIDType]), "Users": t.users(),
 		"Partitions": t.partitions(),

@@ -18,12 +18,17 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	place            TEXT    NOT NULL DEFAULT '',
 	idle_timeout     INTEGER,
 	last_ip          TEXT,
-	last_user_agent  TEXT
+	last_user_agent  TEXT,
+	idp_issuer       TEXT,
+	idp_subject      TEXT,
+	idp_session      TEXT
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_session" ON {{.Index}} (idp_session, idp_issuer) WHERE idp_session IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_subject" ON {{.Index}} (idp_subject, idp_issuer) WHERE idp_subject IS NOT NULL;
 CREATE TABLE IF NOT EXISTS {{.Fence}} (
 	user_id    {{.UserIDType}} NOT NULL UNIQUE,
 	not_before INTEGER NOT NULL,
@@ -31,7 +36,13 @@ CREATE TABLE IF NOT EXISTS {{.Fence}} (
 	disabled   INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_fences_due" ON {{.Fence}} (not_before);
+CREATE TABLE IF NOT EXISTS {{.SignOut}} (
+	id         TEXT    NOT NULL PRIMARY KEY,
+	not_before INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_signouts_due" ON {{.SignOut}} (not_before);
 -- down
+DROP TABLE {{.SignOut}};
 DROP TABLE {{.Fence}};
 DROP TABLE {{.Index}};
 {{if .Data}}-- name: {{.DataTable}}

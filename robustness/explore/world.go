@@ -201,6 +201,7 @@ func (w *world) exec(q string) {
 func (w *world) reset(names []string) error {
 	w.exec("DELETE FROM user_sessions")
 	w.exec("DELETE FROM user_sessions_fences")
+	w.exec("DELETE FROM user_sessions_signouts")
 	w.exec("INSERT INTO user_sessions SELECT * FROM template")
 	w.store.data, w.store.latest = maps.Clone(w.template), nil
 	w.db.clock.us.Store(w.began)

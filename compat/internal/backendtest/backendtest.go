@@ -147,7 +147,7 @@ var written = []string{
 	"login: the former session of the browser is replaced", "limit: twenty logins at once", "matching: everyone",
 	"by hand: anonymous, login, change, logout", "touch: Run writes them, and the rest when it ends",
 	"janitor: expired sessions end", "janitor: deletes the data of ended sessions again", "migrations: twice",
-	"fence: a transaction that is open during the login", "fence: a disabled account", "fence: old ones are pruned",
+	"fence: a transaction that is open during the login", "fence: a disabled account", "fence: old ones are pruned", "identity provider: signed out during the login",
 }
 
 // RunWritten checks them on the default Store, for a role that may make no table.
@@ -158,7 +158,7 @@ func RunWritten(t *testing.T, open func(t *testing.T) *sqlx.DB) {
 
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
-	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours, personalBehaviours)
+	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours, personalBehaviours, idpBehaviours)
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {

@@ -1,0 +1,76 @@
+package signals_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/idp/signals"
+	"github.com/seed-296ca7ab/usersession/memstore"
+)
+
+// TestRacedEvent applies an event while requests of the session read, write and renew. Once
+// Apply has returned, no request that begins then is served, and nothing brings the session
+// back. The Store is one that is not verified against the index.
+func TestRacedEvent(t *testing.T) {
+	m := newManager(t, openDB(t), &usersession.Options{Store: memstore.New()})
+	var served atomic.Int64
+	for trial := range 50 {
+		sid := fmt.Sprint(trial)
+		b := login(t, m, "alice", usersession.WithIdP(iss, "a", sid))
+		var over atomic.Bool
+		var clients sync.WaitGroup
+		for i := range 4 {
+			own := &browser{b.cookie}
+			clients.Go(func() {
+				for n := 0; n < 200; n++ {
+					late := over.Load()
+					user := ""
+					own.do(m, func(ctx context.Context) {
+						if user = m.UserID(ctx); user == "" {
+							return
+						}
+						switch (i + n) % 3 {
+						case 0:
+							m.Put(ctx, "cart", n)
+						case 1:
+							if i == 0 { // the others keep the token from before
+								m.RenewToken(ctx)
+							}
+						}
+					})
+					if user != "" {
+						served.Add(1)
+						if late {
+							t.Errorf("trial %d: a request was served that began after the event", trial)
+						}
+					}
+					if late {
+						return
+					}
+				}
+			})
+		}
+		b.do(m, func(context.Context) {}) // so that some are under way
+		e := signals.Event{Type: signals.SessionRevoked, Issuer: iss, Time: time.Now(), Subject: signals.Subject{Format: "opaque", ID: sid}}
+		n, err := signals.Apply(t.Context(), m, e)
+		over.Store(true)
+		if n != 1 || err != nil {
+			t.Errorf("trial %d: %d ended, %v", trial, n, err)
+		}
+		clients.Wait()
+		if b.user(m) != "" {
+			t.Errorf("trial %d: the session is back", trial)
+		}
+		if n, err := signals.Apply(t.Context(), m, e); n != 0 || err != nil {
+			t.Errorf("trial %d, again: %d, %v", trial, n, err)
+		}
+	}
+	if served.Load() == 0 {
+		t.Error("no request was served before its event")
+	}
+}
