@@ -40,8 +40,8 @@ func (m *Manager) users() schema.Users {
 // it finishes what an interrupted run began. If it does not get a lock within 30
 // seconds, it returns an error.
 //
-// To an index that was made without the columns place, idle_timeout, last_ip and
-// last_user_agent, it adds those. It never changes
+// To an index that was made without the columns place, idle_timeout, last_ip,
+// last_user_agent and those that begin with device_, it adds those. It never changes
 // another column, a constraint or a partition of a table that is there.
 // If they are not as the Options say, the error names the option. If a column is
 // missing, the error wraps ErrNotMigrated.

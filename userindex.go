@@ -198,7 +198,7 @@ func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 		LastSeenAt: fromMicro(r.LastSeenAt), ExpiresAt: fromMicro(r.ExpiresAt),
 		UserAgent: r.UserAgent, LastUserAgent: r.LastUserAgent, Meta: map[string]string{},
 		Current: currentID != "" && r.ID == currentID,
-		EndedBy: r.EndedBy,
+		EndedBy: r.EndedBy, Bound: r.Bound != 0,
 	}
 	if r.IdleTimeout != 0 {
 		idle = time.Duration(r.IdleTimeout) * time.Microsecond

@@ -18,7 +18,12 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	place            text        NOT NULL DEFAULT '',
 	idle_timeout     bigint,
 	last_ip          text,
-	last_user_agent  text
+	last_user_agent  text,
+	device_key       text,
+	device_bound_at  timestamptz,
+	device_secret    text,
+	device_challenge text,
+	device_challenge_before text
 ){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
 {{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
 	PRIMARY KEY (id),

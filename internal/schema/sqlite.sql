@@ -18,7 +18,12 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	place            TEXT    NOT NULL DEFAULT '',
 	idle_timeout     INTEGER,
 	last_ip          TEXT,
-	last_user_agent  TEXT
+	last_user_agent  TEXT,
+	device_key       TEXT,
+	device_bound_at  INTEGER,
+	device_secret    TEXT,
+	device_challenge TEXT,
+	device_challenge_before TEXT
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;

@@ -22,6 +22,7 @@ type userColumn struct {
 	Idle      bool   `db:"idle"`       // and idle_timeout
 	LastIP    bool   `db:"last_ip"`    // and last_ip
 	LastAgent bool   `db:"last_agent"` // and last_user_agent
+	Device    string `db:"device"`     // and those of a device
 }
 
 // userColumnSQL asks for it, with one row for each foreign key.
@@ -43,7 +44,8 @@ SELECT COALESCE(x.type, '') AS type, COALESCE(u.type, '') AS users_type, '' AS u
 	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'place' AND NOT a.attisdropped) AS placed,
 	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'idle_timeout' AND NOT a.attisdropped) AS idle,
 	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'last_ip' AND NOT a.attisdropped) AS last_ip,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'last_user_agent' AND NOT a.attisdropped) AS last_agent
+	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'last_user_agent' AND NOT a.attisdropped) AS last_agent,
+	COALESCE((SELECT string_agg(a.attname, ' ') FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname LIKE 'device%' AND NOT a.attisdropped), '') AS device
 FROM (SELECT 1) AS one
 LEFT JOIN col x ON (:schema = '' AND x.visible OR x.nspname = :schema) AND x.relname = :table AND x.attname = 'user_id'
 LEFT JOIN col u ON (:users_schema = '' AND u.visible OR u.nspname = :users_schema) AND u.relname = :users_table AND u.attname = :users_column
@@ -60,7 +62,8 @@ SELECT COALESCE(lower(x.type), '') AS type, COALESCE(lower(u.type), '') AS users
 	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'place' COLLATE NOCASE) AS placed,
 	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'idle_timeout' COLLATE NOCASE) AS idle,
 	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'last_ip' COLLATE NOCASE) AS last_ip,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'last_user_agent' COLLATE NOCASE) AS last_agent
+	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'last_user_agent' COLLATE NOCASE) AS last_agent,
+	COALESCE((SELECT group_concat(lower(name), ' ') FROM pragma_table_info(:table) WHERE name LIKE 'device%'), '') AS device
 FROM (SELECT 1) AS one
 LEFT JOIN pragma_table_info(:table) x ON x.name = 'user_id' COLLATE NOCASE
 LEFT JOIN pragma_table_info(:users_table) u ON u.name = :users_column COLLATE NOCASE
@@ -97,7 +100,16 @@ SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_typ
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'last_user_agent'
 		LIMIT 1
-	) AS last_agent
+	) AS last_agent,
+	COALESCE((
+		SELECT CONCAT(MAX(IF(column_name = 'device_key', 'device_key ', '')),
+			MAX(IF(column_name = 'device_bound_at', 'device_bound_at ', '')),
+			MAX(IF(column_name = 'device_secret', 'device_secret ', '')),
+			MAX(IF(column_name = 'device_challenge', 'device_challenge ', '')),
+			MAX(IF(column_name = 'device_challenge_before', 'device_challenge_before ', '')))
+		FROM information_schema.columns
+		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name LIKE 'device%'
+	), '') AS device
 FROM (SELECT 1) AS one
 LEFT JOIN (
 	SELECT IF(column_type IN ('char(36)', 'varchar(36)'), column_type, data_type) AS data_type
@@ -141,6 +153,12 @@ func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (lacks []strin
 	}{{"place", rows[0].Placed}, {"idle_timeout", rows[0].Idle}, {"last_ip", rows[0].LastIP}, {"last_user_agent", rows[0].LastAgent}} {
 		if rows[0].Type != "" && !column.there {
 			lacks = append(lacks, column.name)
+		}
+	}
+	there := strings.Fields(rows[0].Device)
+	for _, column := range []string{"device_key", "device_bound_at", "device_secret", "device_challenge", "device_challenge_before"} {
+		if rows[0].Type != "" && !slices.Contains(there, column) {
+			lacks = append(lacks, column)
 		}
 	}
 	return lacks, t.checkUserColumn(rows)
