@@ -99,7 +99,8 @@ func New(sessions *usersession.Manager, opts *Options) (*Handler, error) {
 
 // Protect offers the browser to bind the session, after a login or a renewal and when a
 // page is opened, until it is bound. It belongs inside LoadAndSave, around every page. A
-// browser that does not answer is in nobody's way. What is not inside Protect is
+// browser that does not answer is in nobody's way. A link from another site, upon which
+// browsers do not refresh, is answered by a page that opens itself again. What is not inside Protect is
 // protected all the same, once the session is bound. Protect costs a session that is not
 // bound one statement, once.
 func (h *Handler) Protect(next http.Handler) http.Handler {
@@ -107,6 +108,12 @@ func (h *Handler) Protect(next http.Handler) http.Handler {
 		return next // browsers do not bind over plain http
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if linked(r) {
+			if s, ok := h.devices.Session(r.Context()); ok && s.Withheld {
+				comeBack(w)
+				return
+			}
+		}
 		o := &offer{h: h, r: r}
 		o.writer.Init(r.Context(), w, o)
 		next.ServeHTTP(&o.writer, r)

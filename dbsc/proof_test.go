@@ -39,6 +39,9 @@ func TestProofs(t *testing.T) {
 		if err != nil || q.JTI != "c2" || q.jwk != "" || q.verify(p.jwk) != nil {
 			t.Errorf("a proof: %+v, %v", q, err)
 		}
+		if bare, err := parse(strings.Trim(later, `"`)); err != nil || bare.verify(p.jwk) != nil {
+			t.Errorf("as a token, which Chromium sends: %v", err)
+		}
 		other, err := all[1-i].Registration("c1")
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +82,7 @@ func TestProofsRefused(t *testing.T) {
 	same := jwk(func(map[string]string) {})
 	for name, field := range map[string]string{
 		"nothing":        "",
-		"no string":      strings.Trim(sign(map[string]any{"alg": "ES256", "typ": "dbsc+jwt"}, "c"), `"`),
+		"half a string":  strings.TrimPrefix(sign(map[string]any{"alg": "ES256", "typ": "dbsc+jwt", "jwk": same}, "c"), `"`),
 		"another type":   sign(map[string]any{"alg": "ES256", "typ": "JWT", "jwk": same}, "c"),
 		"no challenge":   sign(map[string]any{"alg": "ES256", "typ": "dbsc+jwt", "jwk": same}, ""),
 		"a long one":     sign(map[string]any{"alg": "ES256", "typ": "dbsc+jwt", "jwk": same}, strings.Repeat("c", 65)),
@@ -146,7 +149,7 @@ func FuzzProof(f *testing.F) {
 }
 
 func TestText(t *testing.T) {
-	for field, want := range map[string]string{`"a"`: "a", ` "a";x=1`: "a", `a`: "", `"a`: "", `"a\"b"`: "", ``: ""} {
+	for field, want := range map[string]string{`"a"`: "a", ` "a";x=1`: "a", `a`: "a", `a;x="1"`: "a", `"a`: "", `"a\"b"`: "", ``: ""} {
 		if got := text(field); got != want {
 			t.Errorf("text(%q) = %q, want %q", field, got, want)
 		}

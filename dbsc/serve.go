@@ -3,6 +3,7 @@ package dbsc
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,6 +52,24 @@ func foreign(r *http.Request) bool {
 	}
 	u, err := url.Parse(origin)
 	return err != nil || u.Host != r.Host
+}
+
+// linked reports whether a page of another site leads here.
+func linked(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" &&
+		(site == "cross-site" || site == "same-site")
+}
+
+// comeBack has the browser ask again from a page of this site. It does so once, because
+// that request says that it comes from here.
+func comeBack(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Refresh", "0")
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	io.WriteString(w, "<!DOCTYPE html><title>…</title>")
 }
 
 func answer(w http.ResponseWriter, status int) { http.Error(w, http.StatusText(status), status) }
@@ -146,11 +165,17 @@ func challenge(header http.Header, id, text string) {
 	header.Set("Secure-Session-Challenge", `"`+text+`";id="`+id+`"`)
 }
 
-// text returns a string of a structured field (RFC 9651), or "".
+// text returns the text of a structured field (RFC 9651), or "". The specification wants
+// a string, and Chromium sends a token.
 func text(field string) string {
-	s, ok := strings.CutPrefix(strings.TrimSpace(field), `"`)
+	field = strings.TrimSpace(field)
+	s, quoted := strings.CutPrefix(field, `"`)
+	if !quoted {
+		s, _, _ = strings.Cut(field, ";")
+		return strings.TrimSpace(s)
+	}
 	s, _, closed := strings.Cut(s, `"`)
-	if !ok || !closed || strings.Contains(s, `\`) {
+	if !closed || strings.Contains(s, `\`) {
 		return ""
 	}
 	return s

@@ -323,6 +323,32 @@ func TestDeviceForeign(t *testing.T) {
 	})
 }
 
+// Browsers do not refresh upon a link from another site. The page that asks again tells
+// nobody anything.
+func TestDeviceLinked(t *testing.T) {
+	inDeviceSite(t, nil, nil, func(t *testing.T, s *deviceSite) {
+		laptop := s.browser()
+		laptop.bind("alice")
+		link := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
+		if got := laptop.send("GET", "/me", link...).Body.String(); got != "alice" {
+			t.Errorf("a link, with its cookie: %q", got)
+		}
+		thief := laptop.thief()
+		delete(thief.cookies, boundCookie)
+		w := thief.send("GET", "/me", link...)
+		if w.Code != 200 || w.Header().Get("Refresh") != "0" || strings.Contains(w.Body.String(), "alice") || w.Header().Get("Secure-Session-Registration") != "" {
+			t.Errorf("a link, without its cookie: %d %v %s", w.Code, w.Header(), w.Body)
+		}
+		s.clearsNothing(w)
+		if w := thief.send("POST", "/me", link...); w.Header().Get("Refresh") != "" {
+			t.Error("a form of another site is sent again")
+		}
+		if w := s.browser().send("GET", "/me", link...); w.Header().Get("Refresh") != "" {
+			t.Error("a link is opened again without a session")
+		}
+	})
+}
+
 func TestDeviceRequireBound(t *testing.T) {
 	inDeviceSite(t, nil, nil, func(t *testing.T, s *deviceSite) {
 		laptop := s.browser()
