@@ -27,6 +27,7 @@ const (
 	EventMisplaced         EventKind = "misplaced"          // session data under a key that is not its own were refused
 	EventUnlisted          EventKind = "unlisted"           // session data were refused that have no row of their user. UserID and SessionID are what they claim
 	EventDropped           EventKind = "dropped"            // session data were changed after the response had begun, so they were not saved
+	EventUnbound           EventKind = "unbound"            // a request of a session that is bound to a device did not come from there, and was served as anonymous
 	EventStoreFailed       EventKind = "store_failed"       // a request was answered 503 because a side was down
 )
 

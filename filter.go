@@ -53,6 +53,8 @@ type Filter struct {
 	UserAgent string
 	// Meta selects sessions that have all of these pairs.
 	Meta map[string]string
+	// Bound selects sessions that are bound to a device, by package dbsc.
+	Bound bool
 	// ExceptCurrent leaves out the session of the context, if it has one.
 	ExceptCurrent bool
 	// Ended selects ended sessions, for as long as their rows are kept,
@@ -70,7 +72,7 @@ type Filter struct {
 // selective reports whether the filter says whom it means.
 func (f Filter) selective() bool {
 	return f.Everyone || len(f.UserIDs) > 0 || len(f.IDs) > 0 || !f.CreatedBefore.IsZero() || !f.CreatedAfter.IsZero() ||
-		!f.SeenBefore.IsZero() || !f.SeenAfter.IsZero() || !f.AuthenticatedBefore.IsZero() || f.IdP != (IdP{}) || f.IP.IsValid() || f.UserAgent != "" || len(f.Meta) > 0
+		!f.SeenBefore.IsZero() || !f.SeenAfter.IsZero() || !f.AuthenticatedBefore.IsZero() || f.IdP != (IdP{}) || f.IP.IsValid() || f.UserAgent != "" || len(f.Meta) > 0 || f.Bound
 }
 
 // check refuses what cannot be meant.
@@ -166,6 +168,9 @@ func (f Filter) where(x *index.Index, currentID string) (*index.Selection, error
 	}
 	if len(f.Meta) > 0 {
 		s.Meta(f.Meta)
+	}
+	if f.Bound {
+		s.Bound()
 	}
 	if f.ExceptCurrent && currentID != "" {
 		s.Except(currentID)

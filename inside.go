@@ -15,4 +15,11 @@ func init() {
 		}
 		return p
 	}
+	inside.DevicesOf = func(manager any) inside.Devices {
+		m := manager.(*Manager)
+		return inside.Devices{
+			Bind: m.bindDevices, Session: m.deviceSession, Index: func() *index.Index { return m.index },
+			Verified: m.data.verified(), Bound: m.prove != nil,
+		}
+	}
 }

@@ -32,9 +32,10 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 	by := index.Ending{Reason: ReasonLogout, Actor: m.actor(ctx)}
 	var s *staged
 	var own *trailer.Binding
+	withheld := false
 	r.do(func() {
 		s, own = r.staged, r.origin()
-		r.staged = nil
+		r.staged, withheld = nil, own == nil && r.withheld != nil
 	})
 	if by.Actor == "" && own.Authenticated() {
 		by.Actor = own.By() // whose data may be unreadable
@@ -45,6 +46,9 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 	m.forget(ctx, r)
 	if failed != nil && own != nil {
 		r.alsoEnds(own.Key) // a second call must not say that it is done
+	}
+	if err == nil && withheld {
+		err = errWithheld
 	}
 	if err != nil {
 		return wrap("Logout", err)
@@ -59,7 +63,11 @@ func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending) er
 	r.do(func() { keys, r.others = r.others, nil })
 	var failed error
 	for _, key := range keys {
-		if _, err := m.endKey(ctx, key, by); err != nil {
+		kept, err := m.keepsOther(ctx, key)
+		if err == nil && !kept {
+			_, err = m.endKey(ctx, key, by)
+		}
+		if err != nil {
 			failed = errors.Join(failed, err)
 			r.alsoEnds(key) // by the next Logout
 		}

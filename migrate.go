@@ -41,7 +41,7 @@ func (m *Manager) users() schema.Users {
 // seconds, it returns an error.
 //
 // To an index that was made without the columns place, idle_timeout, last_ip,
-// last_user_agent and those that begin with idp_, it adds those. It never changes
+// last_user_agent and those that begin with idp_ or device_, it adds those. It never changes
 // another column, a constraint or a partition of a table that is there.
 // If they are not as the Options say, the error names the option. If a column is
 // missing, the error wraps ErrNotMigrated.

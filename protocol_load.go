@@ -121,6 +121,9 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 	if m.data.rowTells(b) {
 		ok, due = row.Accepts(b)
 	}
+	if ok && b.Authenticated() && m.prove != nil && !peek && !m.onDevice(ctx, b, row.Device) {
+		return nil, nil, nil
+	}
 	q := decide.Loading{Use: m.use(ctx, peek), User: b.Authenticated(), RowRead: m.data.rowTells(b), Idle: m.data.idleInStore(b)}
 	switch q.Decide() {
 	case decide.NotSeen:

@@ -33,6 +33,9 @@ type request struct {
 	others    []string          // keys of further sessions that Logout ends
 	own       *trailer.Binding  // the session that the data belong to; nil: none yet
 	refused   []string          // keys of the tokens that came, if none of them has a session
+	device    index.Device      // how the session of the cookie is bound, if package dbsc asks
+	proved    bool              // the request comes from the device
+	withheld  *trailer.Binding  // the session of the cookie, if the request is not served it
 	staged    *staged           // what the commit is to finish; nil: nothing
 	unstaged  bool              // a Login or renewal is between its new token and staging it
 	started   bool              // the response has begun

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
@@ -46,6 +48,8 @@ type Manager struct {
 	looks     *touch.Log // the keys of sessions whose row was read instead of touched
 	strangers *touch.Log // the keys of sessions of other programs on the Store
 	queue     *touch.Queue[index.Client]
+
+	prove func(r *http.Request, sessionID, secret string) inside.Proof // of package dbsc; nil without
 
 	detachedByHand handLog
 	warnedPlain    atomic.Bool // about a Secure cookie over plain http

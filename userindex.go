@@ -198,8 +198,8 @@ func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 		LastSeenAt: fromMicro(r.LastSeenAt), ExpiresAt: fromMicro(r.ExpiresAt),
 		UserAgent: r.UserAgent, LastUserAgent: r.LastUserAgent, Meta: map[string]string{},
 		Current: currentID != "" && r.ID == currentID,
-		EndedBy: r.EndedBy,
-		IdP:     IdP{r.IdPIssuer, r.IdPSubject, r.IdPSession},
+		EndedBy: r.EndedBy, Bound: r.Bound != 0,
+		IdP: IdP{r.IdPIssuer, r.IdPSubject, r.IdPSession},
 	}
 	if r.IdleTimeout != 0 {
 		idle = time.Duration(r.IdleTimeout) * time.Microsecond

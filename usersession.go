@@ -60,6 +60,10 @@ type UserSession struct {
 	// Reauthenticate, and those of SetMeta. It is never nil.
 	Meta map[string]string
 
+	// Bound reports whether the session is bound to its device, by package dbsc. It is
+	// false where the Manager does not have that package.
+	Bound bool
+
 	// Current reports whether this is the session of the context that the
 	// listing call was made with.
 	Current bool
@@ -173,6 +177,7 @@ type sessionJSON struct {
 	Device          string            `json:"device"`
 	Meta            map[string]string `json:"meta"`
 	Current         bool              `json:"current"`
+	Bound           bool              `json:"bound,omitempty"`
 	EndedAt         time.Time         `json:"ended_at,omitzero"`
 	EndedBy         string            `json:"ended_by,omitempty"`
 	Reason          string            `json:"reason,omitempty"`
@@ -180,13 +185,14 @@ type sessionJSON struct {
 
 // MarshalJSON returns the session in snake_case, with its Device. Times are RFC
 // 3339 in UTC. If the address is not known, ip is "". Only ended sessions have
-// ended_at, ended_by and reason. Only those of WithIdP have idp.
+// ended_at, ended_by and reason, only those of WithIdP have idp, and only those that
+// are bound to a device have bound.
 func (s UserSession) MarshalJSON() ([]byte, error) {
 	j := sessionJSON{
 		ID: s.ID, UserID: s.UserID,
 		CreatedAt: s.CreatedAt.UTC(), AuthenticatedAt: s.AuthenticatedAt.UTC(),
 		LastSeenAt: s.LastSeenAt.UTC(), ExpiresAt: s.ExpiresAt.UTC(),
-		UserAgent: s.UserAgent, LastUserAgent: s.LastUserAgent, Device: s.Device(), Meta: s.Meta, Current: s.Current,
+		UserAgent: s.UserAgent, LastUserAgent: s.LastUserAgent, Device: s.Device(), Meta: s.Meta, Current: s.Current, Bound: s.Bound,
 		EndedBy: s.EndedBy, Reason: s.Reason,
 	}
 	if s.IP.IsValid() {
@@ -225,7 +231,7 @@ func (s *UserSession) UnmarshalJSON(b []byte) error {
 		ID: j.ID, UserID: j.UserID,
 		CreatedAt: j.CreatedAt, AuthenticatedAt: j.AuthenticatedAt,
 		LastSeenAt: j.LastSeenAt, ExpiresAt: j.ExpiresAt,
-		IP: ip, UserAgent: j.UserAgent, LastIP: lastIP, LastUserAgent: j.LastUserAgent, Meta: j.Meta, Current: j.Current,
+		IP: ip, UserAgent: j.UserAgent, LastIP: lastIP, LastUserAgent: j.LastUserAgent, Meta: j.Meta, Current: j.Current, Bound: j.Bound,
 		EndedAt: j.EndedAt, EndedBy: j.EndedBy, Reason: j.Reason,
 	}
 	if j.IdP != nil {

@@ -23,7 +23,7 @@ import (
 const patience = 30 * time.Second
 
 // newBrowser starts a Chromium with an empty profile.
-func newBrowser(t *testing.T) context.Context {
+func newBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	fonts, err := filepath.Abs("testdata/fonts.conf")
 	if err != nil {
@@ -41,7 +41,7 @@ func newBrowser(t *testing.T) context.Context {
 		chromedp.UserDataDir(t.TempDir()),
 		chromedp.Env("FONTCONFIG_FILE="+fonts),
 	)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)

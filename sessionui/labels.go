@@ -49,6 +49,7 @@ var labels = map[string]string{
 	"session.ip":         "IP address",
 	"session.agent":      "User-Agent",
 	"session.last.with":  "Last used with {device}",
+	"session.bound":      "Bound to its device",
 	"session.last.ip":    "IP address, last used",
 	"session.last.agent": "User-Agent, last used",
 	"session.unknown":    "unknown",

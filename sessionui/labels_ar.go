@@ -49,6 +49,7 @@ var labelsArabic = map[string]string{
 	"session.ip":         "عنوان IP",
 	"session.agent":      "وكيل المستخدم (User-Agent)",
 	"session.last.with":  "آخر استخدام عبر {device}",
+	"session.bound":      "مرتبطة بجهازها",
 	"session.last.ip":    "عنوان IP لآخر استخدام",
 	"session.last.agent": "وكيل المستخدم لآخر استخدام",
 	"session.unknown":    "غير معروف",

@@ -49,6 +49,7 @@ var labelsGerman = map[string]string{
 	"session.ip":         "IP-Adresse",
 	"session.agent":      "User-Agent",
 	"session.last.with":  "Zuletzt benutzt mit {device}",
+	"session.bound":      "An das Gerät gebunden",
 	"session.last.ip":    "IP-Adresse, zuletzt benutzt",
 	"session.last.agent": "User-Agent, zuletzt benutzt",
 	"session.unknown":    "unbekannt",

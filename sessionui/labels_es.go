@@ -49,6 +49,7 @@ var labelsSpanish = map[string]string{
 	"session.ip":         "Dirección IP",
 	"session.agent":      "User-Agent",
 	"session.last.with":  "Último uso con {device}",
+	"session.bound":      "Vinculada a su dispositivo",
 	"session.last.ip":    "Dirección IP, último uso",
 	"session.last.agent": "User-Agent, último uso",
 	"session.unknown":    "desconocido",

@@ -49,6 +49,7 @@ var labelsFrench = map[string]string{
 	"session.ip":         "Adresse IP",
 	"session.agent":      "User-Agent",
 	"session.last.with":  "Utilisée en dernier avec {device}",
+	"session.bound":      "Liée à son appareil",
 	"session.last.ip":    "Adresse IP, dernière utilisation",
 	"session.last.agent": "User-Agent, dernière utilisation",
 	"session.unknown":    "inconnu",

@@ -49,6 +49,7 @@ var labelsJapanese = map[string]string{
 	"session.ip":         "IPアドレス",
 	"session.agent":      "User-Agent",
 	"session.last.with":  "最後に使われたデバイス：{device}",
+	"session.bound":      "デバイスに紐付け済み",
 	"session.last.ip":    "最終利用のIPアドレス",
 	"session.last.agent": "最終利用のUser-Agent",
 	"session.unknown":    "不明",

@@ -53,6 +53,7 @@ type sessionView struct {
 	UserAgent string
 	IP        string
 	Current   bool
+	Bound     bool // to its device
 
 	// Place is where the IP is.
 	Place string
@@ -120,7 +121,7 @@ func icon(userAgent string) string {
 func (c *call) view(s usersession.UserSession) sessionView {
 	agent := c.agent(s)
 	v := sessionView{
-		ID: s.ID, UserID: s.UserID, User: mark(s.UserID, 64), Current: s.Current,
+		ID: s.ID, UserID: s.UserID, User: mark(s.UserID, 64), Current: s.Current, Bound: s.Bound,
 		Device: c.actingOn(s, agent.device), UserAgent: agent.text, Icon: agent.icon, IP: c.ui.ip.show(s.IP), Place: c.place(s.IP),
 		Name: nameOf(s), Title: c.title(s),
 		Created: c.time(s.CreatedAt), Proved: c.time(s.AuthenticatedAt),
@@ -257,6 +258,7 @@ type sessionJSON struct {
 	ImpersonatedBy  string            `json:"impersonated_by,omitempty"` // on an account page
 	Meta            map[string]string `json:"meta,omitzero"`
 	Current         bool              `json:"current"`
+	Bound           bool              `json:"bound,omitempty"`
 	EndedAt         time.Time         `json:"ended_at,omitzero"`
 	EndedBy         string            `json:"ended_by,omitempty"`
 	Reason          string            `json:"reason,omitempty"`
@@ -266,7 +268,7 @@ func (c *call) viewJSON(s usersession.UserSession) sessionJSON {
 	return sessionJSON{
 		ID: s.ID, UserID: s.UserID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
 		LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt, IP: c.ui.ip.show(s.IP),
-		UserAgent: s.UserAgent, LastIP: c.ui.ip.show(s.LastIP), LastUserAgent: s.LastUserAgent, Device: c.agent(s).name, Meta: s.Meta, Current: s.Current,
+		UserAgent: s.UserAgent, LastIP: c.ui.ip.show(s.LastIP), LastUserAgent: s.LastUserAgent, Device: c.agent(s).name, Meta: s.Meta, Current: s.Current, Bound: s.Bound,
 		EndedAt: s.EndedAt, EndedBy: s.EndedBy, Reason: s.Reason,
 	}
 }

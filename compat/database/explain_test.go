@@ -145,6 +145,8 @@ var everyQuery = []string{
 	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "GROUP BY user_id", "id NOT IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC", "UNION ALL SELECT id FROM",
 	"WHERE id IN (…) AND (ended_at", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
 	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
+	// the devices
+	"SET device_secret", "SET device_key", "SELECT COALESCE(device_key", "SET device_challenge_before", "COALESCE(device_secret, '') FROM \"user_sessions\" WHERE session_key",
 	// the fences
 	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
 	// the sign-outs
@@ -444,6 +446,7 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 		}
 	}
 	queueTouches(t, db, configure)
+	useDevices(t, m, usersession.UserSession{UserID: "user60", ID: "x"}, "x", partitionsOf(configure) > 0)
 	for _, err := range m.ExportUser(ctx, "user50") {
 		ok(err)
 	}

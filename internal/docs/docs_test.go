@@ -162,7 +162,7 @@ var docImports = map[string]string{
 	"scs": "github.com/alexedwards/scs/v2", "sql": "database/sql", "sqlx": "github.com/jmoiron/sqlx",
 	"memstore": "github.com/seed-296ca7ab/usersession/memstore", "scsstore": "github.com/seed-296ca7ab/usersession/scsstore",
 	"pgxpool": "github.com/jackc/pgx/v5/pgxpool", "stdlib": "github.com/jackc/pgx/v5/stdlib",
-	"sessionui": "github.com/seed-296ca7ab/usersession/sessionui", "usersessiontest": "github.com/seed-296ca7ab/usersession/usersessiontest", "usersession": "github.com/seed-296ca7ab/usersession",
+	"dbsc": "github.com/seed-296ca7ab/usersession/dbsc", "sessionui": "github.com/seed-296ca7ab/usersession/sessionui", "usersessiontest": "github.com/seed-296ca7ab/usersession/usersessiontest", "usersession": "github.com/seed-296ca7ab/usersession",
 }
 
 // fragment makes a file of statements: a function with the variables of the

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	// A change in them is to make a cached result void.
+	_ "github.com/seed-296ca7ab/usersession/dbsc"
 	_ "github.com/seed-296ca7ab/usersession/memstore"
 	_ "github.com/seed-296ca7ab/usersession/scsstore"
 	_ "github.com/seed-296ca7ab/usersession/sessionui"
@@ -23,7 +24,7 @@ import (
 
 // withExamples are the packages of the root module, by folder, whose Examples
 // need a driver that their module does not require.
-var withExamples = []string{".", "memstore", "scsstore", "sessionui", "usersessiontest"}
+var withExamples = []string{".", "dbsc", "memstore", "scsstore", "sessionui", "usersessiontest"}
 
 // TestExamples runs the Examples of the root module with a driver: one more test
 // file, laid over each package, imports it. Every Example that says what it

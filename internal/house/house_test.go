@@ -38,7 +38,7 @@ sqlexpiry.go
 adopting.go place.go
 session.go
 timed.go
-codec.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
+codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
 ended.go policy.go users.go protocol_lost.go
 protocol_seal.go
 login.go logout.go protocol_data.go
@@ -62,7 +62,7 @@ var imports = map[string][]string{
 	"decide":      nil,
 	"index":       {"sqldb", "token", "trailer"},
 	"doctor":      {"inside", "sqldb"},
-	"inside":      {"index", "schema", "sqldb"},
+	"inside":      {"index", "schema", "sqldb", "trailer"},
 	"pqread":      {"bounded"},
 	"response":    nil,
 	"schema":      {"sqldb"},
@@ -81,7 +81,7 @@ const tool = "cmd/usersession"
 var mayReach = []string{"doctor", "inside", "token"}
 
 // forTests are packages that no product package imports.
-var forTests = []string{"depth", "docs", "exampletest", "house", "prosetest", "questions", "sourcetest", "sqlspy", "testreport", "testserver"}
+var forTests = []string{"depth", "docs", "exampletest", "house", "prosetest", "questions", "softdevice", "sourcetest", "sqlspy", "testreport", "testserver"}
 
 // knows says who may have a text in the code, by the texts that are told from
 // others. A folder stands for its files.

@@ -54,11 +54,14 @@ WHERE @data.expiry <= @dnow`
 
 // findLiveSQL reads the data of a key and its row of the index in one statement.
 // The index and the data must be in the same database.
-const findLiveSQL = `
-SELECT data, ` + liveColumns + `
+const (
+	findLiveSQL       = "\nSELECT data, " + liveColumns + ofDataSQL
+	findLiveDeviceSQL = "\nSELECT data, " + liveColumns + deviceColumns + ofDataSQL
+	ofDataSQL         = `
 FROM @data
 LEFT JOIN @index ON session_key = token
 WHERE token = ? AND expiry > @dnow`
+)
 
 // FindLive returns the data of a key and its row, the zero row if there is none.
 func (x *Index) FindLive(ctx context.Context, key string) ([]byte, LiveRow, bool, error) {
@@ -66,10 +69,14 @@ func (x *Index) FindLive(ctx context.Context, key string) ([]byte, LiveRow, bool
 		data []byte
 		row  LiveRow
 		args [1]any
-		dest [4]any
+		dest [6]any
 	}{args: [1]any{key}}
-	f.dest = [4]any{&f.data, &f.row.id, &f.row.userID, &f.row.state}
-	found, err := x.db.ReadRow(ctx, findLiveSQL, f.args[:], f.dest[:]...)
+	f.dest = [6]any{&f.data, &f.row.id, &f.row.userID, &f.row.state, &f.row.Device.State, &f.row.Device.Secret}
+	query, dest := findLiveSQL, f.dest[:4]
+	if x.c.Devices {
+		query, dest = findLiveDeviceSQL, f.dest[:]
+	}
+	found, err := x.db.ReadRow(ctx, query, f.args[:], dest...)
 	if err != nil {
 		return nil, LiveRow{}, false, err
 	}

@@ -55,6 +55,8 @@ type Config struct {
 	Idle      time.Duration // not positive if there is no idle timeout
 	Touch     time.Duration // how often a row is touched
 	Retention time.Duration // of ended rows
+
+	Devices bool // rows say whether sessions are bound to devices
 }
 
 // Index is the index in one database. It is safe for concurrent use.
@@ -98,10 +100,11 @@ type Row struct {
 	IdPIssuer       string         `db:"idp_issuer"`
 	IdPSubject      string         `db:"idp_subject"`
 	IdPSession      string         `db:"idp_session"`
+	Bound           int            `db:"bound"` // 1 if it is bound to a device; 0 also without Config.Devices
 }
 
 // ColumnsSQL reads nothing, and fails if a column is not there.
-const ColumnsSQL = "SELECT" + rowColumns + ", purge_at\nFROM @index\nWHERE 1 = 0"
+const ColumnsSQL = "SELECT" + rowColumns + ", purge_at" + deviceColumnNames + "\nFROM @index\nWHERE 1 = 0"
 
 const rowColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
@@ -110,7 +113,7 @@ const rowColumns = `
 	ip, @bytes(user_agent), @bytes(meta),
 	COALESCE(@us(ended_at), 0) AS ended_at, @bytes(ended_by), @bytes(reason), place, COALESCE(idle_timeout, 0) AS idle_timeout,
 	COALESCE(last_ip, ip) AS last_ip, @lastagent,
-	COALESCE(idp_issuer, '') AS idp_issuer, COALESCE(idp_subject, '') AS idp_subject, COALESCE(idp_session, '') AS idp_session`
+	COALESCE(idp_issuer, '') AS idp_issuer, COALESCE(idp_subject, '') AS idp_subject, COALESCE(idp_session, '') AS idp_session@bound`
 
 // RenewingTo returns the key to which the session is being renewed, if it is.
 func (r Row) RenewingTo() (key string, ok bool) { return strings.CutPrefix(r.OtherKey, bindingMark) }

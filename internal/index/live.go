@@ -13,6 +13,7 @@ type LiveRow struct {
 	id     string
 	userID sql.NullString
 	state  int
+	Device Device // with Config.Devices
 }
 
 // The states of a row, as liveColumns tells them. They are compared with the
@@ -37,15 +38,22 @@ func (r LiveRow) Of(b *trailer.Binding) bool {
 
 const liveColumns = `COALESCE(id, ''), user_id, CASE WHEN @live THEN CASE WHEN @due THEN 2 ELSE 1 END ELSE 0 END`
 
-const liveByKeySQL = `
-SELECT ` + liveColumns + `
+const (
+	liveByKeySQL       = "\nSELECT " + liveColumns + ofKeySQL
+	liveDeviceByKeySQL = "\nSELECT " + liveColumns + deviceColumns + ofKeySQL
+	ofKeySQL           = `
 FROM @index
 WHERE session_key = ? AND user_id = ?`
+)
 
 // LiveByKey returns the row of the session of b, or the zero row if there is none.
 func (x *Index) LiveByKey(ctx context.Context, b *trailer.Binding) (LiveRow, error) {
 	var r LiveRow
-	if _, err := x.db.ReadRow(ctx, liveByKeySQL, []any{b.Key, x.userArg(b.UserID)}, &r.id, &r.userID, &r.state); err != nil {
+	query, dest := liveByKeySQL, []any{&r.id, &r.userID, &r.state}
+	if x.c.Devices {
+		query, dest = liveDeviceByKeySQL, append(dest, &r.Device.State, &r.Device.Secret)
+	}
+	if _, err := x.db.ReadRow(ctx, query, []any{b.Key, x.userArg(b.UserID)}, dest...); err != nil {
 		return LiveRow{}, err
 	}
 	return r, nil

@@ -29,6 +29,7 @@ import (
 //	@cut(x)              a User-Agent that is cut likewise
 //	@bytes(x)            the column x of texts, which is read likewise
 //	@lastagent           the User-Agent of the last touch, likewise
+//	@bound               whether the session is bound to a device, after a comma, with Config.Devices
 //	@charsets            asks MariaDB for the charsets of User-Agents, and of actors and reasons
 //	@keepuntil           when the row of an ended session may be deleted
 //	@endpage             how many sessions a page of an ending has
@@ -63,6 +64,11 @@ func (c Config) words() sqldb.Words {
 				text = "CAST(CONVERT(" + text + " USING utf8mb4) AS BINARY)"
 			}
 			return text + " AS last_user_agent", true
+		case "bound":
+			if c.Devices {
+				return ", CASE WHEN device_key IS NULL THEN 0 ELSE 1 END AS bound", true
+			}
+			return "", true
 		case "bigint":
 			if c.Dialect == sqldb.MariaDB {
 				return "SIGNED", true

@@ -21,7 +21,12 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	last_user_agent  text,
 	idp_issuer       text,
 	idp_subject      text,
-	idp_session      text
+	idp_session      text,
+	device_key       text,
+	device_bound_at  timestamptz,
+	device_secret    text,
+	device_challenge text,
+	device_challenge_before text
 ){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
 {{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
 	PRIMARY KEY (id),

@@ -21,7 +21,12 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	last_user_agent  TEXT,
 	idp_issuer       TEXT,
 	idp_subject      TEXT,
-	idp_session      TEXT
+	idp_session      TEXT,
+	device_key       TEXT,
+	device_bound_at  INTEGER,
+	device_secret    TEXT,
+	device_challenge TEXT,
+	device_challenge_before TEXT
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;

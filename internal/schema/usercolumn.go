@@ -18,15 +18,14 @@ type userColumn struct {
 	Refers    string `db:"refers"`     // to what it does refer; "" if to nothing
 	ToUsers   bool   `db:"to_users"`   // that is the users table
 	SetsNull  bool   `db:"sets_null"`  // when the user is deleted
-	Placed    bool   `db:"placed"`     // the index has the column place
-	Idle      bool   `db:"idle"`       // and idle_timeout
-	LastIP    bool   `db:"last_ip"`    // and last_ip
-	LastAgent bool   `db:"last_agent"` // and last_user_agent
-	IdP       int    `db:"idp"`        // which it has of idpColumns, as bits
+	Columns   string `db:"columns"`    // all that the index has, with spaces between
 }
 
-// idpColumns came together, so one number says which of them are there.
-var idpColumns = []string{"idp_issuer", "idp_subject", "idp_session"}
+// laterColumns are those that an index of an older version may lack.
+var laterColumns = []string{
+	"place", "idle_timeout", "last_ip", "last_user_agent", "idp_issuer", "idp_subject", "idp_session",
+	"device_key", "device_bound_at", "device_secret", "device_challenge", "device_challenge_before",
+}
 
 // userColumnSQL asks for it, with one row for each foreign key.
 var userColumnSQL = map[sqldb.Dialect]string{
@@ -44,11 +43,7 @@ SELECT COALESCE(x.type, '') AS type, COALESCE(u.type, '') AS users_type, '' AS u
 	COALESCE(r.relname || '(' || ra.attname || ')', '') AS refers,
 	COALESCE(f.confrelid = u.attrelid AND f.confkey[1] = u.attnum, false) AS to_users,
 	COALESCE(f.confdeltype = 'n', false) AS sets_null,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'place' AND NOT a.attisdropped) AS placed,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'idle_timeout' AND NOT a.attisdropped) AS idle,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'last_ip' AND NOT a.attisdropped) AS last_ip,
-	EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = x.attrelid AND a.attname = 'last_user_agent' AND NOT a.attisdropped) AS last_agent,
-	(SELECT COALESCE(sum(CASE a.attname WHEN 'idp_issuer' THEN 1 WHEN 'idp_subject' THEN 2 WHEN 'idp_session' THEN 4 ELSE 0 END), 0) FROM pg_attribute a WHERE a.attrelid = x.attrelid AND NOT a.attisdropped) AS idp
+	COALESCE((SELECT string_agg(a.attname, ' ') FROM pg_attribute a WHERE a.attrelid = x.attrelid AND NOT a.attisdropped), '') AS columns
 FROM (SELECT 1) AS one
 LEFT JOIN col x ON (:schema = '' AND x.visible OR x.nspname = :schema) AND x.relname = :table AND x.attname = 'user_id'
 LEFT JOIN col u ON (:users_schema = '' AND u.visible OR u.nspname = :users_schema) AND u.relname = :users_table AND u.attname = :users_column
@@ -62,11 +57,7 @@ SELECT COALESCE(lower(x.type), '') AS type, COALESCE(lower(u.type), '') AS users
 	COALESCE(f."table" || COALESCE('(' || f."to" || ')', ''), '') AS refers,
 	COALESCE(f."table" = :users_table COLLATE NOCASE AND COALESCE(f."to" = :users_column COLLATE NOCASE, u.pk = 1), 0) AS to_users,
 	COALESCE(f.on_delete = 'SET NULL', 0) AS sets_null,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'place' COLLATE NOCASE) AS placed,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'idle_timeout' COLLATE NOCASE) AS idle,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'last_ip' COLLATE NOCASE) AS last_ip,
-	EXISTS (SELECT 1 FROM pragma_table_info(:table) WHERE name = 'last_user_agent' COLLATE NOCASE) AS last_agent,
-	(SELECT COALESCE(sum(CASE lower(name) WHEN 'idp_issuer' THEN 1 WHEN 'idp_subject' THEN 2 WHEN 'idp_session' THEN 4 ELSE 0 END), 0) FROM pragma_table_info(:table)) AS idp
+	COALESCE((SELECT group_concat(lower(name), ' ') FROM pragma_table_info(:table)), '') AS columns
 FROM (SELECT 1) AS one
 LEFT JOIN pragma_table_info(:table) x ON x.name = 'user_id' COLLATE NOCASE
 LEFT JOIN pragma_table_info(:users_table) u ON u.name = :users_column COLLATE NOCASE
@@ -80,35 +71,11 @@ SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_typ
 	COALESCE(f.referenced_table_schema = COALESCE(NULLIF(:users_schema, ''), DATABASE())
 		AND f.referenced_table_name = :users_table AND f.referenced_column_name = :users_column, 0) AS to_users,
 	f.constraint_name IS NOT NULL AND COALESCE(r.delete_rule = 'SET NULL', 1) AS sets_null,
-	EXISTS (
-		SELECT 1
-		FROM information_schema.columns
-		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'place'
-		LIMIT 1
-	) AS placed,
-	EXISTS (
-		SELECT 1
-		FROM information_schema.columns
-		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'idle_timeout'
-		LIMIT 1
-	) AS idle,
-	EXISTS (
-		SELECT 1
-		FROM information_schema.columns
-		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'last_ip'
-		LIMIT 1
-	) AS last_ip,
-	EXISTS (
-		SELECT 1
-		FROM information_schema.columns
-		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table AND column_name = 'last_user_agent'
-		LIMIT 1
-	) AS last_agent,
-	(
-		SELECT COALESCE(SUM(CASE column_name WHEN 'idp_issuer' THEN 1 WHEN 'idp_subject' THEN 2 WHEN 'idp_session' THEN 4 ELSE 0 END), 0)
+	COALESCE((
+		SELECT GROUP_CONCAT(LOWER(column_name) SEPARATOR ' ')
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table
-	) AS idp
+	), '') AS columns
 FROM (SELECT 1) AS one
 LEFT JOIN (
 	SELECT IF(column_type IN ('char(36)', 'varchar(36)'), column_type, data_type) AS data_type
@@ -146,16 +113,9 @@ func (t Tables) checkUserID(ctx context.Context, q sqldb.Querier) (lacks []strin
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	for _, column := range []struct {
-		name  string
-		there bool
-	}{{"place", rows[0].Placed}, {"idle_timeout", rows[0].Idle}, {"last_ip", rows[0].LastIP}, {"last_user_agent", rows[0].LastAgent}} {
-		if rows[0].Type != "" && !column.there {
-			lacks = append(lacks, column.name)
-		}
-	}
-	for i, column := range idpColumns {
-		if rows[0].Type != "" && rows[0].IdP&(1<<i) == 0 {
+	there := strings.Fields(rows[0].Columns)
+	for _, column := range laterColumns {
+		if rows[0].Type != "" && !slices.Contains(there, column) {
 			lacks = append(lacks, column)
 		}
 	}

@@ -1,0 +1,91 @@
+package backendtest
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/dbsc"
+	"github.com/seed-296ca7ab/usersession/internal/softdevice"
+)
+
+var deviceBehaviours = []behaviour{
+	{"devices: bound, refreshed, listed and ended", deviceBound},
+}
+
+// longAgo is a time in a column, before which a session is not just bound.
+var longAgo = map[string]string{"sqlite": "0", "postgres": "'2020-01-01'", "pgx": "'2020-01-01'", "mysql": "'2020-01-01'"}
+
+func deviceBound(t *testing.T, b backend) {
+	e := b.start(t)
+	devices, err := dbsc.New(e.m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(dbsc.Path, devices)
+	mux.HandleFunc("/login", func(_ http.ResponseWriter, r *http.Request) { e.ok(e.m.Login(r.Context(), "alice")) })
+	mux.HandleFunc("/me", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, e.m.UserID(r.Context())) })
+	handler := e.m.LoadAndSave(devices.Protect(mux))
+	cookies := map[string]string{}
+	send := func(path string, want int, fields ...string) *httptest.ResponseRecorder {
+		t.Helper()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "https://example.com"+path, nil)
+		for k, v := range cookies {
+			r.AddCookie(&http.Cookie{Name: k, Value: v})
+		}
+		for i := 0; i < len(fields); i += 2 {
+			r.Header.Set(fields[i], fields[i+1])
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		for _, c := range w.Result().Cookies() {
+			cookies[c.Name] = c.Value
+		}
+		if w.Code != want {
+			t.Errorf("%s: %d %s, want %d", path, w.Code, w.Body, want)
+		}
+		return w
+	}
+	device, err := softdevice.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	registration, err := device.Registration(softdevice.Offered(send("/login", 200).Header()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(dbsc.Path+"register", 200, "Secure-Session-Response", registration)
+	exec(t, e.db, "UPDATE "+quoted(e.db, e.table)+" SET device_bound_at = "+longAgo[e.db.DriverName()])
+	if got := send("/me", 200).Body.String(); got != "alice" {
+		t.Errorf("with its cookie: %q", got)
+	}
+	delete(cookies, "__Host-session-bound")
+	if got := send("/me", 200).Body.String(); got != "" {
+		t.Errorf("without its cookie: %q", got)
+	}
+	list, err := e.m.ListSessions(t.Context(), "alice")
+	if err != nil || len(list) != 1 || !list[0].Bound {
+		t.Fatalf("the list: %v, %v", list, err)
+	}
+	if n, err := e.m.CountMatching(t.Context(), usersession.Filter{Bound: true}, 0); n != 1 || err != nil {
+		t.Errorf("Filter.Bound: %d, %v", n, err)
+	}
+	session := []string{"Sec-Secure-Session-Id", `"` + list[0].ID + `"`}
+	challenge := softdevice.Challenged(send(dbsc.Path+"refresh", 403, session...).Header())
+	proof, err := device.Proof(challenge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := append(session, "Secure-Session-Response", proof)
+	for _, want := range []int{200, 200, 403, 403} { // the challenge, the one before, and a stale one
+		send(dbsc.Path+"refresh", want, signed...)
+	}
+	if got := send("/me", 200).Body.String(); got != "alice" {
+		t.Errorf("refreshed: %q", got)
+	}
+	e.ok(e.m.RevokeSession(t.Context(), "alice", list[0].ID))
+	send(dbsc.Path+"refresh", 401, signed...)
+}
