@@ -60,13 +60,14 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			// scs passes over Clear of a session without values.
 			m.SessionManager.Put(ctx, reservedKey, unreadable{})
 		}
-		sr := r.WithContext(ctx)
+		sr := m.watched(ctx, r, &x.state)
 		x.r = sr
 		panicked := true
 		defer func() {
 			if panicked {
 				x.writer.Abandon()
 			}
+			x.state.watched.Release()
 			if sr.MultipartForm != nil {
 				// net/http does this for its own request, which is not the
 				// one the handler parsed.

@@ -112,6 +112,8 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	m.strangers = touch.NewLog(o.Lifetime)
 	m.queue = touch.NewQueue[index.Client](maxQueuedTouches)
 
+	m.watches = m.newWatches()
+
 	m.adapter = &adapter{m}
 	s := m.SessionManager
 	s.Store = m.adapter

@@ -218,6 +218,10 @@ type Options struct {
 	// seconds.
 	WriteTimeout time.Duration
 
+	// Watch is about requests under way and contexts of [Manager.Watch], which learn that
+	// their session has ended. The zero value suits one replica and many.
+	Watch WatchOptions
+
 	// PruneInterval is the pause between two passes of Run. Default: 1 minute.
 	PruneInterval time.Duration
 

@@ -117,12 +117,26 @@ func (m *Manager) elsewhere(ctx context.Context, rows []index.EndedRow) (other [
 }
 
 func (m *Manager) emitEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) {
+	m.tellEnded(ctx, rows)
 	for _, r := range rows {
 		if r.Again != 0 {
 			continue // whoever ended it has said so
 		}
 		m.emit(ctx, Event{Kind: EventEnded, SessionID: r.ID, UserID: r.UserID.String, Reason: by.Reason, Actor: by.Actor})
 	}
+}
+
+// tellEnded ends what watches the sessions of ended rows, here at once and on other
+// replicas soon. The request that has ended its own goes on.
+func (m *Manager) tellEnded(ctx context.Context, rows []index.EndedRow) {
+	r, _ := ctx.Value(requestKey{m.id}).(*request) // it may be locked
+	ids := make([]string, len(rows))
+	for i, row := range rows {
+		if ids[i] = row.ID; r != nil && r.watched.Is(row.ID) {
+			r.watched.Leave()
+		}
+	}
+	m.watches.Tell(ids)
 }
 
 // leavePending notes that the data of rows that have ended are still to be deleted,

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
+	"github.com/seed-296ca7ab/usersession/internal/watch"
 )
 
 // request is what a Manager knows of one request besides scs's session data.
@@ -24,6 +25,7 @@ type request struct {
 	other   bool          // somebody else's session: InSession
 	http    *http.Request // of which Login takes the client's address; nil: there is none
 	began   time.Time     // with a monotonic clock
+	watched watch.Context // of the handler; zero: the request came without a user's session
 
 	mu        sync.Mutex
 	fences    map[string]string // the last fence that this request has raised, by user

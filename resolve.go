@@ -43,6 +43,7 @@ func (opts *Options) resolve() (Options, error) {
 		{"Retention", &o.Retention, 0},
 		{"ReadTimeout", &o.ReadTimeout, DefaultReadTimeout},
 		{"WriteTimeout", &o.WriteTimeout, DefaultWriteTimeout},
+		{"Watch.Interval", &o.Watch.Interval, DefaultWatchInterval},
 		{"PruneInterval", &o.PruneInterval, DefaultPruneInterval},
 	} {
 		if *d.value < 0 {
@@ -139,6 +140,9 @@ func (opts *Options) resolve() (Options, error) {
 	}
 	if o.Store != nil && isNilPointer(o.Store) {
 		bad("Store", "is a nil %T", o.Store)
+	}
+	if o.Watch.Channel != nil && isNilPointer(o.Watch.Channel) {
+		bad("Watch.Channel", "is a nil %T", o.Watch.Channel)
 	}
 	o.checkPreset(bad)
 	o.Privacy.check(bad)

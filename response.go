@@ -47,7 +47,7 @@ func (x *exchange) Commit(h http.Header, status int) error {
 
 // Refuse implements response.Committer.
 func (x *exchange) Refuse(w http.ResponseWriter, err error) {
-	m, ctx, h := x.m, x.r.Context(), w.Header()
+	m, r, ctx, h := x.m, x.state.unwatched(x.r), x.r.Context(), w.Header()
 	given := x.giveUp()
 	addVary(h)
 	noStore(h)
@@ -57,7 +57,7 @@ func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	}
 	if errors.Is(err, ErrSessionEnded) {
 		m.forget(ctx, &x.state) // nobody is logged in any more
-		m.answer(w, http.StatusUnauthorized, func(rw http.ResponseWriter) { m.unauthenticated(rw, x.r) })
+		m.answer(w, http.StatusUnauthorized, func(rw http.ResponseWriter) { m.unauthenticated(rw, r) })
 		return
 	}
 	switch {
@@ -66,7 +66,7 @@ func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	case given != nil && given.login:
 		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: given.binding.ID, UserID: given.binding.UserID, Actor: given.binding.Actor, Err: err})
 	}
-	m.failed(w, x.r, err)
+	m.failed(w, r, err)
 }
 
 // Abandon implements response.Committer.

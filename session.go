@@ -18,6 +18,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
+	"github.com/seed-296ca7ab/usersession/internal/watch"
 )
 
 // reservedKey is the key of the scs values under which a session's binding
@@ -57,6 +58,7 @@ type Manager struct {
 	guardCount     atomic.Int32
 	blanked        atomic.Int64 // when every row was looked at last, in microseconds
 	unseen         sync.Map     // places of which no session was seen: when that was asked
+	watches        *watch.Set   // the sessions whose end somebody waits for
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager

@@ -31,7 +31,7 @@ const module = "github.com/seed-296ca7ab/usersession"
 const order = `
 doc.go usersession.go errors.go store.go
 level.go request.go
-adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go privacy.go seal.go
+adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go privacy.go seal.go watchoptions.go
 options.go
 preset.go sqlstore.go
 sqlexpiry.go
@@ -43,7 +43,7 @@ ended.go policy.go users.go protocol_lost.go
 protocol_seal.go
 login.go logout.go protocol_data.go
 impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
-account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go
+account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go watch.go
 insession.go inside.go adapter.go cookie.go
 response.go
 middleware.go resolve.go
@@ -72,6 +72,7 @@ var imports = map[string][]string{
 	"token":       nil,
 	"touch":       {"trailer"},
 	"trailer":     {"token"},
+	"watch":       nil,
 }
 
 // tool is the operator's tool, a module of its own, and mayReach are the packages behind
