@@ -29,6 +29,7 @@ import (
 const (
 	ours          = "usersession"
 	oursPgx       = "usersession, pgx (stdlib)"
+	oursNative    = "usersession, pgx native"
 	oursTouching  = "usersession, a touch due at every request"
 	plainPq       = "scs + postgresstore (lib/pq)"
 	plainPgx      = "scs + pgxstore"

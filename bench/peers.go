@@ -13,10 +13,11 @@ import (
 const (
 	serverPq         = "usersession, lib/pq"
 	serverPgx        = "usersession, pgx (stdlib)"
-	serverByHand     = "scs + postgresstore + index by hand, lib/pq"
-	serverByHandPgx  = "scs + pgxstore + index by hand, pgxpool"
+	serverNative     = "usersession, pgx native"
+	serverByHand     = "scs + index by hand, lib/pq"
+	serverByHandPgx  = "scs + index by hand, pgxpool"
 	serverSessionup  = "sessionup's design, lib/pq"
-	serverGorilla    = "gorilla + redistore + index by hand, lib/pq"
+	serverGorilla    = "gorilla + redistore + index by hand"
 	serverDjango     = "Django + UserSession"
 	serverBetterAuth = "Better Auth"
 )

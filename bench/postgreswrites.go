@@ -23,7 +23,7 @@ func (b *bench) postgresWrites() error {
 	if b.quiet {
 		touches, interval = 4, 80*time.Millisecond
 	}
-	sessions := 2 * b.sessions
+	sessions := b.sessions
 	for i, fill := range []int{100, 90, 70} {
 		m := b.manager(fmt.Sprint("fill", i), &usersession.Options{TouchInterval: time.Millisecond})
 		w := b.watch(fmt.Sprint("fill", i), "user_sessions", fmt.Sprintf("%s, fillfactor %d", ours, fill))
