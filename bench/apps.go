@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/goredisstore"
+	"github.com/alexedwards/scs/mysqlstore"
 	"github.com/alexedwards/scs/pgxstore"
 	"github.com/alexedwards/scs/postgresstore"
+	"github.com/alexedwards/scs/sqlite3store"
 	"github.com/alexedwards/scs/v2"
 	scsmemstore "github.com/alexedwards/scs/v2/memstore"
 	"github.com/boj/redistore"
 	"github.com/gorilla/sessions"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-296ca7ab/usersession"
@@ -27,14 +28,19 @@ import (
 // The names of the subjects, as they are in the tables.
 const (
 	ours          = "usersession"
+	oursPgx       = "usersession, pgx (stdlib)"
+	oursNative    = "usersession, pgx native"
 	oursTouching  = "usersession, a touch due at every request"
 	plainPq       = "scs + postgresstore (lib/pq)"
 	plainPgx      = "scs + pgxstore"
+	plainMariaDB  = "scs + mysqlstore"
+	plainSQLite   = "scs + sqlite3store"
 	plainRedis    = "scs + goredisstore"
 	plainMemory   = "scs + memstore"
 	byHand        = "scs + postgresstore + index by hand"
 	gorillaRedis  = "gorilla/sessions + boj/redistore"
 	rawSelect     = "raw SELECT, prepared"
+	rawSelectPgx  = "raw SELECT, pgxpool"
 	rawSelectSave = "raw SELECT and UPDATE, prepared"
 	rawInsert     = "raw INSERT of session and row, prepared"
 	rawGet        = "raw GET"
@@ -246,7 +252,7 @@ func (a *app) open(n int) error {
 func loginRequest(user string) *http.Request {
 	r := httptest.NewRequest("POST", "https://example.test/login", nil)
 	r.Header.Set("User", user)
-	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	r.Header.Set("User-Agent", userAgent)
 	return r
 }
 
@@ -314,7 +320,14 @@ CREATE INDEX IF NOT EXISTS sessions_of_users_user ON sessions_of_users (user_id)
 
 // manager returns a Manager of this library on an index of its own.
 func (p *place) manager(database string, opts *usersession.Options) *usersession.Manager {
-	m := must[*usersession.Manager](p.tb)(usersession.New(p.database(database), opts))
+	return p.managerOn(p.database(database), opts)
+}
+
+// oursOn is an application with the default Store in a database.
+func (p *place) oursOn(db *sqlx.DB) *app { return newApp(usersessionLibrary{p.managerOn(db, nil)}) }
+
+func (p *place) managerOn(db *sqlx.DB, opts *usersession.Options) *usersession.Manager {
+	m := must[*usersession.Manager](p.tb)(usersession.New(db, opts))
 	if err := m.Migrate(p.tb.Context()); err != nil {
 		p.tb.Fatal(err)
 	}
@@ -334,12 +347,21 @@ func (p *place) plainPostgres(database string, idle time.Duration) *app {
 }
 
 func (p *place) plainPgx() *app {
+	pool := p.pgxPool("pgx")
 	run(p.tb, p.database("pgx"), plainTable)
-	config := must[*pgxpool.Config](p.tb)(pgxpool.ParseConfig(p.dsn("pgx")))
-	config.MaxConns = poolSize
-	pool := must[*pgxpool.Pool](p.tb)(pgxpool.NewWithConfig(p.tb.Context(), config))
-	p.tb.Cleanup(pool.Close)
 	return newApp(scsLibrary{newSCS(pgxstore.NewWithCleanupInterval(pool, 0))})
+}
+
+func (p *place) plainMariaDB() *app {
+	db := p.mariaDatabase("plain")
+	run(p.tb, db, "CREATE TABLE IF NOT EXISTS sessions (token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL)")
+	return newApp(scsLibrary{newSCS(mysqlstore.NewWithCleanupInterval(db.DB, 0))})
+}
+
+func (p *place) plainSQLite() *app {
+	db := p.sqliteDatabase("plain")
+	run(p.tb, db, "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL)")
+	return newApp(scsLibrary{newSCS(sqlite3store.NewWithCleanupInterval(db.DB, 0))})
 }
 
 func (p *place) byHand() *app {

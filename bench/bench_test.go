@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { testserver.Main(m) }
 func TestParts(t *testing.T) {
 	depth.OnlyFull(t)
 	c := quick()
-	c.quiet, c.out, c.seed = true, t.TempDir(), 1
+	c.quiet, c.out, c.seed, c.foreign = true, t.TempDir(), 1, false
 	b := newBench(t, c)
 	for _, p := range parts {
 		t.Run(p.name, func(t *testing.T) {

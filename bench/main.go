@@ -3,7 +3,7 @@
 // compares with the limit and with the others, says which targets are met, and
 // writes results/.
 //
-//	go run ./bench                  # from the root of the repository; about a quarter of an hour
+//	go run ./bench -rows=1000000    # from the root of the repository; about ten minutes
 //	go run ./bench -quick           # every part with tiny counts: does it run?
 //	go run ./bench -parts requests  # a part
 //	go run ./bench -report          # tables and plots of docs/performance.md, from results/
@@ -34,6 +34,8 @@ type bench struct {
 	config
 	results
 	counter atomic.Int64 // of operations
+	source  string       // of the whole servers
+	binary  string       // those in Go
 }
 
 // config is what the flags say.
@@ -46,9 +48,14 @@ type config struct {
 	sizes     []int
 	expired   int // rows for the janitor
 	window    time.Duration
-	seed      uint64
-	out       string
-	quiet     bool
+	// Of whole servers: how many users, who have five sessions each, how many of them
+	// revoke them all in a round, and whether programs take part that are not Go.
+	users, leavers, serverRounds int
+	serverTime                   time.Duration
+	foreign                      bool
+	seed                         uint64
+	out                          string
+	quiet                        bool
 }
 
 var parts = []struct {
@@ -57,6 +64,7 @@ var parts = []struct {
 }{
 	{"writes", (*bench).postgresWrites}, // first: WAL is that of the whole server, autovacuum included
 	{"requests", (*bench).requests},
+	{"servers", (*bench).wholeServers},
 	{"bounding", (*bench).bounding},
 	{"sizes", (*bench).bySize},
 	{"many", (*bench).many},
@@ -67,9 +75,10 @@ var parts = []struct {
 // full is what the figures of docs/performance.md come from.
 func full() config {
 	return config{
-		clients: []int{1, 8, 64}, rounds: 9, roundTime: 150 * time.Millisecond, sessions: 500,
+		clients: []int{1, 8}, rounds: 9, roundTime: 150 * time.Millisecond, sessions: 500,
 		sizes:   []int{10_000, 100_000, 1_000_000, 10_000_000},
 		expired: 1_000_000, window: 4 * time.Second,
+		users: 20_000, leavers: 450, serverRounds: 7, serverTime: 400 * time.Millisecond, foreign: true,
 	}
 }
 
@@ -78,6 +87,7 @@ func quick() config {
 	return config{
 		clients: []int{1, 8}, rounds: 1, roundTime: 2 * time.Millisecond, sessions: 10,
 		sizes: []int{1000, 2000}, expired: 2000, window: 100 * time.Millisecond,
+		users: 500, leavers: 16, serverRounds: 1, serverTime: 2 * time.Millisecond, foreign: true,
 	}
 }
 
@@ -150,14 +160,14 @@ func newBench(tb testing.TB, c config) *bench {
 	b.Machine = Machine{
 		Commit: commit(), Command: "go run ./bench", Seed: c.seed,
 		CPUs: runtime.NumCPU(), Memory: memoryGiB(), Go: runtime.Version(), Load: load(),
-		Settings: "fsync=on synchronous_commit=on full_page_writes=on autovacuum=on shared_buffers=1GB; TCP on the loopback interface; Redis without persistence",
+		Settings: "fsync=on synchronous_commit=on full_page_writes=on autovacuum=on shared_buffers=1GB; MariaDB innodb_flush_log_at_trx_commit=1; SQLite in WAL mode; TCP on the loopback interface; Redis without persistence",
 	}
 	flag.Visit(func(f *flag.Flag) {
 		if f.Name != "out" { // a path of this machine
 			b.Machine.Command += fmt.Sprintf(" -%s=%s", f.Name, f.Value)
 		}
 	})
-	b.Machine.Postgres, b.Machine.Redis = b.versions(context.Background())
+	b.Machine.Postgres, b.Machine.Redis, b.Machine.MariaDB = b.versions(context.Background())
 	return b
 }
 

@@ -41,11 +41,11 @@ func (b *bench) many() error {
 			}
 			handDB := c.place.database(fmt.Sprint(c.name, "hand", n))
 			remove := c.place.prepare(handDB, "DELETE FROM sessions_of_users WHERE user_id = $1 RETURNING token")
-			rotation.add(scenario{name: scenarioName, backend: "Redis", rows: n, maxOps: 8, subjects: []subject{{ours, func(_, _ int) error {
+			rotation.add(scenario{name: scenarioName, backend: "Redis", rows: n, maxOps: 8, subjects: []subject{{name: ours, op: func(_, _ int) error {
 				got, err := m.RevokeAllSessions(context.Background(), mine.nextUser())
 				return wanted(got, n, err)
 			}}}})
-			rotation.add(scenario{name: scenarioName, backend: "Redis", rows: n, maxOps: 8, subjects: []subject{{byHandRedis, func(_, _ int) error {
+			rotation.add(scenario{name: scenarioName, backend: "Redis", rows: n, maxOps: 8, subjects: []subject{{name: byHandRedis, op: func(_, _ int) error {
 				var tokens []string
 				if err := remove.Select(&tokens, hand.nextUser()); err != nil {
 					return err
@@ -66,7 +66,7 @@ func (b *bench) many() error {
 				return err
 			}
 			update := c.place.prepare(raw.db, rawRevokeSQL)
-			rotation.add(scenario{name: scenarioName, backend: "Redis", rows: n, maxOps: 8, subjects: []subject{{rawRevoke, func(_, _ int) error {
+			rotation.add(scenario{name: scenarioName, backend: "Redis", rows: n, maxOps: 8, subjects: []subject{{name: rawRevoke, op: func(_, _ int) error {
 				var keys []string
 				err := update.Select(&keys, raw.nextUser())
 				return wanted(len(keys), n, err)

@@ -16,6 +16,11 @@ import (
 type subject struct {
 	name string
 	op   func(client, i int) error
+	// A server: the process whose CPU and memory count instead of this one's, and
+	// what has to be done before a round, with no clock running. It says how many
+	// operations there are for the round; 0: any number.
+	server int
+	before func() (most int, err error)
 }
 
 // scenario is what the subjects of one table row have to do.
@@ -26,7 +31,8 @@ type scenario struct {
 	clients []int
 	// maxOps bounds the operations of one round, where each uses something up.
 	maxOps   int
-	rounds   int // 0: as the flags say
+	rounds   int           // 0: as the flags say
+	time     time.Duration // of a round; 0: as the flags say
 	subjects []subject
 }
 
@@ -35,6 +41,8 @@ type round struct {
 	p50, p99            float64 // microseconds
 	perSecond           float64
 	cpu, allocs, kbytes float64 // of one operation; cpu in microseconds
+	memory              float64 // of a server, MiB
+	database            float64 // CPU of the database servers for all operations, microseconds
 	ops                 int
 }
 
@@ -70,11 +78,13 @@ func (b *bench) measure(sc scenario) error {
 // noteRounds notes the medians over rounds.
 func (b *bench) noteRounds(sc scenario, subject string, clients int, rounds []round) {
 	of := func(f func(round) float64) float64 { return median(rounds, f) }
-	ops := 0
+	ops, database, server := 0, 0.0, 0.0
 	for _, r := range rounds {
 		ops += r.ops
+		database += r.database
+		server += r.cpu * float64(r.ops)
 	}
-	b.note(Record{
+	record := Record{
 		Scenario: sc.name, Backend: sc.backend, Subject: subject, Clients: clients, Rows: sc.rows,
 		Rounds: len(rounds), Ops: ops,
 		P50:       of(func(r round) float64 { return r.p50 }),
@@ -83,7 +93,14 @@ func (b *bench) noteRounds(sc scenario, subject string, clients int, rounds []ro
 		CPU:       of(func(r round) float64 { return r.cpu }),
 		Allocs:    of(func(r round) float64 { return r.allocs }),
 		KBytes:    of(func(r round) float64 { return r.kbytes }),
-	})
+		Memory:    of(func(r round) float64 { return r.memory }),
+		// Linux counts the time of others in hundredths of a second, so this is a mean.
+		Database: database / float64(ops),
+	}
+	if record.Memory > 0 { // a server, for which the same holds
+		record.CPU = server / float64(ops)
+	}
+	b.note(record)
 }
 
 func median(rounds []round, f func(round) float64) float64 {
@@ -106,6 +123,16 @@ func percentile(sorted []float64, p float64) float64 {
 // round lets clients run operations, each the next one as soon as it has the
 // answer to the last, until the time is over.
 func (b *bench) round(sc scenario, s subject, clients int) (round, error) {
+	most, length := sc.maxOps, b.roundTime
+	if sc.time > 0 {
+		length = sc.time
+	}
+	if s.before != nil {
+		var err error
+		if most, err = s.before(); err != nil {
+			return round{}, err
+		}
+	}
 	latencies := make([][]float64, clients)
 	for c := range latencies {
 		latencies[c] = make([]float64, 0, 1<<14)
@@ -118,11 +145,18 @@ func (b *bench) round(sc scenario, s subject, clients int) (round, error) {
 	runtime.GC() // nobody pays for the garbage of the one before
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	cpu, start := cpuTime(), time.Now()
+	used := func() time.Duration {
+		if s.server != 0 {
+			return cpuOf(s.server)
+		}
+		return cpuTime()
+	}
+	database := cpuOf(b.databases...)
+	cpu, start := used(), time.Now()
 	for c := range clients {
 		wg.Go(func() {
 			for !stop.Load() {
-				if n := done.Add(1); sc.maxOps > 0 && n > int64(sc.maxOps) {
+				if n := done.Add(1); most > 0 && n > int64(most) {
 					return
 				}
 				i := int(b.counter.Add(1))
@@ -134,7 +168,7 @@ func (b *bench) round(sc scenario, s subject, clients int) (round, error) {
 				}
 				took := time.Since(at)
 				latencies[c] = append(latencies[c], float64(took.Nanoseconds())/1e3)
-				if time.Since(start) >= b.roundTime {
+				if time.Since(start) >= length {
 					return
 				}
 			}
@@ -142,7 +176,8 @@ func (b *bench) round(sc scenario, s subject, clients int) (round, error) {
 	}
 	wg.Wait()
 	elapsed := time.Since(start).Seconds()
-	cpu = cpuTime() - cpu
+	cpu = used() - cpu
+	database = cpuOf(b.databases...) - database
 	runtime.ReadMemStats(&after)
 	if failed != nil {
 		return round{}, failed
@@ -150,14 +185,19 @@ func (b *bench) round(sc scenario, s subject, clients int) (round, error) {
 	all := slices.Concat(latencies...)
 	slices.Sort(all)
 	n := float64(len(all))
-	return round{
+	got := round{
 		p50: percentile(all, 0.5), p99: percentile(all, 0.99),
 		perSecond: n / elapsed,
 		cpu:       float64(cpu.Microseconds()) / n,
 		allocs:    float64(after.Mallocs-before.Mallocs) / n,
 		kbytes:    float64(after.TotalAlloc-before.TotalAlloc) / n / 1024,
+		database:  float64(database.Microseconds()),
 		ops:       len(all),
-	}, nil
+	}
+	if s.server != 0 {
+		got.allocs, got.kbytes, got.memory = 0, 0, memoryOf(s.server)
+	}
+	return got, nil
 }
 
 // cpuTime is what this process has used: the servers are others.

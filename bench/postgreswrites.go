@@ -19,11 +19,11 @@ const hour = 60
 // share of updates that stay in their page (HOT), and by how much the tables grow
 // in an hour of touches that no vacuum cleans up after.
 func (b *bench) postgresWrites() error {
-	touches := hour
+	touches, interval := hour, 800*time.Millisecond
 	if b.quiet {
-		touches = 4
+		touches, interval = 4, 80*time.Millisecond
 	}
-	sessions := 2 * b.sessions
+	sessions := b.sessions
 	for i, fill := range []int{100, 90, 70} {
 		m := b.manager(fmt.Sprint("fill", i), &usersession.Options{TouchInterval: time.Millisecond})
 		w := b.watch(fmt.Sprint("fill", i), "user_sessions", fmt.Sprintf("%s, fillfactor %d", ours, fill))
@@ -33,17 +33,23 @@ func (b *bench) postgresWrites() error {
 		if err := w.hourOf(newApp(usersessionLibrary{m}), sessions, touches, 0); err != nil {
 			return err
 		}
+		if err := w.noteHOT(); err != nil {
+			return err
+		}
 	}
 
 	// As many are due at a time as Run finds at once.
-	m := b.manager("together", &usersession.Options{TouchInterval: 800 * time.Millisecond})
+	m := b.manager("together", &usersession.Options{TouchInterval: interval})
 	ctx, stop := context.WithCancel(b.tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
 	w := b.watch("together", "user_sessions", ours+", touches by Run")
-	err := w.hourOf(newApp(usersessionLibrary{m}), sessions, touches/4, time.Second)
+	err := w.hourOf(newApp(usersessionLibrary{m}), sessions, touches/4, interval*5/4)
 	stop()
 	<-done
+	if err == nil {
+		err = w.noteHOT()
+	}
 	if err != nil {
 		return err
 	}
@@ -51,7 +57,10 @@ func (b *bench) postgresWrites() error {
 	// scs writes the session anew with each request.
 	plain := b.plainPostgres("plaintouched", time.Hour)
 	w = b.watch("plaintouched", "sessions", plainPq+", idle timeout")
-	return w.hourOf(plain, sessions, touches, 0)
+	if err := w.hourOf(plain, sessions, touches, 0); err != nil {
+		return err
+	}
+	return w.noteHOT()
 }
 
 // writeWatch watches one table of a database.
@@ -114,7 +123,7 @@ func (w writeWatch) hourOf(a *app, sessions, touches int, pause time.Duration) e
 	if pause == 0 {
 		w.note("the table and its indexes after an hour of touches", grown/size, "x")
 	}
-	return w.noteHOT()
+	return nil
 }
 
 // seen sends one request of each session, eight at a time.
@@ -148,17 +157,24 @@ func (w writeWatch) size() (n float64, err error) {
 	return n, err
 }
 
-// noteHOT waits for the other connections' statistics, which PostgreSQL collects
-// a moment later.
+// noteHOT ends all other connections, which tell their statistics then, and not at
+// some time in the next ten seconds.
 func (w writeWatch) noteHOT() error {
-	var updates, hot float64
-	for last := -1.0; updates == 0 || updates != last; {
-		last = updates
-		time.Sleep(time.Second)
-		row := w.db.QueryRow(`SELECT n_tup_upd::float8, n_tup_hot_upd::float8 FROM pg_stat_user_tables WHERE relname = $1`, w.table)
-		if err := row.Scan(&updates, &hot); err != nil {
+	for others := 1; others > 0; time.Sleep(5 * time.Millisecond) {
+		err := w.db.Get(&others, `
+SELECT count(*) FILTER (WHERE pg_terminate_backend(pid))
+FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		if err != nil {
 			return err
 		}
+	}
+	var updates, hot float64
+	row := w.db.QueryRow(`SELECT n_tup_upd::float8, n_tup_hot_upd::float8 FROM pg_stat_user_tables WHERE relname = $1`, w.table)
+	if err := row.Scan(&updates, &hot); err != nil {
+		return err
+	}
+	if updates == 0 {
+		return fmt.Errorf("%s: no row was updated", w.subject)
 	}
 	w.note("share of updates that stay in their page", 100*hot/updates, "%")
 	return nil

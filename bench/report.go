@@ -63,6 +63,8 @@ func (r *results) section(name string) (string, bool) {
 		return r.targetsTable(), true
 	case "reads":
 		return r.requestTable("read", "read, idle timeout"), true
+	case "servers":
+		return r.serversTable(), true
 	case "writes":
 		return r.requestTable("read and write", "login"), true
 	case "bounding":
@@ -83,29 +85,66 @@ func (r *results) section(name string) (string, bool) {
 	return "", false
 }
 
-// requestTable shows p50, p99 and throughput of requests as multiples of this
-// library's.
+// requestTable shows requests with 8 clients, and p50 with one.
 func (r *results) requestTable(scenarios ...string) string {
 	var out strings.Builder
-	out.WriteString("| request | data in | | round trips | p50 µs, 1 client | p50, of ours | p99, of ours | per second, 8 clients, of ours | 64 clients | allocations |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	out.WriteString("| request | data in | | per second, 8 clients | of ours | CPU µs, program | CPU µs, database | p50 µs, 8 clients | p50 µs, 1 client | round trips | allocations |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, record := range r.Records {
-		if !slices.Contains(scenarios, record.Scenario) || record.Figure != "" || record.Clients != 1 || record.Rows != 0 || record.Trips == nil {
+		if !slices.Contains(scenarios, record.Scenario) || record.Figure != "" || record.Clients != serverClients || record.Rows != 0 ||
+			record.Backend == "none" || record.Backend == "memory" {
 			continue
 		}
-		of := func(clients int, f func(Record) float64) string {
-			mine := r.find(record.Scenario, record.Backend, ours, clients, 0)
-			theirs := r.find(record.Scenario, record.Backend, record.Subject, clients, 0)
-			if f(mine) == 0 || f(theirs) == 0 {
-				return ""
-			}
-			return number(f(theirs)/f(mine)) + "x"
-		}
-		rate := func(r Record) float64 { return r.PerSecond }
-		fmt.Fprintf(&out, "| %s | %s | %s | %.3g | %s | %s | %s | %s | %s | %.0f |\n",
-			record.Scenario, record.Backend, record.Subject, *record.Trips, number(record.P50),
-			of(1, p50), of(1, func(r Record) float64 { return r.P99 }), of(8, rate), of(64, rate), record.Allocs)
+		mine := r.find(record.Scenario, record.Backend, ours, serverClients, 0)
+		one := r.find(record.Scenario, record.Backend, record.Subject, 1, 0)
+		fmt.Fprintf(&out, "| %s | %s | %s | %s | %sx | %s | %s | %s | %s | %s | %.0f |\n",
+			record.Scenario, record.Backend, record.Subject, grouped(record.PerSecond), number(ratio(record.PerSecond, mine.PerSecond)),
+			number(record.CPU), databaseText(record), number(record.P50), number(one.P50), tripsText(record), one.Allocs)
 	}
 	return out.String()
+}
+
+// serversTable shows the jobs of whole servers.
+func (r *results) serversTable() string {
+	var out strings.Builder
+	out.WriteString("| job | | per second | of scs by hand | CPU µs, server | CPU µs, database | CPU, of scs by hand | p50 µs | p99 µs | round trips | memory MiB |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for job, name := range jobs {
+		base := r.server(job, serverByHand)
+		for _, record := range r.Records {
+			if record.Scenario != name || record.Figure != "" {
+				continue
+			}
+			fmt.Fprintf(&out, "| %s | %s | %s | %sx | %s | %s | %sx | %s | %s | %s | %s |\n",
+				strings.TrimPrefix(name, "server: "), record.Subject, grouped(record.PerSecond), number(ratio(record.PerSecond, base.PerSecond)),
+				number(record.CPU), databaseText(record), number(ratio(record.CPU+record.Database, base.CPU+base.Database)),
+				number(record.P50), number(record.P99), tripsText(record), number(record.Memory))
+		}
+	}
+	return out.String()
+}
+
+// server returns the record of one job of a whole server.
+func (r *results) server(job int, subject string) Record {
+	for _, record := range r.Records {
+		if record.Scenario == jobs[job] && record.Subject == subject && record.Figure == "" {
+			return record
+		}
+	}
+	return Record{}
+}
+
+// databaseText is empty for a database that has no process of its own.
+func databaseText(r Record) string {
+	if r.Database == 0 {
+		return ""
+	}
+	return number(r.Database)
+}
+
+func tripsText(r Record) string {
+	if r.Trips == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.3g", *r.Trips)
 }
 
 // cpuTable shows what requests without a server cost.

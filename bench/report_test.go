@@ -53,12 +53,18 @@ func TestPlots(t *testing.T) {
 	if err := r.writePlots(dir); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"reads.png", "sizes.png"} {
-		if s, err := os.Stat(filepath.Join(dir, name)); err != nil || s.Size() < 1000 {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := os.Stat(filepath.Join("..", "docs", "performance", name)); err != nil {
-			t.Error(err)
+	for _, plot := range plots {
+		for _, theme := range themes {
+			if plot.draw(r, theme) == nil {
+				continue
+			}
+			name := plot.name + theme.suffix + ".png"
+			if s, err := os.Stat(filepath.Join(dir, name)); err != nil || s.Size() < 1000 {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := os.Stat(filepath.Join("..", "docs", "performance", name)); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

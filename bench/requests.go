@@ -23,10 +23,19 @@ type contender struct {
 // are others: scs has none by default, this library has one always.
 var (
 	onPostgres = []contender{
-		{ours, func(p *place) *app { return newApp(usersessionLibrary{p.manager("ours", nil)}) }},
+		{ours, func(p *place) *app { return p.oursOn(p.database("ours")) }},
+		{oursPgx, func(p *place) *app { return p.oursOn(p.pgxDatabase("ourspgx")) }},
 		{plainPq, func(p *place) *app { return p.plainPostgres("plain", 0) }},
 		{plainPgx, (*place).plainPgx},
 		{byHand, (*place).byHand},
+	}
+	onMariaDB = []contender{
+		{ours, func(p *place) *app { return p.oursOn(p.mariaDatabase("ours")) }},
+		{plainMariaDB, (*place).plainMariaDB},
+	}
+	onSQLite = []contender{
+		{ours, func(p *place) *app { return p.oursOn(p.sqliteDatabase("ours")) }},
+		{plainSQLite, (*place).plainSQLite},
 	}
 	onRedis = []contender{
 		{ours, func(p *place) *app {
@@ -74,19 +83,23 @@ var kinds = []struct {
 	clients       []int
 	contenders    []contender
 	op            func(a *app) func(client, i int) error
-	limit         func(p *place) []subject
+	limit         func(p *place) []subject // the bare statement or command; nil: none
 }{
 	{"anonymous", "none", []int{1}, append(inMemory[:2:2], onRedis[2]), func(a *app) func(int, int) error { return a.anonymous }, handlerAlone},
 	{"read", "memory", []int{1, 8}, inMemory, func(a *app) func(int, int) error { return a.reading }, handlerAlone},
-	{"read", "Postgres", []int{1, 8, 64}, onPostgres, func(a *app) func(int, int) error { return a.reading }, (*place).rawReads},
-	{"read", "Redis", []int{1, 8, 64}, onRedis, func(a *app) func(int, int) error { return a.reading }, (*place).rawGets},
-	{"read, idle timeout", "Postgres", []int{1, 8, 64}, idleOnPostgres, func(a *app) func(int, int) error { return a.reading }, (*place).rawReads},
-	{"read, idle timeout", "Redis", []int{1, 8, 64}, idleOnRedis, func(a *app) func(int, int) error { return a.reading }, (*place).rawGets},
+	{"read", "Postgres", []int{1, 8}, onPostgres, func(a *app) func(int, int) error { return a.reading }, (*place).rawReads},
+	{"read", "Redis", []int{1, 8}, onRedis, func(a *app) func(int, int) error { return a.reading }, (*place).rawGets},
+	{"read, idle timeout", "Postgres", []int{1, 8}, idleOnPostgres, func(a *app) func(int, int) error { return a.reading }, (*place).rawReads},
+	{"read, idle timeout", "Redis", []int{1, 8}, idleOnRedis, func(a *app) func(int, int) error { return a.reading }, (*place).rawGets},
+	{"read", "MariaDB", []int{1, 8}, onMariaDB, func(a *app) func(int, int) error { return a.reading }, (*place).rawMariaDBReads},
+	{"read", "SQLite", []int{1, 8}, onSQLite, func(a *app) func(int, int) error { return a.reading }, (*place).rawSQLiteReads},
 	{"read and write", "memory", []int{1}, inMemory, func(a *app) func(int, int) error { return a.writing }, handlerAlone},
-	{"read and write", "Postgres", []int{1, 8, 64}, onPostgres, func(a *app) func(int, int) error { return a.writing }, (*place).rawSaves},
-	{"read and write", "Redis", []int{1, 8, 64}, onRedis, func(a *app) func(int, int) error { return a.writing }, (*place).rawSets},
-	{"login", "Postgres", []int{1, 8, 64}, onPostgres, func(a *app) func(int, int) error { return a.loggingIn }, (*place).rawLogins},
-	{"login", "Redis", []int{1, 8, 64}, onRedis, func(a *app) func(int, int) error { return a.loggingIn }, (*place).rawRedisLogins},
+	{"read and write", "Postgres", []int{1, 8}, onPostgres, func(a *app) func(int, int) error { return a.writing }, (*place).rawSaves},
+	{"read and write", "Redis", []int{1, 8}, onRedis, func(a *app) func(int, int) error { return a.writing }, (*place).rawSets},
+	{"login", "Postgres", []int{1, 8}, onPostgres, func(a *app) func(int, int) error { return a.loggingIn }, (*place).rawLogins},
+	{"login", "MariaDB", []int{1, 8}, onMariaDB, func(a *app) func(int, int) error { return a.loggingIn }, nil},
+	{"login", "SQLite", []int{1, 8}, onSQLite, func(a *app) func(int, int) error { return a.loggingIn }, nil},
+	{"login", "Redis", []int{1, 8}, onRedis, func(a *app) func(int, int) error { return a.loggingIn }, (*place).rawRedisLogins},
 }
 
 // requests measures what requests cost, and counts their round trips.
@@ -108,13 +121,17 @@ func (b *bench) requests() error {
 				}
 				apps[id] = a
 			}
-			sc.subjects = append(sc.subjects, subject{c.name, k.op(apps[id])})
+			sc.subjects = append(sc.subjects, subject{name: c.name, op: k.op(apps[id])})
 		}
-		sc.subjects = append(sc.subjects, k.limit(b.place)...)
+		limit := k.limit
+		if limit == nil {
+			limit = func(*place) []subject { return nil }
+		}
+		sc.subjects = append(sc.subjects, limit(b.place)...)
 		if err := b.measure(sc); err != nil {
 			return err
 		}
-		if k.backend == "none" || k.backend == "memory" {
+		if k.backend == "none" || k.backend == "memory" || k.backend == "SQLite" {
 			continue
 		}
 		for _, c := range k.contenders {
@@ -126,7 +143,7 @@ func (b *bench) requests() error {
 				return err
 			}
 		}
-		for _, s := range k.limit(&counter.place) {
+		for _, s := range limit(&counter.place) {
 			if err := b.countTrips(sc, s.name, counter, s.op); err != nil {
 				return err
 			}
@@ -153,15 +170,15 @@ func (b *bench) bounding() error {
 		}
 	}
 	return b.measure(scenario{name: "bounding", backend: "Postgres", clients: b.clientsOf([]int{1, 8}), subjects: []subject{
-		{rawSelect, func(_, i int) error {
+		{name: rawSelect, op: func(_, i int) error {
 			_, err := read(context.Background(), i)
 			return err
 		}},
-		{rawSelect + ", with a context that ends", within(func(ctx context.Context, i int) error {
+		{name: rawSelect + ", with a context that ends", op: within(func(ctx context.Context, i int) error {
 			_, err := read(ctx, i)
 			return err
 		})},
-		{rawSelect + ", in a goroutine that can be left", within(func(ctx context.Context, i int) error {
+		{name: rawSelect + ", in a goroutine that can be left", op: within(func(ctx context.Context, i int) error {
 			_, err := bounded.Call(ctx, func() ([]byte, error) { return read(context.Background(), i) })
 			return err
 		})},
@@ -190,7 +207,7 @@ func (b *bench) countTripsOf(sc scenario, name string, counter *tripCounter, op 
 // handlerAlone is what the measurement itself costs.
 func handlerAlone(*place) []subject {
 	a := newApp(bare{})
-	return []subject{{noSessions, a.anonymous}}
+	return []subject{{name: noSessions, op: a.anonymous}}
 }
 
 // bare is no library at all.
@@ -232,16 +249,47 @@ func (p *place) prepare(db *sqlx.DB, query string) *sqlx.Stmt {
 func (p *place) rawReads() []subject {
 	db := p.database("raw")
 	tokens, find := p.rawTokens(db), p.prepare(db, rawFindSQL)
-	return []subject{{rawSelect, func(_, i int) error {
+	pool := p.pgxPool("raw")
+	return []subject{
+		{name: rawSelect, op: func(_, i int) error {
+			var data []byte
+			return find.QueryRow(tokens[i%len(tokens)]).Scan(&data)
+		}},
+		{name: rawSelectPgx, op: func(_, i int) error {
+			var data []byte
+			return pool.QueryRow(context.Background(), rawFindSQL, tokens[i%len(tokens)]).Scan(&data)
+		}},
+	}
+}
+
+func (p *place) rawMariaDBReads() []subject {
+	db := p.mariaDatabase("raw")
+	run(p.tb, db, "CREATE TABLE IF NOT EXISTS sessions (token CHAR(43) PRIMARY KEY, data BLOB NOT NULL, expiry TIMESTAMP(6) NOT NULL)")
+	run(p.tb, db, "INSERT IGNORE INTO sessions SELECT concat('raw', lpad(seq, 40, '0')), repeat('x', 260), utc_timestamp(6) + interval 1 day FROM seq_1_to_1000")
+	return p.rawPlainReads(db, "SELECT data FROM sessions WHERE token = ? AND utc_timestamp(6) < expiry")
+}
+
+func (p *place) rawSQLiteReads() []subject {
+	db := p.sqliteDatabase("raw")
+	run(p.tb, db, "CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL)")
+	run(p.tb, db, `
+WITH RECURSIVE g (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 1000)
+INSERT INTO sessions SELECT 'raw' || printf('%040d', n), zeroblob(260), julianday('now') + 1 FROM g`)
+	return p.rawPlainReads(db, "SELECT data FROM sessions WHERE token = ? AND julianday('now') < expiry")
+}
+
+func (p *place) rawPlainReads(db *sqlx.DB, query string) []subject {
+	find := p.prepare(db, query)
+	return []subject{{name: rawSelect, op: func(_, i int) error {
 		var data []byte
-		return find.QueryRow(tokens[i%len(tokens)]).Scan(&data)
+		return find.QueryRow(fmt.Sprintf("raw%040d", 1+i%1000)).Scan(&data)
 	}}}
 }
 
 func (p *place) rawSaves() []subject {
 	db := p.database("raw")
 	tokens, find, update := p.rawTokens(db), p.prepare(db, rawFindSQL), p.prepare(db, rawUpdateSQL)
-	return []subject{{rawSelectSave, func(_, i int) error {
+	return []subject{{name: rawSelectSave, op: func(_, i int) error {
 		var data []byte
 		if err := find.QueryRow(tokens[i%len(tokens)]).Scan(&data); err != nil {
 			return err
@@ -255,7 +303,7 @@ func (p *place) rawLogins() []subject {
 	db := p.database("raw")
 	p.rawTokens(db)
 	insert, row := p.prepare(db, rawInsertSQL), p.prepare(db, rawRowSQL)
-	return []subject{{rawInsert, func(_, i int) error {
+	return []subject{{name: rawInsert, op: func(_, i int) error {
 		token := fmt.Sprintf("%043d", i)
 		if _, err := row.Exec(token, fmt.Sprint("user", i)); err != nil {
 			return err
@@ -281,7 +329,7 @@ func (p *place) rawKeys(client *redis.Client) []string {
 func (p *place) rawGets() []subject {
 	client := p.redisClient()
 	keys, ctx := p.rawKeys(client), context.Background()
-	return []subject{{rawGet, func(_, i int) error {
+	return []subject{{name: rawGet, op: func(_, i int) error {
 		return client.Get(ctx, keys[i%len(keys)]).Err()
 	}}}
 }
@@ -289,7 +337,7 @@ func (p *place) rawGets() []subject {
 func (p *place) rawSets() []subject {
 	client := p.redisClient()
 	keys, ctx := p.rawKeys(client), context.Background()
-	return []subject{{rawGetSet, func(_, i int) error {
+	return []subject{{name: rawGetSet, op: func(_, i int) error {
 		key := keys[i%len(keys)]
 		if err := client.Get(ctx, key).Err(); err != nil {
 			return err
@@ -302,7 +350,7 @@ func (p *place) rawRedisLogins() []subject {
 	client, db, ctx := p.redisClient(), p.database("raw"), context.Background()
 	p.rawTokens(db)
 	row := p.prepare(db, rawRowSQL)
-	return []subject{{rawSetRow, func(_, i int) error {
+	return []subject{{name: rawSetRow, op: func(_, i int) error {
 		token := fmt.Sprintf("%043d", i)
 		if _, err := row.Exec("redis"+token, fmt.Sprint("user", i)); err != nil {
 			return err

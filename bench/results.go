@@ -23,7 +23,9 @@ type Record struct {
 	P50       float64  `json:"p50_us,omitempty"`
 	P99       float64  `json:"p99_us,omitempty"`
 	PerSecond float64  `json:"per_second,omitempty"`
-	CPU       float64  `json:"cpu_us,omitempty"` // of this process, for one operation
+	CPU       float64  `json:"cpu_us,omitempty"`     // of the program, for one operation: of this process, or of the server that is measured
+	Database  float64  `json:"db_cpu_us,omitempty"`  // of the database servers, for one operation
+	Memory    float64  `json:"memory_mib,omitempty"` // of a server, proportional set size
 	Allocs    float64  `json:"allocs,omitempty"`
 	KBytes    float64  `json:"kbytes,omitempty"` // allocated by one operation
 	Trips     *float64 `json:"trips,omitempty"`  // round trips of one operation
@@ -44,6 +46,9 @@ type Machine struct {
 	Go       string  `json:"go"`
 	Postgres string  `json:"postgres"`
 	Redis    string  `json:"redis"`
+	MariaDB  string  `json:"mariadb"`
+	Peers    string  `json:"peers,omitempty"`    // versions of the whole servers that are not Go
+	LeftOut  string  `json:"left_out,omitempty"` // whole servers that are not installed
 	Settings string  `json:"settings"`
 	Load     float64 `json:"load_before"` // of others, before the run
 	Seconds  int     `json:"seconds"`

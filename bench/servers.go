@@ -7,13 +7,18 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/redis/go-redis/v9"
+	_ "modernc.org/sqlite"
 
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 )
@@ -26,18 +31,62 @@ type place struct {
 	tb       testing.TB
 	postgres string // URL of the maintenance database
 	redis    string // host:port
+	mariadb  string // DSN without a database
+	// The processes of these servers, whose CPU counts.
+	databases []int
 }
 
 // startServers starts the throwaway servers. What is acknowledged is on the disk,
 // as in production: fsync and synchronous_commit are on, and full_page_writes too,
 // which WAL figures depend on.
 func startServers(tb testing.TB) *place {
-	_, dsn := testserver.OwnPostgres(tb,
+	postgres, dsn := testserver.OwnPostgres(tb,
 		"fsync=on", "synchronous_commit=on", "full_page_writes=on",
 		"max_connections=2000", "shared_buffers=1GB", "maintenance_work_mem=1GB", "max_wal_size=4GB",
 		"wal_level=minimal", "max_wal_senders=0", "autovacuum=on")
-	server := testserver.OwnRedis(tb)
-	return &place{tb: tb, postgres: dsn, redis: server.Addr}
+	redis := testserver.OwnRedis(tb)
+	mariadb, mariaDSN := testserver.OwnMariaDB(tb,
+		"--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=fsync", "--innodb-doublewrite=ON",
+		"--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M")
+	return &place{
+		tb: tb, postgres: dsn, redis: redis.Addr, mariadb: mariaDSN,
+		databases: []int{postgres.PID(), redis.PID(), mariadb.PID()},
+	}
+}
+
+// mariaDatabase makes a database of MariaDB unless it is there, and opens it.
+func (p *place) mariaDatabase(name string) *sqlx.DB {
+	run(p.tb, p.opened("mysql", p.mariadb), "CREATE DATABASE IF NOT EXISTS "+name)
+	return p.opened("mysql", p.mariadb+name)
+}
+
+// sqliteDatabase opens a new file of SQLite, set up as docs/databases.md says.
+func (p *place) sqliteDatabase(name string) *sqlx.DB {
+	return p.opened("sqlite", "file:"+filepath.Join(p.tb.TempDir(), name+".db")+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)")
+}
+
+// pgxDatabase opens a database with pgx behind database/sql.
+func (p *place) pgxDatabase(name string) *sqlx.DB {
+	p.database(name)
+	return p.opened("pgx", p.dsn(name))
+}
+
+// pgxPool opens a database with the pool of pgx itself.
+func (p *place) pgxPool(name string) *pgxpool.Pool {
+	p.database(name)
+	config := must[*pgxpool.Config](p.tb)(pgxpool.ParseConfig(p.dsn(name)))
+	config.MaxConns = poolSize
+	pool := must[*pgxpool.Pool](p.tb)(pgxpool.NewWithConfig(context.Background(), config))
+	p.tb.Cleanup(pool.Close)
+	return pool
+}
+
+func (p *place) opened(driver, dsn string) *sqlx.DB {
+	db := must[*sqlx.DB](p.tb)(sqlx.Open(driver, dsn))
+	db.SetMaxOpenConns(poolSize)
+	db.SetMaxIdleConns(poolSize)
+	p.tb.Cleanup(func() { db.Close() })
+	return db
 }
 
 // dsn returns the URL of a database of the place's server.
@@ -93,6 +142,12 @@ func countTrips(p *place) *tripCounter {
 	}
 	u.Host = t.listen(u.Host)
 	t.postgres, t.redis = u.String(), t.listen(p.redis)
+	maria, err := mysql.ParseDSN(p.mariadb)
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	maria.Addr = t.listen(maria.Addr)
+	t.mariadb = maria.FormatDSN()
 	return t
 }
 
@@ -152,7 +207,7 @@ func copyNoting(to io.Writer, from io.Reader, note func()) {
 }
 
 // versions of what is measured on.
-func (p *place) versions(ctx context.Context) (postgres, redis string) {
+func (p *place) versions(ctx context.Context) (postgres, redis, mariadb string) {
 	db := p.open(p.postgres)
 	if err := db.GetContext(ctx, &postgres, "SHOW server_version"); err != nil {
 		p.tb.Fatal(err)
@@ -167,7 +222,11 @@ func (p *place) versions(ctx context.Context) (postgres, redis string) {
 			redis = v
 		}
 	}
-	return postgres, redis
+	if err := p.opened("mysql", p.mariadb).GetContext(ctx, &mariadb, "SELECT version()"); err != nil {
+		p.tb.Fatal(err)
+	}
+	mariadb, _, _ = strings.Cut(mariadb, "-")
+	return postgres, redis, mariadb
 }
 
 func must[T any](tb testing.TB) func(v T, err error) T {

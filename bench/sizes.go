@@ -141,9 +141,9 @@ func (b *bench) bySize() error {
 		rotation := b.newRotation()
 		rotation.rounds = min(rotation.rounds, 9) // more would use up the smallest table
 		for _, s := range all {
-			rotation.add(scenario{name: w.name, backend: "Postgres", rows: s.rows, maxOps: w.maxOps, subjects: []subject{{ours, w.op(s)}}})
+			rotation.add(scenario{name: w.name, backend: "Postgres", rows: s.rows, maxOps: w.maxOps, subjects: []subject{{name: ours, op: w.op(s)}}})
 			if w.name == "list 5" {
-				rotation.add(scenario{name: w.name, backend: "Postgres", rows: s.rows, subjects: []subject{{rawList, s.rawListing}}})
+				rotation.add(scenario{name: w.name, backend: "Postgres", rows: s.rows, subjects: []subject{{name: rawList, op: s.rawListing}}})
 			}
 		}
 		if err := rotation.measure(1); err != nil {
@@ -272,7 +272,7 @@ func (b *bench) iterating() error {
 			}
 			return err
 		}
-		err := b.measure(scenario{name: "list 5", backend: "Postgres", rows: n, clients: []int{1}, maxOps: 1, rounds: 2, subjects: []subject{{iterated, find}}})
+		err := b.measure(scenario{name: "list 5", backend: "Postgres", rows: n, clients: []int{1}, maxOps: 1, rounds: 2, subjects: []subject{{name: iterated, op: find}}})
 		if err != nil {
 			return err
 		}

@@ -20,9 +20,18 @@ func (r *results) markdown() string {
 }
 
 func (r *results) machineText() string {
-	m := r.Machine
-	text := fmt.Sprintf("Commit %s, seed %d, `%s`: %d CPUs, %d GiB, %s, PostgreSQL %s, Redis %s; %s. Load of others before the run: %.1f. It took %d s.\n",
-		m.Commit, m.Seed, m.Command, m.CPUs, m.Memory, m.Go, m.Postgres, m.Redis, m.Settings, m.Load, m.Seconds)
+	m, maria := r.Machine, ""
+	if m.MariaDB != "" {
+		maria = ", MariaDB " + m.MariaDB
+	}
+	text := fmt.Sprintf("Commit %s, seed %d, `%s`: %d CPUs, %d GiB, %s, PostgreSQL %s, Redis %s%s; %s. Load of others before the run: %.1f. It took %d s.\n",
+		m.Commit, m.Seed, m.Command, m.CPUs, m.Memory, m.Go, m.Postgres, m.Redis, maria, m.Settings, m.Load, m.Seconds)
+	if m.Peers != "" {
+		text += "\nOther servers: " + m.Peers + ".\n"
+	}
+	if m.LeftOut != "" {
+		text += "\nLeft out: " + m.LeftOut + ".\n"
+	}
 	if m.busy() {
 		text += "\n**The machine had other work meanwhile. This run shows that everything runs, and counts round trips and allocations; its times and their ratios mean nothing.**\n"
 	}
@@ -60,18 +69,15 @@ func (r *results) scenarioTables(scenario string) string {
 		case record.Figure != "":
 			fmt.Fprintf(&figures, "| %s | %s | %s | %s |\n", rowsText(record.Rows), record.Subject, record.Figure, strings.TrimSpace(number(record.Value)+" "+record.Unit))
 		default:
-			trips := ""
-			if record.Trips != nil {
-				trips = fmt.Sprintf("%.4g", *record.Trips)
-			}
-			fmt.Fprintf(&measured, "| %s | %s | %d | %s | %s | %s | %s | %s | %.0f | %s | %s | %d |\n",
+			fmt.Fprintf(&measured, "| %s | %s | %d | %s | %s | %s | %s | %s | %s | %.0f | %s | %s | %d |\n",
 				record.Backend, rowsText(record.Rows), record.Clients, record.Subject,
-				number(record.P50), number(record.P99), grouped(record.PerSecond), number(record.CPU), record.Allocs, number(record.KBytes), trips, record.Rounds)
+				number(record.P50), number(record.P99), grouped(record.PerSecond), number(record.CPU), databaseText(record),
+				record.Allocs, number(record.KBytes), tripsText(record), record.Rounds)
 		}
 	}
 	var out []string
 	if measured.Len() > 0 {
-		out = append(out, "| data in | rows | clients | | p50 µs | p99 µs | per second | CPU µs | allocations | KiB allocated | round trips | rounds |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n"+measured.String())
+		out = append(out, "| data in | rows | clients | | p50 µs | p99 µs | per second | CPU µs | CPU µs, database | allocations | KiB allocated | round trips | rounds |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"+measured.String())
 	}
 	if figures.Len() > 0 {
 		out = append(out, "| rows | | figure | |\n|---|---|---|---|\n"+figures.String())

@@ -40,6 +40,17 @@ func OwnPostgres(tb testing.TB, settings ...string) (server *Server, dsn string)
 	return server, postgresURL(port)
 }
 
+// OwnMariaDB starts a MariaDB server with more arguments on its command line, and
+// stops it when the test ends. It returns the DSN of a user who may do everything,
+// too.
+func OwnMariaDB(tb testing.TB, args ...string) (server *Server, dsn string) {
+	tb.Helper()
+	p, s, err := prepareMariaDB(args...)
+	server = own(tb, mariaDB, p, s, err)
+	_, port, _ := net.SplitHostPort(server.Addr)
+	return server, mariaDBURL(port)
+}
+
 // OwnRedis starts a Redis server with more arguments on its command line, and
 // stops it when the test ends.
 func OwnRedis(tb testing.TB, args ...string) *Server {
@@ -88,6 +99,9 @@ func own(tb testing.TB, what *server, p *process, s service, err error) *Server 
 	return owned
 }
 
+// PID returns the process ID of the server, which may have children.
+func (s *Server) PID() int { return s.process.child.process.Pid }
+
 // Kill ends the server and its children with SIGKILL.
 func (s *Server) Kill() {
 	s.signal(syscall.SIGKILL)
@@ -104,7 +118,7 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 // signal sends a signal to the server and its children. Those that are gone
 // already do not matter.
 func (s *Server) signal(sig syscall.Signal) {
-	pid := s.process.child.process.Pid
+	pid := s.PID()
 	select {
 	case <-s.process.child.exited:
 		return // The ID may be another's by now.

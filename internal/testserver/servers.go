@@ -131,18 +131,34 @@ func postgresDirs() []string {
 // startMariaDB starts a MariaDB server tuned for data nobody will miss and
 // returns the DSN of a user who may do everything.
 func startMariaDB() (dsn string, err error) {
+	p, s, err := prepareMariaDB()
+	if err != nil {
+		return "", err
+	}
+	port, err := p.serve(s)
+	if err != nil {
+		return "", err
+	}
+	return mariaDBURL(port), nil
+}
+
+func mariaDBURL(port string) string { return "test:test@tcp(127.0.0.1:" + port + ")/" }
+
+// prepareMariaDB makes a data directory and says how to serve it, with more arguments
+// behind those that are always the same.
+func prepareMariaDB(args ...string) (*process, service, error) {
 	dirs := []string{"/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/libexec"}
 	mariadbd, err := find(dirs, "mariadbd")
 	if err != nil {
-		return "", err
+		return nil, service{}, err
 	}
 	install, err := find(dirs, "mariadb-install-db")
 	if err != nil {
-		return "", err
+		return nil, service{}, err
 	}
 	p, err := newProcess("mariadb", "mysql")
 	if err != nil {
-		return "", err
+		return nil, service{}, err
 	}
 	data := filepath.Join(p.dir, "data")
 	common := []string{
@@ -158,20 +174,17 @@ func startMariaDB() (dsn string, err error) {
 	err = p.run(install, append(slices.Clone(common),
 		"--auth-root-authentication-method=normal", "--skip-test-db")...)
 	if err != nil {
-		return "", err
+		return nil, service{}, err
 	}
 	grants := filepath.Join(p.dir, "grants.sql")
 	err = p.writeFile(grants, `CREATE USER 'test'@'127.0.0.1' IDENTIFIED BY 'test';
 GRANT ALL PRIVILEGES ON *.* TO 'test'@'127.0.0.1' WITH GRANT OPTION;
 `)
-	if err != nil {
-		return "", err
-	}
-	port, err := p.serve(service{
+	return p, service{
 		ready: "ready for connections",
 		end:   syscall.SIGKILL, // It has no children, and a shutdown would only write its buffers.
 		command: func(port string) []string {
-			return append(append([]string{mariadbd}, common...),
+			return append(append(append([]string{mariadbd}, common...),
 				"--bind-address=127.0.0.1",
 				"--port="+port,
 				"--socket=mariadb.sock", // Below datadir, and short.
@@ -180,13 +193,9 @@ GRANT ALL PRIVILEGES ON *.* TO 'test'@'127.0.0.1' WITH GRANT OPTION;
 				"--character-set-server=utf8mb4",
 				"--max-connections=200",
 				"--performance-schema=OFF",
-			)
+			), args...)
 		},
-	})
-	if err != nil {
-		return "", err
-	}
-	return "test:test@tcp(127.0.0.1:" + port + ")/", nil
+	}, err
 }
 
 // startRedis starts a Redis server that keeps nothing on disk and returns its
