@@ -44,14 +44,14 @@ func cell(store, behaviour string) string {
 
 var list = []mutant{
 	// Each mechanism of the protocol, taken away.
-	{"no confirm", "protocol_commit.go",
+	{"no confirm", "protocol_login.go",
 		"if err != nil || !ok {\n\t\tm.discard(ctx, nb.Key)\n\t\tif err == nil {\n\t\t\terr = ErrSessionEnded\n\t\t}\n\t\treturn err\n\t}",
 		"_ = ok\n\tif err != nil {\n\t\treturn err\n\t}",
 		explore, pair("login", "revoke all"), nil},
 	{"a renewal does not note its key first", "internal/index/renew.go",
 		"n, err := x.db.Exec(ctx, renewBeginSQL, bindingMark+b.Key, b.ID, from, x.userArg(b.UserID), how.Reason)\n\treturn n == 1, err",
 		"return true, nil", explore, pair("list", "renew"), nil},
-	{"endings forget the other key", "internal/index/end.go",
+	{"endings forget the other key", "internal/index/keys.go",
 		`if other := strings.TrimPrefix(r.OtherKey, bindingMark); other != "" {`,
 		`if other := strings.TrimPrefix(r.OtherKey, bindingMark); false {`,
 		explore, pair("renew", "revoke"), nil},
