@@ -24,7 +24,7 @@ func (m *Manager) Ended(ctx context.Context) (UserSession, bool) {
 	}
 	var keys []string
 	r.do(func() { keys = r.refused })
-	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	ctx, cancel := m.reading(ctx)
 	defer cancel()
 	for _, key := range keys {
 		row, found, err := m.index.ByKey(ctx, key)

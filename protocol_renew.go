@@ -48,8 +48,8 @@ func (m *Manager) renew(ctx context.Context, from *trailer.Binding, key string, 
 		return nil, m.endedMeanwhile(ctx, &nb)
 	}
 	if err := m.data.store.Delete(ctx, from.Key); err != nil && !m.data.verified() {
-		// The row does not speak on every request. A token from before the renewal must not stay good, so there is no
-		// renewal: the browser keeps the one it has.
+		// The row does not speak on every request. A token from before the renewal
+		// must not stay good, so there is no renewal: the browser keeps the one it has.
 		m.renewBack(ctx, from, key)
 		m.discard(ctx, key)
 		return nil, err

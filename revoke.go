@@ -105,9 +105,10 @@ func (m *Manager) RevokeOtherSessions(ctx context.Context) (_ int, result error)
 // error. ErrRevocationPending comes with the count.
 //
 // It works in pages of about 500 sessions on PostgreSQL and of 50 on SQLite and
-// MariaDB, each within Options.WriteTimeout, until none is left. If the Store cannot delete the data of a page, the next ones are
-// ended all the same. Any other error stops it, and comes with the count of
-// the sessions that were ended before. Call it again to go on.
+// MariaDB, each within Options.WriteTimeout, until none is left. If the Store
+// cannot delete the data of a page, the next ones are ended all the same. Any other
+// error stops it, and comes with the count of the sessions that were ended before.
+// Call it again to go on.
 func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, error) {
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {

@@ -290,11 +290,5 @@ func (h quietHandler) Handle(ctx context.Context, r slog.Record) (err error) {
 	return h.Handler.Handle(ctx, r)
 }
 
-// finishing returns a context for what must not be cut in half when a client
-// hangs up.
-func (m *Manager) finishing(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), m.opts.WriteTimeout)
-}
-
 // now is the program's clock, as fine as what is stored.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

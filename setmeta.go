@@ -59,7 +59,7 @@ func changeMeta(meta string, pairs map[string]string) (string, error) {
 	}
 	maps.Copy(all, pairs)
 	maps.DeleteFunc(all, func(_, v string) bool { return v == "" })
-	if err := checkMeta("SetMeta", all); err != nil {
+	if err := checkMeta("the metadata", all); err != nil {
 		return "", err
 	}
 	return index.MetaJSON(all), nil

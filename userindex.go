@@ -20,7 +20,7 @@ func (m *Manager) Current(ctx context.Context) (UserSession, error) {
 	if !b.Authenticated() {
 		return UserSession{}, ErrNoSession
 	}
-	rctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	rctx, cancel := m.reading(ctx)
 	defer cancel()
 	row, found, err := m.index.LiveByID(rctx, b.UserID, b.ID)
 	if err != nil {
@@ -51,7 +51,7 @@ func (m *Manager) ListSessions(ctx context.Context, userID string) (_ []UserSess
 		return nil, err
 	}
 	current := m.currentID(ctx)
-	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	ctx, cancel := m.reading(ctx)
 	defer cancel()
 	rows, err := m.lists.ListByUser(ctx, uid)
 	if err != nil {
@@ -85,7 +85,7 @@ func (m *Manager) ListEndedSessions(ctx context.Context, userID string, limit in
 	if limit < 1 {
 		return nil, fmt.Errorf("usersession: ListEndedSessions: the limit must be at least 1, is %d", limit)
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	ctx, cancel := m.reading(ctx)
 	defer cancel()
 	rows, err := m.lists.ListEnded(ctx, uid, limit)
 	if err != nil {
@@ -181,7 +181,7 @@ func (m *Manager) row(ctx context.Context, userID, id string) (index.Row, error)
 	if !token.ValidID(id) {
 		return index.Row{}, ErrSessionNotFound
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
+	ctx, cancel := m.reading(ctx)
 	defer cancel()
 	row, found, err := m.index.LiveByID(ctx, uid, id)
 	if err == nil && !found {

@@ -96,18 +96,9 @@ func (a *account) confirmOne(c *call) {
 		a.stale(c, *current)
 		return
 	}
-	s, err := a.m.Session(c.r.Context(), current.UserID, id)
-	switch {
-	case errors.Is(err, usersession.ErrSessionNotFound):
-		c.problem(http.StatusNotFound, "error.session")
-	case err != nil:
-		c.unavailable(err)
-	case c.wantsJSON():
-		c.answer(http.StatusOK, confirmJSON{Sessions: []sessionJSON{a.own(c.viewJSON(s))}, CSRF: c.CSRF()})
-	default:
-		v := c.view(s)
-		c.render(http.StatusOK, "confirm.html", confirmPage{call: c, One: &v, Action: c.Base + "sessions/" + s.ID + "/revoke"})
-	}
+	a.ask(c, current.UserID, func(v sessionView) {
+		c.render(http.StatusOK, "confirm.html", confirmPage{call: c, One: &v, Action: c.Base + "sessions/" + id + "/revoke"})
+	})
 }
 
 func (a *account) revokeOne(c *call) {

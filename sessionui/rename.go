@@ -25,7 +25,15 @@ type renamePage struct {
 func nameOf(s usersession.UserSession) string { return clean(s.Meta[MetaName], maxName) }
 
 func (a *account) askName(c *call) {
-	s, err := a.m.Session(c.r.Context(), a.m.UserID(c.r.Context()), c.r.PathValue("id"))
+	a.ask(c, a.m.UserID(c.r.Context()), func(v sessionView) {
+		c.render(http.StatusOK, "rename.html", renamePage{c, v, maxName})
+	})
+}
+
+// ask shows the session that the path names before something is done with it: as JSON,
+// or on a page.
+func (a *account) ask(c *call, userID string, page func(sessionView)) {
+	s, err := a.m.Session(c.r.Context(), userID, c.r.PathValue("id"))
 	switch {
 	case errors.Is(err, usersession.ErrSessionNotFound):
 		c.problem(http.StatusNotFound, "error.session")
@@ -34,7 +42,7 @@ func (a *account) askName(c *call) {
 	case c.wantsJSON():
 		c.answer(http.StatusOK, confirmJSON{Sessions: []sessionJSON{a.own(c.viewJSON(s))}, CSRF: c.CSRF()})
 	default:
-		c.render(http.StatusOK, "rename.html", renamePage{c, c.view(s), maxName})
+		page(c.view(s))
 	}
 }
 

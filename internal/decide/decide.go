@@ -300,6 +300,7 @@ func (q Loading) Decide() Seen {
 	return NotSeen
 }
 
-// Observe, if it is not nil, is told each question, which is a Deletion, a
-// Commit, a ByHand, a Response or a Loading. It is for tests, which set it before they ask anything.
+// Observe, if it is not nil, is told each question, which is a Deletion, a Commit, a
+// ByHand, a Response or a Loading. It is for tests, which set it before they ask
+// anything.
 var Observe func(question any)

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
@@ -65,18 +64,6 @@ const EndedBefore = 1
 // bindingMark stands before an other_key that a renewal is binding. Without the
 // mark it is the previous key, which is dead.
 const bindingMark = "+"
-
-// Keys returns every key of some rows.
-func Keys(rows []EndedRow) []string {
-	keys := make([]string, 0, len(rows))
-	for _, r := range rows {
-		keys = append(keys, r.SessionKey)
-		if other := strings.TrimPrefix(r.OtherKey, bindingMark); other != "" {
-			keys = append(keys, other)
-		}
-	}
-	return keys
-}
 
 func idsOf(rows []EndedRow) []string {
 	ids := make([]string, len(rows))

@@ -16,7 +16,6 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,39 +116,6 @@ const rowColumns = `
 
 // RenewingTo returns the key to which the session is being renewed, if it is.
 func (r Row) RenewingTo() (key string, ok bool) { return strings.CutPrefix(r.OtherKey, bindingMark) }
-
-// The index (user_id, ended_at) serves this, the live half of revocations and the
-// foreign key's ON DELETE. last_seen_at is in no index, so that a touch stays in its
-// page (HOT).
-var listByUserSQL = `
-SELECT` + rowColumns + `
-FROM @index
-WHERE user_id = ? AND @live
-ORDER BY last_seen_at DESC, id
-LIMIT ` + strconv.Itoa(PageSize)
-
-// ListByUser returns at most PageSize live rows of a user, the most recently seen
-// first.
-func (x *Index) ListByUser(ctx context.Context, userID string) ([]Row, error) {
-	var rows []Row
-	err := x.db.Read(ctx, &rows, listByUserSQL, x.userArg(userID))
-	return ofUsers(rows, err, userID)
-}
-
-const listEndedSQL = `
-SELECT` + rowColumns + `
-FROM @index
-WHERE user_id = ? AND ended_at IS NOT NULL
-ORDER BY ended_at DESC, id
-LIMIT ?`
-
-// ListEnded returns the ended rows of a user, the most recently ended first. It
-// reads the index (user_id, ended_at) from its end.
-func (x *Index) ListEnded(ctx context.Context, userID string, limit int) ([]Row, error) {
-	var rows []Row
-	err := x.db.Read(ctx, &rows, listEndedSQL, x.userArg(userID), limit)
-	return ofUsers(rows, err, userID)
-}
 
 const liveByIDSQL = `
 SELECT` + rowColumns + `

@@ -4,9 +4,9 @@
 // (USERSESSION_TEST_POSTGRES, USERSESSION_TEST_PGBOUNCER,
 // USERSESSION_TEST_MARIADB, USERSESSION_TEST_REDIS). If there is none, server
 // binaries are looked for, those of PostgreSQL in the folder that
-// USERSESSION_TEST_POSTGRES_BIN names if it is set. From them one throwaway server per test process is
-// started on a free loopback port. If there are none either, the test is
-// skipped with one line that says what is missing. With
+// USERSESSION_TEST_POSTGRES_BIN names if it is set. From them one throwaway server
+// per test process is started on a free loopback port. If there are none either, the
+// test is skipped with one line that says what is missing. With
 // USERSESSION_TEST_REQUIRE=all such a test fails instead.
 //
 // A server that is there but does not start always fails the test, with its

@@ -21,6 +21,39 @@ const (
 	unended State = "ended_at IS NULL"
 )
 
+// The index (user_id, ended_at) serves this, the live half of revocations and the
+// foreign key's ON DELETE. last_seen_at is in no index, so that a touch stays in its
+// page (HOT).
+var listByUserSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND @live
+ORDER BY last_seen_at DESC, id
+LIMIT ` + strconv.Itoa(PageSize)
+
+// ListByUser returns at most PageSize live rows of a user, the most recently seen
+// first.
+func (x *Index) ListByUser(ctx context.Context, userID string) ([]Row, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, listByUserSQL, x.userArg(userID))
+	return ofUsers(rows, err, userID)
+}
+
+const listEndedSQL = `
+SELECT` + rowColumns + `
+FROM @index
+WHERE user_id = ? AND ended_at IS NOT NULL
+ORDER BY ended_at DESC, id
+LIMIT ?`
+
+// ListEnded returns the ended rows of a user, the most recently ended first. It
+// reads the index (user_id, ended_at) from its end.
+func (x *Index) ListEnded(ctx context.Context, userID string, limit int) ([]Row, error) {
+	var rows []Row
+	err := x.db.Read(ctx, &rows, listEndedSQL, x.userArg(userID), limit)
+	return ofUsers(rows, err, userID)
+}
+
 // Page returns at most limit rows whose ID comes after the given one, in the order
 // of their IDs.
 func (x *Index) Page(ctx context.Context, s *Selection, state State, after string, limit int) ([]Row, error) {
