@@ -104,11 +104,11 @@ func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
 	}()
 	next := &staged{login: true, binding: b, key: key, from: from, actor: actor}
 	next.checked, err = m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor)
-	if err == nil && o.idpGiven {
-		err = m.noteIdP(ctx, o, next)
-	}
 	if err == nil && o.recheck != nil {
 		err = m.recheck(ctx, r, o, next)
+	}
+	if err == nil && o.idpGiven {
+		err = m.noteIdP(ctx, o, next)
 	}
 	if err != nil {
 		m.emit(ctx, Event{Kind: EventLoginRefused, UserID: uid, Actor: o.actor, Err: err})

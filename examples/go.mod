@@ -4,19 +4,24 @@ go 1.26.0
 
 replace (
 	github.com/seed-296ca7ab/usersession => ../
+	github.com/seed-296ca7ab/usersession/idp => ../idp
 	github.com/seed-296ca7ab/usersession/redisstore => ../redisstore
 )
 
 require (
 	github.com/alexedwards/scs/v2 v2.9.0
+	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
+	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/jmoiron/sqlx v1.4.0
 	github.com/labstack/echo/v4 v4.16.0
 	github.com/lib/pq v1.12.3
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/seed-296ca7ab/usersession v0.0.0-00010101000000-000000000000
+	github.com/seed-296ca7ab/usersession/idp v0.0.0-00010101000000-000000000000
 	github.com/seed-296ca7ab/usersession/redisstore v0.0.0-00010101000000-000000000000
+	golang.org/x/oauth2 v0.36.0
 	modernc.org/sqlite v1.62.0
 )
 

@@ -92,15 +92,15 @@ func TestASVS_7_1_2_HowManySessions(t *testing.T) {
 }
 
 func TestASVS_7_1_3_SessionsOfAProvider(t *testing.T) {
-	meets(t, "ASVS 7.1.3", "2", byApp("`WithMeta`, which notes the session of the provider, and `RevokeMatching`, which ends what belongs to it"), "systems that make sessions in a federation are documented, and how they end together")
+	meets(t, "ASVS 7.1.3", "2", byApp("`WithIdP`, which notes the session of the provider, and `RevokeMatching`, which ends what belongs to it"), "systems that make sessions in a federation are documented, and how they end together")
 	s := newSite(t)
 	login := func(sid string) (token string) {
 		return s.do("", func(ctx context.Context) {
-			s.ok(s.m.Login(ctx, "alice", usersession.WithMeta(map[string]string{"sid": sid})))
+			s.ok(s.m.Login(ctx, "alice", usersession.WithIdP("https://idp.example/", "alice", sid)))
 		}).cookie.Value
 	}
 	gone, kept := login("idp-1"), login("idp-2")
-	n, err := s.m.RevokeMatching(t.Context(), usersession.Filter{Meta: map[string]string{"sid": "idp-1"}})
+	n, err := s.m.RevokeMatching(t.Context(), usersession.Filter{IdP: usersession.IdP{Issuer: "https://idp.example/", Subject: "alice", Session: "idp-1"}})
 	if s.ok(err); n != 1 {
 		t.Errorf("%d sessions ended, want 1", n)
 	}

@@ -35,16 +35,17 @@ var reasons = map[string]string{
 // user was authenticated by the end of the second in which it happened. So an event that is
 // applied again, on whichever replica, ends no session that began since.
 //
-//   - SessionRevoked: the session that the subject names, and those of its user without a
-//     sid. Without a session, all of the user, those on the device if there is one.
-//   - CredentialChange, unless the credential was created; AccountDisabled, AccountPurged
-//     and CredentialCompromise: all sessions of the user.
-//   - AssuranceLevelChange, if the level has decreased: the session, or all of the user.
-//     They end, so that the user logs in again: a request in flight could take back a
-//     mark that only asks for more proof.
-//   - DeviceComplianceChange, if the device is not compliant any more: the sessions on the
-//     device, see MetaDevice. If the subject has a user as well, only those of the user.
-//   - Any other: none.
+//   - SessionRevoked ends the session that the subject names, and those of its user
+//     without a sid. Without a session it ends all of the user, or those on the device if
+//     there is one.
+//   - AccountDisabled, AccountPurged and CredentialCompromise end all sessions of the user,
+//     and so does CredentialChange unless the credential was created.
+//   - AssuranceLevelChange ends the session, or all of the user, if the level has
+//     decreased. The user logs in again. A mark that only asks for more proof could be
+//     taken back by a request in flight.
+//   - DeviceComplianceChange ends the sessions on the device, if it is not compliant any
+//     more, see MetaDevice. If the subject has a user as well, only those of the user end.
+//   - Any other ends none.
 //
 // A user is found by WithIdP, from a subject with format iss_sub, or opaque with the
 // issuer of the event, and by Event.UserID. A session is found by its sid at the issuer. A

@@ -26,7 +26,7 @@ import (
 type ReceiverOptions struct {
 	Issuer   string      // that of the stream's configuration
 	Audience []string    // those of the stream's configuration, of which a token has one
-	Keys     oidc.KeySet // of the issuer: oidc.NewRemoteKeySet with its jwks_uri
+	Keys     oidc.KeySet // of the issuer, from oidc.NewRemoteKeySet with its jwks_uri
 
 	// Authorize says whether a request comes from the transmitter, by the header that the
 	// stream's configuration has as authorization_header for instance. If nil, the
@@ -40,8 +40,8 @@ type ReceiverOptions struct {
 	// If it returns an error, the transmitter sends the event again. It may be nil.
 	UserID func(ctx context.Context, e Event) (string, error)
 
-	// OnEvent hears of each event that was verified, once it is applied: how many
-	// sessions have ended, and the error of Apply. The same event may come again on
+	// OnEvent hears of each event that was verified, once it is applied, with how many
+	// sessions have ended and the error of Apply. The same event may come again on
 	// another replica, or after an error. It may be nil.
 	OnEvent func(ctx context.Context, e Event, ended int, err error)
 
@@ -51,8 +51,8 @@ type ReceiverOptions struct {
 	VerificationEndpoint, StreamID string
 	Client                         *http.Client
 
-	// OnDead hears that the stream does not deliver: a verification event that was asked
-	// for did not come, could not be asked for, or the transmitter has paused the stream.
+	// OnDead hears that the stream does not deliver. A verification event that was asked
+	// for did not come, or could not be asked for, or the transmitter has paused the stream.
 	// lastHeard is when the last event came, or the zero time. It may be nil.
 	OnDead func(ctx context.Context, lastHeard time.Time, err error)
 

@@ -54,7 +54,7 @@ type Event struct {
 	Type   string // one of the constants, or another
 	Issuer string // iss of the token
 	ID     string // jti of the token
-	// Time is when it happened: event_timestamp, or else toe or iat of the token. Sessions
+	// Time is when it happened, by event_timestamp, or else toe or iat of the token. Sessions
 	// whose user was authenticated since are not ended.
 	Time    time.Time
 	Subject Subject
@@ -64,7 +64,7 @@ type Event struct {
 	IdPIssuer string
 
 	// UserID is the user of the program whom the Subject means, if it is not found by
-	// WithIdP: that of an e-mail address, for instance. It may be empty. A login that is
+	// WithIdP, as that of an e-mail address. It may be empty. A login that is
 	// under way is not refused for it.
 	UserID string
 

@@ -64,7 +64,7 @@ type TransmitterOptions struct {
 }
 
 // Transmitter sends a session-revoked event to one receiver for each session that ends, by
-// push delivery (RFC 8935). The ended rows of the index are the outbox: whatever has ended
+// push delivery (RFC 8935). The ended rows of the index are the outbox. Whatever has ended
 // a session is in it, on whichever replica, and nothing is in it that did not take effect.
 //
 // Each event is sent at least once. After a restart those of the last Overlap are sent

@@ -98,7 +98,7 @@ func TestPages(t *testing.T) {
 // TestComments reads the comments of the modules that programs import.
 func TestComments(t *testing.T) {
 	var all []prosetest.Paragraph
-	for _, module := range []string{".", "redisstore", "cmd/usersession"} {
+	for _, module := range []string{".", "redisstore", "idp", "cmd/usersession"} {
 		paragraphs, err := prosetest.Comments(filepath.Join(root, module))
 		if err != nil {
 			t.Fatal(err)

@@ -203,6 +203,26 @@ var special = map[string]operation{
 			return m.Login(r.Context(), user)
 		})
 	}},
+	"login by a provider": {by: visitor, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.entrance(), w.visitor, func(m *usersession.Manager, r *http.Request) error {
+			_, err := taskOf(r.Context()).step(step{side: timeSide, name: "the provider is asked"})
+			if w.proved = w.password; err != nil {
+				return err
+			}
+			return m.Login(r.Context(), user, usersession.WithIdP(provider.Issuer, provider.Subject, provider.Session), usersession.WithCheckedAt(time.Now()))
+		})
+	}},
+	"signed out at the provider": {ends: true, run: func(w *world, ctx context.Context) outcome {
+		ok, err := taskOf(ctx).step(step{side: timeSide, name: "the user signs out there"})
+		if ok {
+			w.password++
+		}
+		if err != nil {
+			return outcome{}
+		}
+		_, err = w.replica.RevokeMatching(ctx, usersession.Filter{IdP: provider})
+		return done(err)
+	}},
 	"purge": {ends: true, covers: both, run: func(w *world, ctx context.Context) outcome {
 		_, err := w.replica.PurgeUser(ctx, user)
 		return done(err)
@@ -229,6 +249,9 @@ var special = map[string]operation{
 		return done(err)
 	}},
 }
+
+// provider is who the user is at an identity provider.
+var provider = usersession.IdP{Issuer: "https://idp.example/", Subject: "248289761001", Session: "08a5019c"}
 
 func failingLogin(by func(*world) browser) func(*world, context.Context) outcome {
 	return func(w *world, ctx context.Context) outcome {

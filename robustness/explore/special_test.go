@@ -162,6 +162,21 @@ func TestOldPassword(t *testing.T) {
 	}
 }
 
+// TestSignedOutElsewhere has the user sign out at the identity provider, at each step of a
+// login that began there before.
+func TestSignedOutElsewhere(t *testing.T) {
+	depth.OnlyFull(t)
+	none := func(string, Fault) bool { return false } // TestOldPassword has the faults of a login and a fence
+	every(t, "login by a provider with a sign-out", []string{"login by a provider", "signed out at the provider"}, none,
+		func(w *world, _ []*task, _ bool) []string {
+			in, out := w.outcomes[0], w.outcomes[1]
+			if in != nil && out != nil && out.ok && w.proved != w.password && w.servedAs(in.cookie) != "" {
+				return []string{"a login from before the sign-out is served after it"}
+			}
+			return nil
+		})
+}
+
 // TestPurge takes the user out of the index at each step of what else happens. Once that is
 // done no ended row has the user.
 func TestPurge(t *testing.T) {
