@@ -62,12 +62,11 @@ func (m *Manager) deviceSession(ctx context.Context) (s inside.Session, ok bool)
 	if r == nil || r.other {
 		return s, false
 	}
-	by := m.usedBy(r)
 	r.do(func() {
-		s = inside.Session{Binding: r.present(), Device: r.device, Proved: r.proved, Passive: r.passive, By: by}
+		s = inside.Session{Binding: r.present(), Device: r.device, Proved: r.proved, Passive: r.passive}
 		switch {
 		case r.staged != nil && r.staged.login:
-			s = inside.Session{Binding: r.staged.binding, Fresh: true, By: by}
+			s = inside.Session{Binding: r.staged.binding, Fresh: true}
 		case r.staged != nil:
 			s.Binding, s.Fresh = r.staged.binding, true
 		case s.Binding == nil && r.withheld != nil:

@@ -1,6 +1,8 @@
 package usersession
 
 import (
+	"context"
+
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 )
@@ -18,7 +20,7 @@ func init() {
 	inside.DevicesOf = func(manager any) inside.Devices {
 		m := manager.(*Manager)
 		return inside.Devices{
-			Bind: m.bindDevices, Session: m.deviceSession, Index: func() *index.Index { return m.index },
+			Bind: m.bindDevices, Session: m.deviceSession, Client: func(ctx context.Context) index.Client { return m.usedBy(m.request(ctx)) }, Index: func() *index.Index { return m.index },
 			Verified: m.data.verified(), Bound: m.prove != nil,
 		}
 	}

@@ -142,7 +142,7 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	next := newSecret()
-	ok, err = h.devices.Index().RefreshDevice(ctx, s.Binding, row.Key, p.JTI, next, !s.Passive, s.By)
+	ok, err = h.devices.Index().RefreshDevice(ctx, s.Binding, row.Key, p.JTI, next, !s.Passive, h.devices.Client(r.Context()))
 	if err == nil && !ok {
 		row, found, err = h.devices.Index().DeviceByID(ctx, s.Binding)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
@@ -22,7 +23,7 @@ func useDevices(t *testing.T, m *usersession.Manager, s usersession.UserSession,
 	_, err3 := x.OfferDevice(t.Context(), b, "secret")
 	_, err4 := x.BindDevice(t.Context(), b, "key", "challenge", "secret")
 	_, _, err5 := x.DeviceByID(t.Context(), b)
-	_, err6 := x.RefreshDevice(t.Context(), b, "key", "challenge", "next", true, inside.Session{}.By)
+	_, err6 := x.RefreshDevice(t.Context(), b, "key", "challenge", "next", true, index.Client{})
 	if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil {
 		t.Error(err)
 	}

@@ -17,6 +17,8 @@ type Devices struct {
 	Bind func(prove func(r *http.Request, sessionID, secret string) Proof)
 	// Session returns the session of a request, of a user, whether or not it is served.
 	Session func(ctx context.Context) (Session, bool)
+	// Client returns the client of a request, as a row keeps it.
+	Client func(ctx context.Context) index.Client
 	// Index returns the index, which Bind makes another one.
 	Index func() *index.Index
 
@@ -41,7 +43,6 @@ type Session struct {
 	Withheld         bool         // the session is bound, and the request is not served it
 	Fresh            bool         // from a login or a renewal in this request
 	Passive          bool         // the request does not count as use
-	By               index.Client
 }
 
 // DevicesOf returns what package dbsc reaches of a *usersession.Manager.

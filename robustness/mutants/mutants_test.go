@@ -252,6 +252,14 @@ var list = []mutant{
 		"m.endShadowing(ctx, r, ReasonReplaced)", "",
 		"compat/manager", "^TestNewTokenIsNotShadowed$/^sql$/^Login$", nil},
 
+	// Of sessions that are bound to a device.
+	{"a bound session is served without its device", "device.go",
+		"served := proof == inside.Proved || d.State != index.Bound", "served := true",
+		explore, "^TestBound$/^write$", nil},
+	{"a refused cookie of a bound session ends it", "logout.go",
+		"if err == nil && !kept {", "if _ = kept; err == nil {",
+		"compat/manager", "^TestDeviceEndsNothing$", nil},
+
 	// Of reads through lib/pq, and of logins in one database.
 	{"reads trust a server again at the first answer", "internal/pqread/reader.go",
 		"if time.Since(d.start) >= d.waryTil {", "if true {",

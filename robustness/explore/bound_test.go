@@ -1,0 +1,99 @@
+package explore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/dbsc"
+	"github.com/seed-296ca7ab/usersession/internal/depth"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
+)
+
+var errNotBound = errors.New("the session is not bound")
+
+func init() {
+	special["register"] = request(first, func(m *usersession.Manager, r *http.Request) error {
+		d := inside.DevicesOf(m)
+		s, ok := d.Session(r.Context())
+		if !ok {
+			return errNotBound
+		}
+		ok, err := d.Index().BindDevice(r.Context(), s.Binding, "key", "challenge", "secret")
+		if err == nil && !ok {
+			err = errNotBound
+		}
+		return err
+	}, operation{})
+}
+
+// bind has every replica of the world know bound sessions, and offers the first session
+// a binding.
+func (w *world) bind(t *testing.T) {
+	t.Helper()
+	all := append([]*usersession.Manager{w.replica, w.judge}, w.logins...)
+	for _, touches := range w.touches {
+		all = append(all, touches.m)
+	}
+	for _, m := range all {
+		if _, err := dbsc.New(m, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.exec("UPDATE user_sessions SET device_secret = 'secret' WHERE id = '" + w.first.id + "'")
+	w.exec("DROP TABLE template")
+	w.exec("CREATE TABLE template AS SELECT * FROM user_sessions")
+}
+
+// isBound reports whether the row of the first session is live and bound.
+func (w *world) isBound(t *testing.T) (live, bound bool) {
+	t.Helper()
+	res, err := w.db.query("SELECT device_key IS NOT NULL FROM user_sessions WHERE ended_at IS NULL AND user_id IS NOT NULL AND id = '"+w.first.id+"'", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dest := make([]driver.Value, 1)
+	live = res.Next(dest) == nil
+	return live, live && dest[0] == int64(1)
+}
+
+// TestBound binds a session to a device at each step of what else happens to it. What is
+// bound stays so, and a minute later none of its tokens is served without its device.
+func TestBound(t *testing.T) {
+	others := []string{"write", "renew", "revoke", "touch", "login over first", "logout"}
+	if !depth.Full() {
+		others = others[:2]
+	}
+	var total sum
+	for _, other := range others {
+		t.Run(other, func(t *testing.T) {
+			w := openWorld(t, "verified")
+			w.bind(t)
+			w.extra = func(w *world, _ []*task, _ bool) (wrong []string) {
+				live, bound := w.isBound(t)
+				if out := w.outcomes[0]; live && !bound && out != nil && out.ok {
+					wrong = append(wrong, "the binding is lost")
+				}
+				if bound {
+					now := w.db.clock.us.Load()
+					w.db.clock.advance(2 * time.Minute)
+					for _, b := range w.seen {
+						if b.id == w.first.id && w.request(context.Background(), w.judge, b, whoami).as != "" {
+							wrong = append(wrong, "a bound session is served to whom has its cookie alone")
+						}
+					}
+					w.db.clock.us.Store(now)
+					w.exec("UPDATE user_sessions SET device_key = NULL") // for what is asked next
+				}
+				return wrong
+			}
+			e := &explorer{sys: w, names: []string{"register", other}, faults: depth.Full() && !withoutFaults}
+			total.explore(t, e, e.all)
+		})
+	}
+	report(t, "a registration", &total, 0)
+}
