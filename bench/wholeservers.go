@@ -52,7 +52,6 @@ type runningServer struct {
 	leavers  []string // cookies of those who log out everywhere
 	taken    atomic.Int64
 	next     int // user who becomes a leaver
-	rate     int // of revocations in the last round
 }
 
 // wholeServers measures the same four jobs on every server.
@@ -153,7 +152,9 @@ func (b *bench) fillServer(r *runningServer, db *sqlx.DB) error {
 		"{number}", fmt.Sprintf("(g - 1) / %d", perUser),
 		"{id}", sqlID, "{key}", sqlKey)
 	run(b.tb, db, where.Replace(r.fill))
-	run(b.tb, db, "VACUUM ANALYZE")
+	if !b.quiet {
+		run(b.tb, db, "VACUUM ANALYZE")
+	}
 	if r.redis != "" {
 		client := b.redisClient()
 		pipe := client.Pipeline()
