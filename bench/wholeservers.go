@@ -274,7 +274,10 @@ func (r *runningServer) gather(most int) (int, error) {
 // countServerTrips counts how often a request of each job speaks to the databases,
 // with everything prepared.
 func (b *bench) countServerTrips(running []*runningServer) error {
-	const warm, counted = 40, 10
+	warm, counted := 40, 10 // as many as make Django's threads connect
+	if b.quiet {
+		warm = 10
+	}
 	counter := countTrips(b.place)
 	for i, s := range servers {
 		var r *runningServer
@@ -311,7 +314,7 @@ func (b *bench) countServerTrips(running []*runningServer) error {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
 			}
-			b.noteTrips(scenario{name: jobs[job], backend: serverBackend, rows: b.users * perUser}, s.name, float64(counter.trips.Load())/counted)
+			b.noteTrips(scenario{name: jobs[job], backend: serverBackend, rows: b.users * perUser}, s.name, float64(counter.trips.Load())/float64(counted))
 		}
 	}
 	return nil
