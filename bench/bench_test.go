@@ -42,6 +42,17 @@ func TestParts(t *testing.T) {
 	if r := b.find("read", "Postgres", plainPq, 1, 0); r.Trips == nil || *r.Trips != 2 {
 		t.Errorf("a read of scs through lib/pq costs %v round trips, want 2", r.Trips)
 	}
+	for job, name := range jobs {
+		for _, s := range servers[:6] { // those in Go
+			if r := b.server(job, s.name); r.Memory == 0 || r.Trips == nil {
+				t.Errorf("%s, %s: nobody looked at its memory and its round trips: %+v", name, s.name, r)
+			}
+		}
+	}
+	// More than one if the janitor looks meanwhile.
+	if r := b.server(whoAmI, serverPq); r.Trips != nil && *r.Trips >= 2 {
+		t.Errorf("a whole server asks for a session with %v round trips, want 1", *r.Trips)
+	}
 	if err := b.results.write(c.out); err != nil {
 		t.Fatal(err)
 	}

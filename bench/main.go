@@ -65,9 +65,9 @@ var parts = []struct {
 	{"writes", (*bench).postgresWrites}, // first: WAL is that of the whole server, autovacuum included
 	{"requests", (*bench).requests},
 	{"servers", (*bench).wholeServers},
-	{"bounding", (*bench).bounding},
 	{"sizes", (*bench).bySize},
 	{"many", (*bench).many},
+	{"bounding", (*bench).bounding},
 	{"janitor", (*bench).janitor},
 	{"memory", (*bench).memory},
 }
@@ -78,7 +78,7 @@ func full() config {
 		clients: []int{1, 8}, rounds: 9, roundTime: 150 * time.Millisecond, sessions: 500,
 		sizes:   []int{10_000, 100_000, 1_000_000, 10_000_000},
 		expired: 1_000_000, window: 4 * time.Second,
-		users: 20_000, leavers: 450, serverRounds: 7, serverTime: 400 * time.Millisecond, foreign: true,
+		users: 20_000, leavers: 450, serverRounds: 7, serverTime: 350 * time.Millisecond, foreign: true,
 	}
 }
 

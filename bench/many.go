@@ -16,6 +16,10 @@ import (
 func (b *bench) many() error {
 	const scenarioName = "revoke all"
 	counter := countTrips(b.place)
+	sizes := []int{5, 100, 1000}
+	if b.quiet {
+		sizes = []int{5, 10, 20}
+	}
 	for _, c := range []struct {
 		name   string
 		place  *place
@@ -24,7 +28,7 @@ func (b *bench) many() error {
 	}{{"many", b.place, nil, min(b.rounds, 5)}, {"manycounted", &counter.place, counter, 1}} {
 		rotation := b.newRotation()
 		rotation.rounds = c.rounds
-		for _, n := range []int{5, 100, 1000} {
+		for _, n := range sizes {
 			m := c.place.manager(fmt.Sprint(c.name, n), &usersession.Options{Store: c.place.redisStore(fmt.Sprintf("%s%d:", c.name, n))})
 			mine := &crowd{n: n, db: b.database(fmt.Sprint(c.name, n)), prefix: fmt.Sprintf("%s%d:", c.name, n), table: "user_sessions"}
 			hand := &crowd{n: n, db: b.database(fmt.Sprint(c.name, "hand", n)), prefix: fmt.Sprintf("%shand%d:", c.name, n), table: "sessions_of_users"}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"log"
 	"os"
 	"os/exec"
@@ -10,8 +9,11 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // profiles writes what costs most in this library's requests: CPU and
@@ -22,15 +24,31 @@ func (b *bench) profiles(dir string) error {
 	}
 	runtime.MemProfileRate = 64 << 10
 	for _, k := range kinds {
-		a := k.contenders[0].make(b.place)
-		if err := a.open(b.sessions); err != nil {
+		if !slices.Contains([]string{"memory", "Postgres", "Redis"}, k.backend) || k.name == "read, idle timeout" {
+			continue
+		}
+		for _, c := range k.contenders {
+			if !isOurs(c.name) {
+				continue
+			}
+			a := c.make(b.place)
+			if err := a.open(b.sessions); err != nil {
+				return err
+			}
+			if err := b.profile(profileName(dir, k.name, k.backend, c.name), k.op(a)); err != nil {
+				return err
+			}
+		}
+	}
+	for subject, db := range map[string]*sqlx.DB{ours: b.database("profiled"), oursPgx: b.pgxDatabase("profiledpgx")} {
+		s, err := b.newSized(100_000, b.managerOn(db, nil), db)
+		if err != nil {
 			return err
 		}
-		name := filepath.Join(dir, fmt.Sprintf("%s-%s", unfit.ReplaceAllString(k.name, "-"), k.backend))
-		if err := b.profile(name, k.op(a)); err != nil {
+		if err := errors.Join(b.profile(profileName(dir, "list 5", "Postgres", subject), s.listing),
+			b.profile(profileName(dir, "revoke all 5", "Postgres", subject), s.revokingAll)); err != nil {
 			return err
 		}
-		log.Print(name)
 	}
 	return b.explainRevoke(filepath.Join(dir, "revoke-1000.explain.txt"))
 }
@@ -52,7 +70,13 @@ func (b *bench) explainRevoke(file string) error {
 	return os.WriteFile(file, []byte(strings.TrimSpace(rawRevokeSQL)+"\n\n"+strings.Join(plan, "\n")+"\n"), 0o644)
 }
 
-var unfit = regexp.MustCompile(`[^a-z]+`)
+// profileName is the name of a profile's files, without their ends.
+func profileName(dir, scenario, backend, subject string) string {
+	driver := strings.TrimRight(unfit.ReplaceAllString(strings.TrimPrefix(subject, ours), "-"), "-")
+	return filepath.Join(dir, unfit.ReplaceAllString(scenario, "-")+"-"+backend+driver)
+}
+
+var unfit = regexp.MustCompile(`[^a-z0-9]+`)
 
 // profile profiles one operation for a while.
 func (b *bench) profile(name string, op func(client, i int) error) (err error) {
@@ -84,7 +108,6 @@ func (b *bench) profile(name string, op func(client, i int) error) (err error) {
 		return err
 	}
 	for kind, args := range map[string][]string{
-		"cpu":    {"-top", "-nodecount=40", cpu.Name()},
 		"cum":    {"-top", "-cum", "-nodecount=60", cpu.Name()},
 		"allocs": {"-top", "-nodecount=40", "-sample_index=alloc_objects", "-base", before.Name(), after.Name()},
 	} {
@@ -96,5 +119,6 @@ func (b *bench) profile(name string, op func(client, i int) error) (err error) {
 			return err
 		}
 	}
-	return nil
+	log.Print(name)
+	return errors.Join(os.Remove(cpu.Name()), os.Remove(before.Name()), os.Remove(after.Name()))
 }

@@ -187,7 +187,11 @@ func (b *bench) bounding() error {
 
 // countTrips notes the round trips of one operation.
 func (b *bench) countTrips(sc scenario, name string, counter *tripCounter, op func(client, i int) error) error {
-	return b.countTripsOf(sc, name, counter, op, 200, 10)
+	warm := 200
+	if b.quiet {
+		warm = 50
+	}
+	return b.countTripsOf(sc, name, counter, op, warm, 10)
 }
 
 // countTripsOf counts after some operations that warm up.

@@ -101,6 +101,17 @@ type sized struct {
 	used []int // sessions in random order, to use up
 }
 
+// newSized fills the tables of a Manager.
+func (b *bench) newSized(n int, m *usersession.Manager, db *sqlx.DB) (*sized, error) {
+	if err := fillTables(db, n, map[string]string{"user_sessions": bulkRowsSQL, "sessions": bulkDataSQL}); err != nil {
+		return nil, err
+	}
+	return &sized{
+		rows: n, db: db, m: m, app: newApp(usersessionLibrary{m}), list: b.prepare(db, rawListSQL),
+		used: rand.New(rand.NewPCG(b.seed, uint64(n))).Perm(n),
+	}, nil
+}
+
 // sizes measures what must not depend on the size of the table, side by side on
 // tables of all sizes.
 func (b *bench) bySize() error {
@@ -108,13 +119,10 @@ func (b *bench) bySize() error {
 	for _, n := range b.sizes {
 		start := time.Now()
 		name := fmt.Sprint("rows", n)
-		s := &sized{rows: n, m: b.manager(name, nil), db: b.database(name)}
-		if err := fillTables(s.db, n, map[string]string{"user_sessions": bulkRowsSQL, "sessions": bulkDataSQL}); err != nil {
+		s, err := b.newSized(n, b.manager(name, nil), b.database(name))
+		if err != nil {
 			return err
 		}
-		s.app = newApp(usersessionLibrary{s.m})
-		s.list = b.prepare(s.db, rawListSQL)
-		s.used = rand.New(rand.NewPCG(b.seed, uint64(n))).Perm(n)
 		all = append(all, s)
 		var index, table int64
 		if err := s.db.QueryRow("SELECT pg_indexes_size('user_sessions'), pg_table_size('user_sessions')").Scan(&index, &table); err != nil {

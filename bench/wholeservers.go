@@ -52,7 +52,6 @@ type runningServer struct {
 	leavers  []string // cookies of those who log out everywhere
 	taken    atomic.Int64
 	next     int // user who becomes a leaver
-	rate     int // of revocations in the last round
 }
 
 // wholeServers measures the same four jobs on every server.
@@ -153,7 +152,9 @@ func (b *bench) fillServer(r *runningServer, db *sqlx.DB) error {
 		"{number}", fmt.Sprintf("(g - 1) / %d", perUser),
 		"{id}", sqlID, "{key}", sqlKey)
 	run(b.tb, db, where.Replace(r.fill))
-	run(b.tb, db, "VACUUM ANALYZE")
+	if !b.quiet {
+		run(b.tb, db, "VACUUM ANALYZE")
+	}
 	if r.redis != "" {
 		client := b.redisClient()
 		pipe := client.Pipeline()
@@ -273,7 +274,10 @@ func (r *runningServer) gather(most int) (int, error) {
 // countServerTrips counts how often a request of each job speaks to the databases,
 // with everything prepared.
 func (b *bench) countServerTrips(running []*runningServer) error {
-	const warm, counted = 40, 10
+	warm, counted := 40, 10 // as many as make Django's threads connect
+	if b.quiet {
+		warm = 10
+	}
 	counter := countTrips(b.place)
 	for i, s := range servers {
 		var r *runningServer
@@ -310,7 +314,7 @@ func (b *bench) countServerTrips(running []*runningServer) error {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
 			}
-			b.noteTrips(scenario{name: jobs[job], backend: serverBackend, rows: b.users * perUser}, s.name, float64(counter.trips.Load())/counted)
+			b.noteTrips(scenario{name: jobs[job], backend: serverBackend, rows: b.users * perUser}, s.name, float64(counter.trips.Load())/float64(counted))
 		}
 	}
 	return nil
