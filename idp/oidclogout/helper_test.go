@@ -106,6 +106,13 @@ func (s *flaky) Delete(ctx context.Context, keys ...string) error {
 // replicas are three Managers over one index and one Store.
 func replicas(t *testing.T) (all [3]*usersession.Manager, store *flaky) {
 	t.Helper()
+	all, store, _ = replicasOf(t)
+	return all, store
+}
+
+// replicasOf also returns a function that empties the index.
+func replicasOf(t *testing.T) (all [3]*usersession.Manager, store *flaky, reset func()) {
+	t.Helper()
 	db := sqlx.MustConnect("sqlite", ":memory:")
 	t.Cleanup(func() { db.Close() })
 	db.SetMaxOpenConns(1)
@@ -120,7 +127,13 @@ func replicas(t *testing.T) (all [3]*usersession.Manager, store *flaky) {
 	if err := all[0].Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return all, store
+	return all, store, func() {
+		for _, table := range []string{"user_sessions", "user_sessions_signouts"} {
+			if _, err := db.Exec("DELETE FROM " + table); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // browser has the cookie of its last login.

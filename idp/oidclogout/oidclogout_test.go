@@ -58,6 +58,7 @@ func TestLogoutTokens(t *testing.T) {
 	p := newProvider(t)
 	other := newKey(t)
 	now := time.Now()
+	m, _, reset := replicasOf(t)
 	for name, tc := range map[string]struct {
 		claims claims // beside those of every logout token
 		raw    func(c claims) string
@@ -92,7 +93,7 @@ func TestLogoutTokens(t *testing.T) {
 		"no token": {claims{}, func(claims) string { return "" }, 400, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, _ := replicas(t)
+			reset()
 			browsers := map[string]*browser{}
 			for i, b := range []struct {
 				name   string
@@ -140,9 +141,10 @@ func TestLogoutTokens(t *testing.T) {
 // same sid.
 func TestReplayedToken(t *testing.T) {
 	p := newProvider(t)
+	m, _, reset := replicasOf(t)
 	for name, c := range map[string]claims{"sid": {"sid": "1"}, "sub": {"sub": "a"}, "both": {"sid": "1", "sub": "a"}} {
 		t.Run(name, func(t *testing.T) {
-			m, _ := replicas(t)
+			reset()
 			token := sign(t, p.key, p.logout(time.Now().Add(-30*time.Second)).with(c))
 			for range 3 {
 				b, err := login(t, p, m[0], claims{"sub": "a", "sid": "1"})
@@ -173,9 +175,10 @@ func TestReplayedToken(t *testing.T) {
 // between that and its commit.
 func TestTokenBeforeCommit(t *testing.T) {
 	p := newProvider(t)
+	m, _, reset := replicasOf(t)
 	for name, c := range map[string]claims{"sid": {"sid": "1"}, "sub": {"sub": "a"}, "both": {"sid": "1", "sub": "a"}} {
 		t.Run(name, func(t *testing.T) {
-			m, _ := replicas(t)
+			reset()
 			token := sign(t, p.key, p.logout(time.Now()).with(c))
 			out := func() {
 				if w := post(t, p, m[1], token, nil); w.Code != 200 {

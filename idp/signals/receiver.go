@@ -179,7 +179,7 @@ var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, j
 
 // verify returns the event of a token.
 func (rc *Receiver) verify(ctx context.Context, raw string) (Event, error) {
-	jws, err := jose.ParseSigned(raw, algorithms)
+	jws, err := jose.ParseSignedCompact(raw, algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return Event{}, &refusal{invalidRequest, "the body is not a token that is signed with a key pair"}
 	}
