@@ -28,7 +28,8 @@ const client = "the client"
 // provider is an identity provider in this process.
 type provider struct {
 	*httptest.Server
-	key *ecdsa.PrivateKey
+	key  *ecdsa.PrivateKey
+	made *oidc.IDTokenVerifier
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -56,11 +57,14 @@ func newProvider(t *testing.T) *provider {
 // verifier is what the program makes at its start.
 func (p *provider) verifier(t *testing.T) *oidc.IDTokenVerifier {
 	t.Helper()
-	found, err := oidc.NewProvider(t.Context(), p.URL)
-	if err != nil {
-		t.Fatal(err)
+	if p.made == nil {
+		found, err := oidc.NewProvider(t.Context(), p.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.made = found.Verifier(&oidc.Config{ClientID: client})
 	}
-	return found.Verifier(&oidc.Config{ClientID: client})
+	return p.made
 }
 
 type claims map[string]any

@@ -13,7 +13,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/idp/oidclogout"
@@ -267,4 +270,30 @@ func TestOtherAnswers(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("without the keys of the provider: %d", w.Code)
 	}
+}
+
+// TestHangingProvider has a provider that never sends its keys.
+func TestHangingProvider(t *testing.T) {
+	m, _ := replicas(t)
+	key := newKey(t)
+	synctest.Test(t, func(t *testing.T) {
+		hangs := oidc.ClientContext(t.Context(), &http.Client{Transport: hanging{}})
+		verifier := oidc.NewVerifier("https://idp.example/", oidc.NewRemoteKeySet(hangs, "https://idp.example/keys"),
+			&oidc.Config{ClientID: client, SupportedSigningAlgs: []string{oidc.ES256}})
+		p := &provider{key: key, Server: &httptest.Server{URL: "https://idp.example/"}, made: verifier}
+		began := time.Now()
+		w := post(t, p, m[0], sign(t, key, p.logout(began).with(claims{"sid": "1"})), nil)
+		if took := time.Since(began); w.Code != http.StatusServiceUnavailable || took != 10*time.Second {
+			t.Errorf("status %d after %v", w.Code, took)
+		}
+		time.Sleep(time.Minute) // until the request for the keys is over as well
+	})
+}
+
+// hanging answers when nobody waits any more.
+type hanging struct{}
+
+func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(time.Minute)
+	return nil, errors.New("no answer")
 }
