@@ -286,7 +286,7 @@ func TestHangingProvider(t *testing.T) {
 		if took := time.Since(began); w.Code != http.StatusServiceUnavailable || took != 10*time.Second {
 			t.Errorf("status %d after %v", w.Code, took)
 		}
-		time.Sleep(time.Minute) // until the request for the keys is over as well
+		time.Sleep(time.Minute) // sleep: the clock of the bubble, until the keys are not waited for
 	})
 }
 
@@ -294,6 +294,6 @@ func TestHangingProvider(t *testing.T) {
 type hanging struct{}
 
 func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
-	time.Sleep(time.Minute)
+	time.Sleep(time.Minute) // sleep: the clock of the bubble
 	return nil, errors.New("no answer")
 }
