@@ -28,7 +28,8 @@ const client = "the client"
 // provider is an identity provider in this process.
 type provider struct {
 	*httptest.Server
-	key *ecdsa.PrivateKey
+	key  *ecdsa.PrivateKey
+	made *oidc.IDTokenVerifier
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -56,11 +57,14 @@ func newProvider(t *testing.T) *provider {
 // verifier is what the program makes at its start.
 func (p *provider) verifier(t *testing.T) *oidc.IDTokenVerifier {
 	t.Helper()
-	found, err := oidc.NewProvider(t.Context(), p.URL)
-	if err != nil {
-		t.Fatal(err)
+	if p.made == nil {
+		found, err := oidc.NewProvider(t.Context(), p.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.made = found.Verifier(&oidc.Config{ClientID: client})
 	}
-	return found.Verifier(&oidc.Config{ClientID: client})
+	return p.made
 }
 
 type claims map[string]any
@@ -106,6 +110,13 @@ func (s *flaky) Delete(ctx context.Context, keys ...string) error {
 // replicas are three Managers over one index and one Store.
 func replicas(t *testing.T) (all [3]*usersession.Manager, store *flaky) {
 	t.Helper()
+	all, store, _ = replicasOf(t)
+	return all, store
+}
+
+// replicasOf also returns a function that empties the index.
+func replicasOf(t *testing.T) (all [3]*usersession.Manager, store *flaky, reset func()) {
+	t.Helper()
 	db := sqlx.MustConnect("sqlite", ":memory:")
 	t.Cleanup(func() { db.Close() })
 	db.SetMaxOpenConns(1)
@@ -120,7 +131,13 @@ func replicas(t *testing.T) (all [3]*usersession.Manager, store *flaky) {
 	if err := all[0].Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return all, store
+	return all, store, func() {
+		for _, table := range []string{"user_sessions", "user_sessions_signouts"} {
+			if _, err := db.Exec("DELETE FROM " + table); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // browser has the cookie of its last login.

@@ -27,6 +27,7 @@
 package oidclogout
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -79,6 +80,9 @@ type Options struct {
 // maxAhead is how far the provider's clock may be ahead.
 const maxAhead = time.Minute
 
+// keysWithin is how long the keys of the provider are waited for.
+const keysWithin = 10 * time.Second
+
 // maxBody bounds a request, in bytes.
 const maxBody = 64 << 10
 
@@ -117,7 +121,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	ctx := r.Context()
-	token, err := h.verifier.VerifyLogout(ctx, r.PostFormValue("logout_token"))
+	vctx, cancel := context.WithTimeout(ctx, keysWithin)
+	defer cancel()
+	token, err := h.verifier.VerifyLogout(vctx, r.PostFormValue("logout_token"))
 	if err == nil {
 		err = check(token)
 	}

@@ -13,7 +13,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/idp/oidclogout"
@@ -58,6 +61,7 @@ func TestLogoutTokens(t *testing.T) {
 	p := newProvider(t)
 	other := newKey(t)
 	now := time.Now()
+	m, _, reset := replicasOf(t)
 	for name, tc := range map[string]struct {
 		claims claims // beside those of every logout token
 		raw    func(c claims) string
@@ -92,7 +96,7 @@ func TestLogoutTokens(t *testing.T) {
 		"no token": {claims{}, func(claims) string { return "" }, 400, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, _ := replicas(t)
+			reset()
 			browsers := map[string]*browser{}
 			for i, b := range []struct {
 				name   string
@@ -140,9 +144,10 @@ func TestLogoutTokens(t *testing.T) {
 // same sid.
 func TestReplayedToken(t *testing.T) {
 	p := newProvider(t)
+	m, _, reset := replicasOf(t)
 	for name, c := range map[string]claims{"sid": {"sid": "1"}, "sub": {"sub": "a"}, "both": {"sid": "1", "sub": "a"}} {
 		t.Run(name, func(t *testing.T) {
-			m, _ := replicas(t)
+			reset()
 			token := sign(t, p.key, p.logout(time.Now().Add(-30*time.Second)).with(c))
 			for range 3 {
 				b, err := login(t, p, m[0], claims{"sub": "a", "sid": "1"})
@@ -173,9 +178,10 @@ func TestReplayedToken(t *testing.T) {
 // between that and its commit.
 func TestTokenBeforeCommit(t *testing.T) {
 	p := newProvider(t)
+	m, _, reset := replicasOf(t)
 	for name, c := range map[string]claims{"sid": {"sid": "1"}, "sub": {"sub": "a"}, "both": {"sid": "1", "sub": "a"}} {
 		t.Run(name, func(t *testing.T) {
-			m, _ := replicas(t)
+			reset()
 			token := sign(t, p.key, p.logout(time.Now()).with(c))
 			out := func() {
 				if w := post(t, p, m[1], token, nil); w.Code != 200 {
@@ -264,4 +270,30 @@ func TestOtherAnswers(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("without the keys of the provider: %d", w.Code)
 	}
+}
+
+// TestHangingProvider has a provider that never sends its keys.
+func TestHangingProvider(t *testing.T) {
+	m, _ := replicas(t)
+	key := newKey(t)
+	synctest.Test(t, func(t *testing.T) {
+		hangs := oidc.ClientContext(t.Context(), &http.Client{Transport: hanging{}})
+		verifier := oidc.NewVerifier("https://idp.example/", oidc.NewRemoteKeySet(hangs, "https://idp.example/keys"),
+			&oidc.Config{ClientID: client, SupportedSigningAlgs: []string{oidc.ES256}})
+		p := &provider{key: key, Server: &httptest.Server{URL: "https://idp.example/"}, made: verifier}
+		began := time.Now()
+		w := post(t, p, m[0], sign(t, key, p.logout(began).with(claims{"sid": "1"})), nil)
+		if took := time.Since(began); w.Code != http.StatusServiceUnavailable || took != 10*time.Second {
+			t.Errorf("status %d after %v", w.Code, took)
+		}
+		time.Sleep(time.Minute) // sleep: the clock of the bubble, until the keys are not waited for
+	})
+}
+
+// hanging answers when nobody waits any more.
+type hanging struct{}
+
+func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(time.Minute) // sleep: the clock of the bubble
+	return nil, errors.New("no answer")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/idp/signals"
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/memstore"
 )
 
@@ -18,15 +19,20 @@ import (
 // back. The Store is one that is not verified against the index.
 func TestRacedEvent(t *testing.T) {
 	m := newManager(t, openDB(t), &usersession.Options{Store: memstore.New()})
-	var served atomic.Int64
-	for trial := range 50 {
+	trials := 10
+	if depth.Full() {
+		trials = 30
+	}
+	for trial := range trials {
 		sid := fmt.Sprint(trial)
 		b := login(t, m, "alice", usersession.WithIdP(iss, "a", sid))
 		var over atomic.Bool
 		var clients sync.WaitGroup
+		underWay, once := make(chan struct{}), sync.Once{}
 		for i := range 4 {
 			own := &browser{b.cookie}
 			clients.Go(func() {
+				defer once.Do(func() { close(underWay) }) // nobody is to wait for ever
 				for n := 0; n < 200; n++ {
 					late := over.Load()
 					user := ""
@@ -44,7 +50,7 @@ func TestRacedEvent(t *testing.T) {
 						}
 					})
 					if user != "" {
-						served.Add(1)
+						once.Do(func() { close(underWay) })
 						if late {
 							t.Errorf("trial %d: a request was served that began after the event", trial)
 						}
@@ -55,7 +61,7 @@ func TestRacedEvent(t *testing.T) {
 				}
 			})
 		}
-		b.do(m, func(context.Context) {}) // so that some are under way
+		<-underWay
 		e := signals.Event{Type: signals.SessionRevoked, Issuer: iss, Time: time.Now(), Subject: signals.Subject{Format: "opaque", ID: sid}}
 		n, err := signals.Apply(t.Context(), m, e)
 		over.Store(true)
@@ -69,8 +75,5 @@ func TestRacedEvent(t *testing.T) {
 		if n, err := signals.Apply(t.Context(), m, e); n != 0 || err != nil {
 			t.Errorf("trial %d, again: %d, %v", trial, n, err)
 		}
-	}
-	if served.Load() == 0 {
-		t.Error("no request was served before its event")
 	}
 }

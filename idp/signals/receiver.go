@@ -124,6 +124,9 @@ const (
 	invalidState         = "invalid_state"
 )
 
+// keysWithin is how long the keys of the issuer are waited for.
+const keysWithin = 10 * time.Second
+
 // maxBody bounds a token, in bytes.
 const maxBody = 256 << 10
 
@@ -179,7 +182,7 @@ var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, j
 
 // verify returns the event of a token.
 func (rc *Receiver) verify(ctx context.Context, raw string) (Event, error) {
-	jws, err := jose.ParseSigned(raw, algorithms)
+	jws, err := jose.ParseSignedCompact(raw, algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return Event{}, &refusal{invalidRequest, "the body is not a token that is signed with a key pair"}
 	}
@@ -187,9 +190,11 @@ func (rc *Receiver) verify(ctx context.Context, raw string) (Event, error) {
 	if strings.TrimPrefix(strings.ToLower(kind), "application/") != "secevent+jwt" {
 		return Event{}, &refusal{invalidRequest, "the typ of the token is not secevent+jwt"}
 	}
+	ctx, cancel := context.WithTimeout(ctx, keysWithin)
+	defer cancel()
 	payload, err := rc.o.Keys.VerifySignature(ctx, raw)
 	if err != nil {
-		if strings.Contains(err.Error(), "fetching keys") { // go-oidc has no type for it
+		if ctx.Err() != nil || strings.Contains(err.Error(), "fetching keys") { // go-oidc has no type for it
 			return Event{}, err
 		}
 		return Event{}, &refusal{invalidKey, "the signature is not that of a key of the issuer"}

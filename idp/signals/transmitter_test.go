@@ -41,7 +41,7 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body strings.Builder
 	r.Body = &tee{r.Body, &body}
 	e.next.ServeHTTP(w, r)
-	jws, err := jose.ParseSigned(body.String(), []jose.SignatureAlgorithm{jose.ES256})
+	jws, err := jose.ParseSignedCompact(body.String(), []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return nil, err
 	}

@@ -158,10 +158,15 @@ func TestStandardsExamples(t *testing.T) {
 	)
 	device := usersession.WithMeta(map[string]string{signals.MetaDevice: "e9297990-14d2-42ec-a4a9-4036db86509a"})
 	key := newKey(t)
+	db := openDB(t)
+	m := newManager(t, db, nil)
 	for _, v := range vectors {
 		t.Run(v.section, func(t *testing.T) {
-			db := openDB(t)
-			m := newManager(t, db, nil)
+			for _, table := range []string{"user_sessions", "user_sessions_signouts"} {
+				if _, err := db.Exec("DELETE FROM " + table); err != nil {
+					t.Fatal(err)
+				}
+			}
 			all := map[string]*browser{}
 			for name, opts := range map[string][]usersession.LoginOption{
 				"session":                      {usersession.WithIdP(first, "99beb27c-c1c2-4955-882a-e0dc4996fcbc", "dMTlD|1600802906337.16|16008.16")},

@@ -86,7 +86,7 @@ func TestDeadStream(t *testing.T) {
 			}))
 		}
 		answers := func(state string) {
-			time.Sleep(4 * time.Minute)
+			time.Sleep(4 * time.Minute) // sleep: the clock of the bubble
 			if w := push(receiving, verification(state)); w.Code != 202 {
 				t.Errorf("the verification event: %d %s", w.Code, w.Body)
 			}
@@ -100,12 +100,12 @@ func TestDeadStream(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10 * time.Minute) // sleep: the clock of the bubble
 		// hour has the next event asked for from a transmitter of that status, and returns
 		// what was reported.
 		hour := func(status int, deliver func(string)) []report {
 			tr.set(status, deliver)
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour) // sleep: the clock of the bubble
 			synctest.Wait()
 			mu.Lock()
 			defer mu.Unlock()
