@@ -38,17 +38,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // foreign reports whether a page of another origin has sent a request, or a frame. How
 // long the answer takes would tell it who is logged in here.
 func foreign(r *http.Request) bool {
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "cross-site", "same-site":
-		return true
-	}
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "document", "iframe", "frame", "embed", "object", "fencedframe":
 		return true
 	}
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return false
+	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+	if site != "" || origin == "" { // a proxy may change the host
+		return site != "" && site != "same-origin" && site != "none"
 	}
 	u, err := url.Parse(origin)
 	return err != nil || u.Host != r.Host

@@ -11,7 +11,7 @@
 //	usersession.ended               counter, sessions that ended, by reason
 //	usersession.touch.failed        counter, last-seen times that could not be written
 //	usersession.faults              counter, by fault: dropped, ended_meanwhile, misplaced, store_failed,
-//	                                unlisted, unreadable
+//	                                unbound, unlisted, unreadable
 //	usersession.operation.duration  histogram in seconds, by operation and error.type
 //	usersession.sessions.active     gauge, live sessions, of Observe
 //	usersession.users.active        gauge, users who have one, of Observe

@@ -27,7 +27,7 @@ func reason(text string) string {
 // faults are the events that are counted as such, under their own names.
 var faults = []usersession.EventKind{
 	usersession.EventDropped, usersession.EventEndedMeanwhile, usersession.EventMisplaced,
-	usersession.EventStoreFailed, usersession.EventUnlisted, usersession.EventUnreadable,
+	usersession.EventStoreFailed, usersession.EventUnbound, usersession.EventUnlisted, usersession.EventUnreadable,
 }
 
 // errorTypes are the names of errors. The first that fits is taken, and a refusal is no
