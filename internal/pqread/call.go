@@ -3,7 +3,6 @@ package pqread
 import (
 	"context"
 	"database/sql/driver"
-	"io"
 	"sync"
 )
 
@@ -86,39 +85,28 @@ func (c *call) look() {
 	}
 }
 
-func (c *call) rows(stmt driver.Stmt) (err error) {
-	args := make([]driver.NamedValue, len(c.args))
-	for i, a := range c.args {
-		v, err := driver.DefaultParameterConverter.ConvertValue(a)
-		if err != nil {
-			return err
-		}
-		args[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+func (c *call) rows(stmt driver.Stmt) error {
+	args, err := Values(c.args)
+	if err != nil {
+		return err
 	}
 	// Not c.ctx: it costs lib/pq a goroutine.
 	rows, err := stmt.(driver.StmtQueryContext).QueryContext(context.Background(), args)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		// To the end of the answer, where there may be an error too.
-		if cerr := rows.Close(); err == nil {
-			err = cerr
+	return drain(rows, c.to)
+}
+
+// Values returns arguments as a driver takes them.
+func Values(args []any) ([]driver.NamedValue, error) {
+	values := make([]driver.NamedValue, len(args))
+	for i, a := range args {
+		v, err := driver.DefaultParameterConverter.ConvertValue(a)
+		if err != nil {
+			return nil, err
 		}
-	}()
-	names := rows.Columns()
-	if err := c.to.columns(names); err != nil {
-		return err
+		values[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
 	}
-	values := make([]driver.Value, len(names))
-	for {
-		if err := rows.Next(values); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := c.to.row(values); err != nil {
-			return err
-		}
-	}
+	return values, nil
 }

@@ -5,8 +5,56 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"io"
 	"reflect"
+
+	"github.com/jmoiron/sqlx/reflectx"
 )
+
+// ReadRow reads at most one row of a driver into dest, and closes rows. It is for
+// drivers whose values are those of lib/pq, or strings.
+func ReadRow(rows driver.Rows, dest []any) (found bool, err error) {
+	row := &scanned{dest: dest}
+	err = drain(rows, row)
+	return row.found, err
+}
+
+// ReadRows is ReadRow for any number of rows. dest is a pointer to a slice of structs
+// or of values, which an error leaves as it was.
+func ReadRows(rows driver.Rows, mapper *reflectx.Mapper, dest any) error {
+	to := reflect.ValueOf(dest).Elem()
+	all := &selected{mapper: mapper, slice: reflect.New(to.Type()).Elem()}
+	err := drain(rows, all)
+	if err == nil {
+		to.Set(all.slice)
+	}
+	return err
+}
+
+// drain gives the rows of a statement to who takes them, and closes them.
+func drain(rows driver.Rows, to rowTaker) (err error) {
+	defer func() {
+		// To the end of the answer, where there may be an error too.
+		if cerr := rows.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	names := rows.Columns()
+	if err := to.columns(names); err != nil {
+		return err
+	}
+	values := make([]driver.Value, len(names))
+	for {
+		if err := rows.Next(values); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := to.row(values); err != nil {
+			return err
+		}
+	}
+}
 
 // rowTaker takes the rows of a statement.
 type rowTaker interface {
@@ -107,6 +155,11 @@ func assign(dest any, v driver.Value) error {
 	case *int64:
 		if n, ok := v.(int64); ok {
 			*d = n
+			return nil
+		}
+	case *bool:
+		if b, ok := v.(bool); ok {
+			*d = b
 			return nil
 		}
 	case sql.Scanner:

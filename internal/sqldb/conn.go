@@ -65,10 +65,15 @@ type DB struct {
 // prepare is false, no prepared statements are kept.
 func New(pool *sqlx.DB, d Dialect, words Words, prepare bool) *DB {
 	s := &std{pool: pool, prepare: prepare, mayBeSplit: !prepare && d == Postgres, mayBeSet: d == MariaDB}
+	if pool != nil {
+		s.heeds = heedful[driverPackage(pool.Driver())]
+	}
 	db := &DB{pool: pool, dialect: d, words: words, std: s, runner: s, inBubble: pool != nil && bubble.Of(pool.DB) != nil}
 	if prepare && d == Postgres && !db.inBubble {
 		if r := pqread.New(pool); r != nil {
 			db.runner = &libPQ{s, r}
+		} else if s.heeds {
+			db.runner = &direct{std: s}
 		}
 	}
 	return db

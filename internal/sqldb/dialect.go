@@ -42,6 +42,26 @@ var driverPackages = map[string]Dialect{
 	"github.com/go-sql-driver/mysql": MariaDB,
 }
 
+// heedful are the packages of drivers that come back when their context ends, whatever
+// the server does. lib/pq does not, and of a driver that another package wraps nobody
+// knows.
+var heedful = map[string]bool{
+	"github.com/jackc/pgx/v5/stdlib": true,
+	"github.com/go-sql-driver/mysql": true,
+}
+
+// driverPackage returns the package of a driver's type, or "".
+func driverPackage(driver any) string {
+	t := reflect.TypeOf(driver)
+	if t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return ""
+	}
+	return t.PkgPath()
+}
+
 // DialectOf tells the dialect from the driver's name, or else from its type.
 func DialectOf(pool *sqlx.DB) (d Dialect, ok bool) {
 	switch strings.ToLower(pool.DriverName()) {
@@ -56,14 +76,7 @@ func DialectOf(pool *sqlx.DB) (d Dialect, ok bool) {
 	if pqread.IsLibPQ(driver) {
 		return Postgres, true
 	}
-	t := reflect.TypeOf(driver)
-	if t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if t == nil {
-		return "", false
-	}
-	d, ok = driverPackages[t.PkgPath()]
+	d, ok = driverPackages[driverPackage(driver)]
 	return d, ok
 }
 

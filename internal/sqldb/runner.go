@@ -17,8 +17,8 @@ import (
 )
 
 // runner is how a statement of one pool is run: sent, bounded by its context,
-// kept if that is worth it, and scanned. A driver that has a better way than
-// database/sql gets a runner of its own. Transactions go through database/sql on
+// kept if that is worth it, and scanned. std is database/sql, on every driver. libPQ
+// and direct are for drivers that have a better way. Transactions go through database/sql on
 // every driver.
 //
 // A runner does not outlast ctx, and then its error wraps ctx.Err().
@@ -54,9 +54,11 @@ func (s statement) own() statement {
 }
 
 // std runs statements through database/sql, on every driver. A driver that does
-// not come back leaves a goroutine behind.
+// not heed its context is called from a goroutine, which is left behind if it does
+// not come back.
 type std struct {
 	pool        *sqlx.DB
+	heeds       bool // the driver comes back when its context ends, wherever it waits
 	prepare     bool
 	mayBeSplit  bool         // a pooler may be there, see check
 	mayBeSet    bool         // connections may have settings that are refused
@@ -156,9 +158,19 @@ func (d *std) check(ctx context.Context) error {
 	return err
 }
 
+// call calls fn, which does not outlast ctx then.
+func call[T any](ctx context.Context, d *std, fn func() (T, error)) (T, error) {
+	if d.heeds {
+		return fn()
+	}
+	return bounded.Call(ctx, fn)
+}
+
 func (d *std) exec(ctx context.Context, s statement) (int64, error) {
-	s = s.own()
-	return bounded.Call(ctx, func() (n int64, err error) {
+	if !d.heeds {
+		s = s.own()
+	}
+	return call(ctx, d, func() (n int64, err error) {
 		err = d.again(ctx, s, func(stmt *sqlx.Stmt) (err error) {
 			if stmt != nil {
 				n, err = changed(stmt.ExecContext(ctx, s.args...))
@@ -172,11 +184,11 @@ func (d *std) exec(ctx context.Context, s statement) (int64, error) {
 }
 
 func (d *std) rows(ctx context.Context, s statement, dest any) error {
-	if !s.read {
+	if !s.read && !d.heeds {
 		s = s.own()
 	}
 	to := reflect.ValueOf(dest).Elem()
-	rows, err := bounded.Call(ctx, func() (reflect.Value, error) {
+	rows, err := call(ctx, d, func() (reflect.Value, error) {
 		fresh := reflect.New(to.Type())
 		err := d.again(ctx, s, func(stmt *sqlx.Stmt) error {
 			fresh.Elem().SetZero()
@@ -193,17 +205,17 @@ func (d *std) rows(ctx context.Context, s statement, dest any) error {
 	return err
 }
 
-// row, in the usual way, while few calls are under way, does not tell the driver
-// when ctx ends: a context that can be cancelled costs database/sql and some
-// drivers a goroutine each, which is more than the statement itself. The call
-// comes back in any case.
+// row, in the usual way, while few calls are under way, does not tell a driver that
+// may not heed it when ctx ends: a context that can be cancelled costs database/sql
+// and some drivers a goroutine each, which is more than the statement itself. The
+// call comes back in any case.
 func (d *std) row(ctx context.Context, s statement, dest []any) (bool, error) {
-	return d.rowOf(ctx, s, dest, false)
+	return d.rowOf(ctx, s, dest, d.heeds)
 }
 
 // rowOf is row. If cancel is set, the driver is told.
 func (d *std) rowOf(ctx context.Context, s statement, dest []any, cancel bool) (bool, error) {
-	return bounded.Call(ctx, func() (bool, error) {
+	return call(ctx, d, func() (bool, error) {
 		to := ctx
 		if !cancel {
 			if d.uncancelled.Add(1) <= maxUncancelled {
