@@ -41,6 +41,7 @@ func (m *Manager) Watch(ctx context.Context) (context.Context, error) {
 	context.AfterFunc(watched, func() { m.watches.Remove(w) })
 	rctx, cancel := context.WithTimeout(ctx, m.opts.ReadTimeout)
 	defer cancel()
+	began := time.Now()
 	left, err := m.index.Left(rctx, []string{b.ID}, []string{b.UserID})
 	if err == nil && left[b.ID] <= 0 {
 		err = ErrSessionEnded
@@ -49,6 +50,7 @@ func (m *Manager) Watch(ctx context.Context) (context.Context, error) {
 		end(err)
 		return nil, wrap("Watch", err)
 	}
+	m.watches.Found(w, began, left[b.ID])
 	return watched, nil
 }
 

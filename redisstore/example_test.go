@@ -87,3 +87,19 @@ func Example() {
 	go sessions.Run(ctx)
 	// http.ListenAndServe(addr, sessions.LoadAndSave(mux))
 }
+
+// Redis tells other replicas what has ended, wherever the sessions are.
+func ExampleNewChannel() {
+	client := redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs:                 []string{"127.0.0.1:6379"},
+		ContextTimeoutEnabled: true,
+	})
+	defer client.Close()
+	channel, err := redisstore.NewChannel(client, nil)
+	if err != nil {
+		panic(err)
+	}
+	opts := &usersession.Options{Watch: usersession.WatchOptions{Channel: channel}}
+	fmt.Println(opts.Watch.Channel != nil)
+	// Output: true
+}

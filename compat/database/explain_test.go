@@ -143,7 +143,7 @@ var everyQuery = []string{
 	"SELECT id, 0 AS again", "ORDER BY id FOR UPDATE", "WHERE id = $4 AND user_id = $5", "WHERE session_key = $4 AND",
 	"expires_at <= statement_timestamp() ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "SET purge_at = GREATEST", "DELETE FROM \"user_sessions\"",
 	"ORDER BY id LIMIT 500", "created_at <", "user_id IN", "GROUP BY user_id", "id NOT IN", "SELECT COUNT(*) FROM \"user_sessions\"", "SELECT COUNT(*) FROM ( SELECT 1", "ORDER BY ended_at DESC", "UNION ALL SELECT id FROM",
-	"WHERE id IN (…) AND (ended_at", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
+	"WHERE id IN (…) AND (ended_at", "AS clock WHERE id IN (…)", "SELECT id FROM \"user_sessions\" WHERE purge_at >=", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
 	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	// the devices
 	"SET device_secret", "SET device_key", "SELECT COALESCE(device_key", "SET device_challenge_before", "COALESCE(device_secret, '') FROM \"user_sessions\" WHERE session_key",
@@ -342,6 +342,8 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 	if len(list) != 5 || err != nil {
 		t.Errorf("%d sessions, %v; want 5", len(list), err)
 	}
+
+	watchOne(t, db, m, configure)
 
 	// By hand, on scs itself.
 	c.login(t, "user1")

@@ -54,7 +54,7 @@ var everyQueryMariaDB = []string{
 	"ORDER BY last_seen_at DESC, id", "ELSE 1 END, created_at DESC", "ELSE 1 END, last_seen_at DESC", "LIMIT ? ) AS counted", "WHERE session_key = ?",
 	"SET last_seen_at", "SET other_key", "SET expires_at", "SET session_key", "SET ended_by", "FOR UPDATE", "SET purge_at",
 	"ORDER BY expires_at", "user_id IS NULL", "ORDER BY purge_at", "DELETE FROM `user_sessions`", "ORDER BY id LIMIT 500", "GROUP BY user_id", "id NOT IN",
-	"FROM `user_sessions_locks` LIMIT 500", "INTO `user_sessions_fences`", "SELECT 1 FROM `user_sessions_fences`", "SELECT id, disabled", "SET disabled",
+	"FROM `user_sessions_locks` LIMIT 500", "AS clock WHERE id IN (…)", "SELECT id FROM `user_sessions` WHERE purge_at >=", "INTO `user_sessions_fences`", "SELECT 1 FROM `user_sessions_fences`", "SELECT id, disabled", "SET disabled",
 	"DELETE FROM `user_sessions_fences`", "SET idp_issuer", "FROM `user_sessions_signouts`", "INTO `user_sessions_signouts`", "idp_subject = ?", "MIN(expires_at)", "MIN(purge_at)", "WHERE purge_at IS NOT NULL",
 	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	"LEFT JOIN", "SET data", "DELETE FROM `sessions` WHERE token = ?", "SELECT data FROM", "SET expiry",

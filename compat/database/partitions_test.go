@@ -183,7 +183,9 @@ func mostPartitions(query string) int {
 		// Across users: those of some, or of all; whoever was seen lately.
 		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500",
 		// The counts of Stats.
-		"GROUP BY user_id", ") AS waiting", "WHERE purge_at IS NOT NULL",
+		"GROUP BY user_id", ") AS waiting",
+		// What has ended lately, of any user.
+		"WHERE purge_at >=", "WHERE purge_at IS NOT NULL",
 	} {
 		if strings.Contains(query, part) {
 			return partitions

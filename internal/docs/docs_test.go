@@ -160,7 +160,8 @@ var docImports = map[string]string{
 	"http": "net/http", "json": "encoding/json", "log": "log", "netip": "net/netip", "os": "os",
 	"slog": "log/slog", "strings": "strings", "sync": "sync", "time": "time",
 	"scs": "github.com/alexedwards/scs/v2", "sql": "database/sql", "sqlx": "github.com/jmoiron/sqlx",
-	"memstore": "github.com/seed-296ca7ab/usersession/memstore", "scsstore": "github.com/seed-296ca7ab/usersession/scsstore",
+	"pgchannel": "github.com/seed-296ca7ab/usersession/pgchannel",
+	"memstore":  "github.com/seed-296ca7ab/usersession/memstore", "scsstore": "github.com/seed-296ca7ab/usersession/scsstore",
 	"pgxpool": "github.com/jackc/pgx/v5/pgxpool", "stdlib": "github.com/jackc/pgx/v5/stdlib",
 	"dbsc": "github.com/seed-296ca7ab/usersession/dbsc", "sessionui": "github.com/seed-296ca7ab/usersession/sessionui", "usersessiontest": "github.com/seed-296ca7ab/usersession/usersessiontest", "usersession": "github.com/seed-296ca7ab/usersession",
 }

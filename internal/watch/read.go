@@ -92,6 +92,9 @@ func (s *Set) look(page []Session) bool {
 			over = append(over, s.over(x)...)
 		default:
 			s.lives(x, began, left[of.ID])
+			if !x.due.After(began) { // else somebody has heard of it meanwhile
+				s.lookNext(x, began, left[of.ID])
+			}
 		}
 	}
 	s.mu.Unlock()
@@ -117,6 +120,11 @@ func (s *Set) giveUp(now time.Time) {
 	}
 }
 
+// lookNext sees to the next look at a session, which is due when it ends at the latest.
+func (s *Set) lookNext(x *session, began time.Time, left time.Duration) {
+	s.lookAt(x, began.Add(max(min(left, later()), s.Interval)))
+}
+
 // lives notes that a session was live when began was.
 func (s *Set) lives(x *session, began time.Time, left time.Duration) {
 	if !x.known {
@@ -127,10 +135,6 @@ func (s *Set) lives(x *session, began time.Time, left time.Duration) {
 		s.known++
 	}
 	x.ends = began.Add(left)
-	if x.due.After(began) {
-		return // somebody has heard of it meanwhile
-	}
-	s.lookAt(x, began.Add(max(min(left, later()), s.Interval)))
 }
 
 // rest ends a reading, and sets the timer for the next. What could not be read is read

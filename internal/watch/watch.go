@@ -115,6 +115,20 @@ func (s *Set) Add(of Session, end func()) *Watch {
 	return w
 }
 
+// Found says that the session of a watch was looked up after Add, and lives for so long at
+// most. It need not be looked up before it is polled, then.
+func (s *Set) Found(w *Watch, began time.Time, left time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := w.of; x != nil && !x.known {
+		s.lives(x, began, left)
+		s.lookNext(x, began, left)
+		s.used = began
+		s.listen()
+		s.wake(s.polled.Add(s.Interval))
+	}
+}
+
 // Remove ends a watch without calling end.
 func (s *Set) Remove(w *Watch) {
 	s.mu.Lock()
