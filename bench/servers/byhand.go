@@ -73,12 +73,7 @@ func openSCSPq(dsn, _ string) (library, error) {
 }
 
 func openSCSPgx(dsn, _ string) (library, error) {
-	config, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	config.MaxConns = connections
-	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	pool, err := openPool(dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +81,16 @@ func openSCSPgx(dsn, _ string) (library, error) {
 		return nil, err
 	}
 	return newSCS(pgxstore.New(pool), pgxIndex{pool}), nil
+}
+
+// openPool opens the pool of pgx itself.
+func openPool(dsn string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = connections
+	return pgxpool.NewWithConfig(context.Background(), config)
 }
 
 func (l scsLibrary) wrap(next http.Handler) http.Handler { return l.LoadAndSave(next) }
