@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
@@ -77,7 +78,7 @@ func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool
 func (m *Manager) signOut(ctx context.Context, tx sqldb.Transaction, f Filter) error {
 	before := f.AuthenticatedBefore
 	if before.IsZero() {
-		before = now()
+		before = now().Add(time.Microsecond) // what is of this very moment as well
 	}
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()

@@ -75,6 +75,9 @@ func WithUserID(userID string) LoginOption {
 // empty. Then a sign-out there ends the session here, see Filter.IdP and the package
 // idp/oidclogout. It costs two statements more. Reauthenticate ignores it.
 //
+// UserSession.AuthenticatedAt is the time of WithCheckedAt then, so that a sign-out which
+// is told late ends the session. RequireFresh counts from the login.
+//
 // Login returns ErrRevokedMeanwhile if the user was signed out there after the
 // credentials were checked, see WithCheckedAt. It fails if issuer or subject is empty, or
 // if a text is longer than 255 bytes or not printable ASCII.

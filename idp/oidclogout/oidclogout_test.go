@@ -214,6 +214,27 @@ func TestTokenBeforeCommit(t *testing.T) {
 					t.Errorf("replica %d: a login that was signed out before it: %v", i, err)
 				}
 			}
+			// One that was on its way for long was issued before the callback, and after the ID
+			// token. It comes when the login has begun already, or is over.
+			reset()
+			token = sign(t, p.key, p.logout(time.Now().Add(-5*time.Second)).with(c))
+			b = &browser{}
+			b.do(m[0], func(ctx context.Context) {
+				if err := m[0].Login(ctx, "a", opts...); err != nil {
+					t.Error(err)
+				}
+				out()
+			})
+			if b.user(m[2]) != "" {
+				t.Error("a login that was signed out before it lives, as the token came before its commit")
+			}
+			reset()
+			if b, err = login(t, p, m[0], issued); err != nil {
+				t.Fatal(err)
+			}
+			if out(); b.user(m[2]) != "" {
+				t.Error("a login that was signed out before it lives, as the token came after its commit")
+			}
 			if _, err := login(t, p, m[0], claims{"sub": "b", "sid": "2"}); err != nil {
 				t.Errorf("somebody else's login: %v", err)
 			}

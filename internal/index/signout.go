@@ -22,7 +22,8 @@ type IdP struct{ Issuer, Subject, Session string }
 
 const setIdPSQL = `
 UPDATE @index
-SET idp_issuer = ?, idp_subject = ?, idp_session = ?
+SET idp_issuer = ?, idp_subject = ?, idp_session = ?,
+	authenticated_at = CASE WHEN authenticated_at > @at(?) THEN @at(?) ELSE authenticated_at END
 WHERE id = ? AND user_id = ?`
 
 const signOutsSQL = `
@@ -30,11 +31,13 @@ SELECT @us(not_before)
 FROM @signout
 WHERE id IN @list`
 
-// SetIdP notes in the row of a user's session who the user is at an identity provider.
+// SetIdP notes in the row of a user's session who the user is at an identity provider,
+// and when that was checked. A sign-out that is told late may be older than the row.
 // It reports whether they were signed out there after the credentials were checked.
 func (x *Index) SetIdP(ctx context.Context, userID, id string, p IdP, checked time.Time) (signedOut bool, err error) {
 	null := func(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
-	if _, err := x.db.Exec(ctx, setIdPSQL, p.Issuer, null(p.Subject), null(p.Session), id, x.userArg(userID)); err != nil {
+	at := checked.UnixMicro()
+	if _, err := x.db.Exec(ctx, setIdPSQL, p.Issuer, null(p.Subject), null(p.Session), at, at, id, x.userArg(userID)); err != nil {
 		return false, err
 	}
 	keys := []string{p.subjectKey("subject")}
@@ -46,7 +49,7 @@ func (x *Index) SetIdP(ctx context.Context, userID, id string, p IdP, checked ti
 	var times []int64
 	err = x.db.Unkept().Select(ctx, &times, signOutsSQL, sqldb.ListOf(keys))
 	for _, us := range times {
-		signedOut = signedOut || checked.UnixMicro() < us
+		signedOut = signedOut || at < us
 	}
 	return signedOut, err
 }
