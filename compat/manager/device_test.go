@@ -194,7 +194,8 @@ func TestDeviceOffered(t *testing.T) {
 		laptop := s.browser()
 		offer := func(path string, fields ...string) string {
 			t.Helper()
-			w := laptop.send("GET", path, fields...)
+			method := map[bool]string{true: "GET", false: "POST"}[path == "/me"]
+			w := laptop.send(method, path, fields...)
 			return softdevice.Offered(w.Header())
 		}
 		page := []string{"Sec-Fetch-Mode", "navigate"}

@@ -42,7 +42,7 @@ codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_
 ended.go policy.go users.go protocol_lost.go
 protocol_seal.go
 login.go logout.go protocol_data.go
-impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
+impersonate.go newdevice.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_renew.go protocol_touch.go
 account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go
 insession.go inside.go adapter.go cookie.go
 response.go
