@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/dbsc"
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/softdevice"
 )
 
@@ -411,6 +412,7 @@ func TestDeviceThiefTouchesNothing(t *testing.T) {
 }
 
 func TestDeviceRSA(t *testing.T) {
+	depth.OnlyFull(t)
 	rsa, err := softdevice.NewRSA()
 	if err != nil {
 		t.Fatal(err)
