@@ -13,7 +13,13 @@ import (
 type EventKind string
 
 const (
-	EventLogin             EventKind = "login"              // a login was committed
+	EventLogin EventKind = "login" // a login was committed
+	// EventNewDevice is a login, after EventLogin, that resembles none of the user's live
+	// sessions and of the last 100 whose rows are kept, unless those were revoked. It
+	// resembles one with the same Device, from the same 16 bits of IPv4 or 32 of IPv6.
+	// A user without any is none. If Err is not nil, they could not be read. It needs
+	// Options.NoticeNewDevices.
+	EventNewDevice         EventKind = "new_device"
 	EventLoginRefused      EventKind = "login_refused"      // Login or its commit failed, and Err says why
 	EventReauthenticated   EventKind = "reauthenticated"    // Reauthenticate was committed
 	EventRenewed           EventKind = "renewed"            // RenewToken of a logged-in session was committed

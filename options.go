@@ -236,6 +236,11 @@ type Options struct {
 	// panic with its stack, and the call that reported the event goes on.
 	OnEvent func(context.Context, Event)
 
+	// NoticeNewDevices reports EventNewDevice after a login that resembles none of the
+	// user's sessions, which costs each login two statements. By default no login is
+	// compared.
+	NoticeNewDevices bool
+
 	// OnOperation is called after each operation, with the time at which it began
 	// and its error, if it had one. An operation that only found out that it has
 	// nothing to do is one as well. It is called as OnEvent is. Its context has the

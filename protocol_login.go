@@ -23,6 +23,7 @@ func (m *Manager) commitLogin(ctx context.Context, r *request, key string, body 
 	}
 	r.has(nb)
 	m.emit(ctx, Event{Kind: EventLogin, SessionID: nb.ID, UserID: nb.UserID, Actor: nb.Actor})
+	m.noticeDevice(ctx, nb)
 	return nil
 }
 

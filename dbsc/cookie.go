@@ -5,8 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,15 +19,21 @@ import (
 // would shut the browser out until it refreshes.
 
 // sum authenticates texts for one purpose.
-func sum(secret, purpose, id, text string) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	io.WriteString(mac, "dbsc "+purpose+"\x00"+id+"\x00"+text)
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+func sum(secret, purpose, id, text string) (mac [sha256.Size]byte) {
+	var buffer [128]byte
+	said := append(append(append(append(append(append(buffer[:0], "dbsc "...), purpose...), 0), id...), 0), text...)
+	h := hmac.New(sha256.New, []byte(secret))
+	h.Write(said)
+	h.Sum(mac[:0])
+	return mac
 }
 
 // registration is the challenge with which a key is registered. A key is registered
 // once, so it may stay the same until then.
-func registration(secret, id string) string { return sum(secret, "registration", id, "") }
+func registration(secret, id string) string {
+	mac := sum(secret, "registration", id, "")
+	return encoding.EncodeToString(mac[:])
+}
 
 // newSecret returns a secret of a row, or a challenge.
 func newSecret() string { return rand.Text() }
@@ -39,7 +43,8 @@ func newSecret() string { return rand.Text() }
 func (h *Handler) setCookie(header http.Header, id, secret string) {
 	c := h.cookie
 	end := strconv.FormatInt(inside.Now().Add(h.opts.CookieLifetime).Unix(), 10)
-	c.Value = end + "." + sum(secret, "cookie", id, end)
+	mac := sum(secret, "cookie", id, end)
+	c.Value = end + "." + encoding.EncodeToString(mac[:])
 	c.MaxAge = int(h.opts.CookieLifetime.Seconds())
 	header.Add("Set-Cookie", c.String())
 }
@@ -48,7 +53,14 @@ func (h *Handler) setCookie(header http.Header, id, secret string) {
 // browser thinks that it ends is nothing to go by.
 func good(value, id, secret string) bool {
 	end, mac, ok := strings.Cut(value, ".")
-	if !ok || secret == "" || !hmac.Equal([]byte(mac), []byte(sum(secret, "cookie", id, end))) {
+	var sent [sha256.Size]byte
+	if !ok || secret == "" || len(mac) != encoding.EncodedLen(len(sent)) {
+		return false
+	}
+	if n, err := encoding.Decode(sent[:], []byte(mac)); err != nil || n != len(sent) {
+		return false
+	}
+	if want := sum(secret, "cookie", id, end); !hmac.Equal(sent[:], want[:]) {
 		return false
 	}
 	second, err := strconv.ParseInt(end, 10, 64)

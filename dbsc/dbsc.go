@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/response"
 )
@@ -108,13 +109,17 @@ func (h *Handler) Protect(next http.Handler) http.Handler {
 		return next // browsers do not bind over plain http
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if linked(r) {
-			if s, ok := h.devices.Session(r.Context()); ok && s.Withheld {
-				comeBack(w)
-				return
-			}
+		s, ok := h.devices.Session(r.Context())
+		if ok && s.Withheld && linked(r) {
+			comeBack(w)
+			return
 		}
-		o := &offer{h: h, r: r}
+		if ok && !s.Withheld && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			h.offer(w.Header(), r, s) // a login over it is offered with the next page
+			next.ServeHTTP(w, r)
+			return
+		}
+		o := &offering{h: h, r: r}
 		o.writer.Init(r.Context(), w, o)
 		next.ServeHTTP(&o.writer, r)
 		o.writer.Commit()
@@ -137,8 +142,8 @@ func (h *Handler) RequireBound(next http.Handler) http.Handler {
 	}))
 }
 
-// offer is a response that may ask the browser for a key.
-type offer struct {
+// offering is a response that may ask the browser for a key.
+type offering struct {
 	h      *Handler
 	r      *http.Request
 	writer response.Writer
@@ -146,25 +151,30 @@ type offer struct {
 
 // Commit implements response.Committer. It never fails: whoever cannot be asked for a
 // key is served.
-func (o *offer) Commit(header http.Header, status int) error {
-	s, ok := o.h.devices.Session(o.r.Context())
-	if !ok || s.Withheld || s.Device.State != 0 || status >= http.StatusInternalServerError {
-		return nil
-	}
-	if !s.Fresh && (o.r.Method != http.MethodGet || o.r.Header.Get("Sec-Fetch-Mode") != "navigate") {
-		return nil
-	}
-	if o.h.opts.Offer != nil && !o.h.opts.Offer(o.r) {
-		return nil
-	}
-	if secret := o.h.secretOf(o.r.Context(), s); secret != "" {
-		header.Set("Secure-Session-Registration", `(ES256 RS256);path="`+registerPath+`";challenge="`+registration(secret, s.ID)+`"`)
+func (o *offering) Commit(header http.Header, status int) error {
+	if s, ok := o.h.devices.Session(o.r.Context()); ok && status < http.StatusInternalServerError {
+		o.h.offer(header, o.r, s)
 	}
 	return nil
 }
 
+// offer offers to bind a session, if it may be bound and is not.
+func (h *Handler) offer(header http.Header, r *http.Request, s inside.Session) {
+	switch {
+	case s.Withheld || s.Device.State != index.Unbound:
+		return
+	case !s.Fresh && (r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate"):
+		return
+	case h.opts.Offer != nil && !h.opts.Offer(r):
+		return
+	}
+	if secret := h.secretOf(r.Context(), s); secret != "" {
+		header.Set("Secure-Session-Registration", `(ES256 RS256);path="`+registerPath+`";challenge="`+registration(secret, s.ID)+`"`)
+	}
+}
+
 // Refuse implements response.Committer. Commit never fails.
-func (o *offer) Refuse(http.ResponseWriter, error) {}
+func (o *offering) Refuse(http.ResponseWriter, error) {}
 
 // Abandon implements response.Committer.
-func (o *offer) Abandon(http.Header) {}
+func (o *offering) Abandon(http.Header) {}

@@ -2,22 +2,29 @@ package dbsc
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/seed-296ca7ab/usersession/internal/softdevice"
 )
 
-func devices(t testing.TB) []*softdevice.Device {
-	t.Helper()
+// made are a device of each algorithm. A key of RSA takes its time.
+var made = sync.OnceValues(func() ([]*softdevice.Device, error) {
 	ec, err := softdevice.New()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	rsa, err := softdevice.NewRSA()
+	return []*softdevice.Device{ec, rsa}, err
+})
+
+func devices(t testing.TB) []*softdevice.Device {
+	t.Helper()
+	all, err := made()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []*softdevice.Device{ec, rsa}
+	return all
 }
 
 func TestProofs(t *testing.T) {

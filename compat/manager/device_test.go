@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/dbsc"
+	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/softdevice"
 )
 
@@ -194,7 +195,8 @@ func TestDeviceOffered(t *testing.T) {
 		laptop := s.browser()
 		offer := func(path string, fields ...string) string {
 			t.Helper()
-			w := laptop.send("GET", path, fields...)
+			method := map[bool]string{true: "GET", false: "POST"}[path == "/me"]
+			w := laptop.send(method, path, fields...)
 			return softdevice.Offered(w.Header())
 		}
 		page := []string{"Sec-Fetch-Mode", "navigate"}
@@ -410,6 +412,7 @@ func TestDeviceThiefTouchesNothing(t *testing.T) {
 }
 
 func TestDeviceRSA(t *testing.T) {
+	depth.OnlyFull(t)
 	rsa, err := softdevice.NewRSA()
 	if err != nil {
 		t.Fatal(err)
