@@ -24,6 +24,11 @@ import (
 // panics, or answers with a status of 500 or more, commits nothing (see
 // Options.KeepOnError).
 //
+// The context of a request with a user's session ends when that session ends,
+// whichever replica ends it, and context.Cause then returns ErrSessionEnded. A body of
+// more than 64 KiB is not read on. A renewal ends nothing, and a request that ends its own
+// session goes on. See [Manager.Watch].
+//
 // A response has at most one cookie of the session's name. If a handler sets one
 // as well, by WriteSessionCookie for instance, the one that LoadAndSave sets takes
 // its place.

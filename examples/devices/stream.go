@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,26 +10,14 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 )
 
-// stream sends the time every second, as server-sent events, until its session
-// ends. Nothing can take a response back that has begun, so a stream has to ask
-// for itself: Current reads one row of the index by its primary key.
+// stream sends the time every second, as server-sent events, until its session ends.
+// Nothing can take a response back that has begun, but its context ends with the session.
 func (a *app) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	client := http.NewResponseController(w)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		_, err := a.sessions.Current(r.Context())
-		switch {
-		case errors.Is(err, usersession.ErrSessionEnded):
-			// The page goes to the login.
-			fmt.Fprint(w, "event: ended\ndata:\n\n")
-			return
-		case err != nil:
-			// Not known: no more is sent, and the browser comes again, as
-			// anybody's request.
-			return
-		}
 		fmt.Fprintf(w, "data: %s\n\n", time.Now().UTC().Format(time.TimeOnly))
 		if err := client.Flush(); err != nil {
 			return
@@ -36,6 +25,9 @@ func (a *app) stream(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-tick.C:
 		case <-r.Context().Done():
+			if errors.Is(context.Cause(r.Context()), usersession.ErrSessionEnded) {
+				fmt.Fprint(w, "event: ended\ndata:\n\n") // the page goes to the login
+			}
 			return
 		case <-a.stopping:
 			return

@@ -51,10 +51,12 @@ func (m *model) rand(d time.Duration) time.Duration {
 	return time.Duration(m.r.Int64N(int64(d)))
 }
 
+func (m *model) in(n int) int { return int(m.rand(time.Duration(n))) }
+
 // read takes its time around a snapshot.
 func (m *model) read(snapshot func(now time.Time)) error {
-	time.Sleep(m.rand(reading/2) + 1)                // sleep: the clock of a bubble
-	defer func() { time.Sleep(m.rand(reading/2)) }() // sleep: the clock of a bubble
+	time.Sleep(m.rand(reading/2) + 1)                  // sleep: the clock of a bubble
+	defer func() { time.Sleep(m.rand(reading / 2)) }() // sleep: the clock of a bubble
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -151,29 +153,31 @@ func (m *model) run(hints bool) {
 	if hints {
 		m.set.Subscribe = m.subscribe
 	}
-	for at := m.began; m.r.IntN(4) > 0; {
+	for at := m.began; m.in(4) > 0; {
 		at = at.Add(time.Duration(m.r.Int64N(int64(2 * time.Minute))))
-		lasts := []time.Duration{time.Second, 20 * time.Second, 3 * time.Minute}[m.r.IntN(3)]
+		lasts := []time.Duration{time.Second, 20 * time.Second, 3 * time.Minute}[m.in(3)]
 		m.outages = append(m.outages, outage{at, at.Add(time.Duration(m.r.Int64N(int64(lasts))))})
 		at = at.Add(lasts)
 	}
 	var wg sync.WaitGroup
 	for i := range 12 {
 		x := &modelled{id: fmt.Sprint(i), expires: m.began.Add(time.Hour)}
-		if m.r.IntN(3) == 0 {
+		if m.in(3) == 0 {
 			x.expires = m.began.Add(m.rand(4 * time.Minute))
 		}
 		begins, ends := m.rand(2*time.Minute), m.rand(4*time.Minute)
-		if len(m.outages) > 0 && m.r.IntN(3) == 0 {
-			o := m.outages[m.r.IntN(len(m.outages))]
+		if len(m.outages) > 0 && m.in(3) == 0 {
+			o := m.outages[m.in(len(m.outages))]
 			ends = o.from.Sub(m.began) + m.rand(o.to.Sub(o.from)+1)
 		}
 		slow := m.rand(overlap)
-		if m.r.IntN(3) > 0 {
+		if m.in(3) > 0 {
 			slow = 0
 		}
-		never, lost, wrong, removed := m.r.IntN(4) == 0, m.r.IntN(2) == 0, m.r.IntN(3) == 0, m.r.IntN(8) == 0
+		never, lost, wrong, removed := m.in(4) == 0, m.in(2) == 0, m.in(3) == 0, m.in(8) == 0
+		m.mu.Lock()
 		m.all[x.id] = x
+		m.mu.Unlock()
 		wg.Go(func() { // who ends it
 			time.Sleep(ends / 2) // sleep: the clock of a bubble
 			if wrong {
