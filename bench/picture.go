@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"image"
 	"image/color"
+	"image/png"
 	"os"
 
 	"gonum.org/v1/plot/font"
@@ -119,14 +122,35 @@ func (p *picture) path(points ...float64) vg.Path {
 	return path
 }
 
+// save writes the picture with few colours, which makes the file small: those of the
+// theme, each in sixteen steps from the paper on.
 func (p *picture) save(file string) error {
-	f, err := os.Create(file)
-	if err != nil {
+	var palette color.Palette
+	mix := func(from, to uint32, step int) byte { return byte((int(from)*(15-step) + int(to)*step) / 15 >> 8) }
+	for _, c := range []color.Color{p.ink, p.muted, p.grid, p.ours, p.oursPale, p.others, p.othersPale, p.limit} {
+		r0, g0, b0, _ := p.paper.RGBA()
+		r, g, b, _ := c.RGBA()
+		for step := range 16 {
+			palette = append(palette, color.RGBA{mix(r0, r, step), mix(g0, g, step), mix(b0, b, step), 0xff})
+		}
+	}
+	drawn := p.canvas.Image()
+	small := image.NewPaletted(drawn.Bounds(), palette)
+	nearest := map[color.Color]byte{}
+	for y := range small.Rect.Dy() {
+		for x := range small.Rect.Dx() {
+			c := drawn.At(x, y)
+			n, ok := nearest[c]
+			if !ok {
+				n = byte(palette.Index(c))
+				nearest[c] = n
+			}
+			small.SetColorIndex(x, y, n)
+		}
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, small); err != nil {
 		return err
 	}
-	if _, err := (vgimg.PngCanvas{Canvas: p.canvas}).WriteTo(f); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	return os.WriteFile(file, out.Bytes(), 0o644)
 }

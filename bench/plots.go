@@ -129,7 +129,11 @@ func (r *results) plotReads(t theme) *picture {
 			p.text(left-8, y+row/2-2, t.labelOf(b.subject).aligned(1), b.subject)
 			p.box(left, y+2, scale*share, row-8, full)
 			p.textOnPaper(left+scale*share+6, y+row/2-2, t.label(), fmt.Sprintf("%.2f, %s/s", share, grouped(b.PerSecond)))
-			p.text(pictureWidth-16, y+row/2-2, t.label().aligned(1), fmt.Sprintf("%s + %s µs", number(b.CPU), number(b.Database)))
+			cpu := number(b.CPU)
+			if b.Database > 0 {
+				cpu += " + " + number(b.Database)
+			}
+			p.text(pictureWidth-16, y+row/2-2, t.label().aligned(1), cpu+" µs")
 			y += row
 		}
 		at = bottom + 12
@@ -286,7 +290,7 @@ var sizePlot = []struct{ scenario, subject, label string }{
 // plotSizes draws what lists, revocations and logins cost against the size of the
 // table, on two logarithmic axes.
 func (r *results) plotSizes(t theme) *picture {
-	const top, left, width, height, end = 76.0, 96.0, 520.0, 300.0, 420.0
+	const top, left, width, height, end = 76.0, 96.0, 510.0, 300.0, 420.0
 	least, most, smallest, largest := math.Inf(1), 0.0, math.Inf(1), 0.0
 	for _, l := range sizePlot {
 		for _, record := range r.Records {
@@ -317,6 +321,7 @@ func (r *results) plotSizes(t theme) *picture {
 	p.text(left+width/2, top+height+34, t.note().aligned(0.5), "sessions in the table")
 	type endLabel struct {
 		x, y  float64
+		from  float64 // the height of its line's end
 		label string
 		style style
 	}
@@ -347,7 +352,7 @@ func (r *results) plotSizes(t theme) *picture {
 		}
 		s := t.label()
 		s.ink = ink
-		labels = append(labels, endLabel{points[len(points)-2], points[len(points)-1], fmt.Sprintf("%s: %s", l.label, number(last.P50)), s})
+		labels = append(labels, endLabel{points[len(points)-2], points[len(points)-1], points[len(points)-1], fmt.Sprintf("%s: %s", l.label, number(last.P50)), s})
 	}
 	// Labels that would overlap move apart, the upper ones up.
 	slices.SortFunc(labels, func(a, b endLabel) int { return int(math.Copysign(1, a.y-b.y)) })
@@ -360,7 +365,8 @@ func (r *results) plotSizes(t theme) *picture {
 		}
 	}
 	for _, l := range labels {
-		p.text(l.x+10, l.y, l.style, l.label)
+		p.line(l.style.ink, 1, 0, l.x+6, l.from, l.x+22, l.y)
+		p.text(l.x+26, l.y, l.style, l.label)
 	}
 	return p
 }
