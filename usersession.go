@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mileusna/useragent"
@@ -126,7 +127,39 @@ const (
 // is a label by which people recognise their own sessions. Base no decision on
 // it.
 func (s UserSession) Device() string {
-	ua := useragent.Parse(s.UserAgent)
+	devices.RLock()
+	d, known := devices.of[s.UserAgent]
+	devices.RUnlock()
+	if known {
+		return d
+	}
+	d = device(s.UserAgent)
+	if len(s.UserAgent) <= maxDeviceText {
+		devices.Lock()
+		defer devices.Unlock()
+		if devices.of == nil || len(devices.of) >= maxDevices {
+			devices.of = make(map[string]string) // whoever fills it pays for it
+		}
+		devices.of[strings.Clone(s.UserAgent)] = strings.Clone(d)
+	}
+	return d
+}
+
+// devices are what the last User-Agents mean. To take one apart costs more than to read
+// its session.
+var devices struct {
+	sync.RWMutex
+	of map[string]string
+}
+
+// The most that devices holds, and the longest text, which no row exceeds.
+const (
+	maxDevices    = 1024
+	maxDeviceText = 512
+)
+
+func device(userAgent string) string {
+	ua := useragent.Parse(userAgent)
 	name, system := ua.Name, ua.OS
 	if ua.Device == "iPhone" || ua.Device == "iPad" {
 		system = ua.Device
@@ -134,7 +167,7 @@ func (s UserSession) Device() string {
 	switch {
 	case name == "Trident":
 		name = useragent.InternetExplorer
-	case !isProduct(name, s.UserAgent):
+	case !isProduct(name, userAgent):
 		name = ""
 	}
 	switch {

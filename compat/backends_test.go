@@ -24,6 +24,7 @@ var databases = []struct {
 	{"SQLite", opendb.SQLite, []string{"sql", "sql elsewhere", "memstore", "scs memstore", "hand-written"}, nil},
 	{"PostgreSQL", opendb.Pq, []string{"sql", "memstore"}, []string{"sql elsewhere"}},
 	{"PostgreSQL pgx", opendb.Pgx, []string{"sql"}, []string{"memstore"}},
+	{"PostgreSQL pgxdb", opendb.PgxPool, nil, []string{"sql"}},
 	{"MariaDB", opendb.MariaDB, []string{"sql", "memstore"}, []string{"sql elsewhere"}},
 }
 

@@ -55,6 +55,7 @@ require (
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/seed-296ca7ab/usersession/pgxdb v0.0.0
 	github.com/seed-296ca7ab/usersession/redisstore v0.0.0
 	github.com/sethvargo/go-retry v0.5.0 // indirect
 	github.com/xdg-go/pbkdf2 v1.0.0 // indirect
@@ -77,3 +78,5 @@ require (
 replace github.com/seed-296ca7ab/usersession => ../
 
 replace github.com/seed-296ca7ab/usersession/redisstore => ../redisstore
+
+replace github.com/seed-296ca7ab/usersession/pgxdb => ../pgxdb

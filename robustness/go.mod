@@ -50,6 +50,7 @@ require (
 	github.com/mileusna/useragent v1.3.5 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/seed-296ca7ab/usersession/pgxdb v0.0.0
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
@@ -60,3 +61,5 @@ require (
 )
 
 replace github.com/seed-296ca7ab/usersession/redisstore => ../redisstore
+
+replace github.com/seed-296ca7ab/usersession/pgxdb => ../pgxdb

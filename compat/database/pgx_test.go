@@ -17,7 +17,7 @@ func TestServerBehindThePool(t *testing.T) {
 	for _, d := range []struct {
 		name string
 		open opendb.Opener
-	}{{"lib/pq", opendb.Pq}, {"pgx", opendb.Pgx}} {
+	}{{"lib/pq", opendb.Pq}, {"pgx", opendb.Pgx}, {"pgxdb", opendb.PgxPool}} {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			open := d.open(t)

@@ -218,7 +218,7 @@ func TestOrderOfFiles(t *testing.T) {
 func TestImports(t *testing.T) {
 	seen := make(map[string]bool)
 	fset := token.NewFileSet()
-	for _, p := range list(t, "-e", "./...", "./"+tool+"/...") {
+	for _, p := range list(t, "-e", "./...", "./"+tool+"/...", "./pgxdb") {
 		name, behind := strings.CutPrefix(p.ImportPath, module+"/internal/")
 		if behind && slices.Contains(forTests, name) || strings.Contains(p.ImportPath, "/examples/") {
 			continue
@@ -245,6 +245,8 @@ func TestImports(t *testing.T) {
 					t.Errorf("%s: internal/%s imports %s: nothing behind the walls imports what is before them", place, name, path)
 				case inner && strings.HasPrefix(p.ImportPath, module+"/"+tool) && !slices.Contains(mayReach, of):
 					t.Errorf("%s: %s may not import internal/%s", place, tool, of)
+				case inner && p.ImportPath == module+"/pgxdb" && of != "sqldb":
+					t.Errorf("%s: pgxdb may not import internal/%s", place, of)
 				case behind && !slices.Contains(allowed, of):
 					t.Errorf("%s: internal/%s may not import internal/%s", place, name, of)
 				}

@@ -28,7 +28,9 @@ func TestAssign(t *testing.T) {
 		{nil, new([]byte), nil},
 		{"7", new(int), nil},
 		{int64(7), new(string), nil},
-		{true, new(bool), nil},
+		{true, new(bool), true},
+		{"t", new(bool), nil},
+		{1.5, new(float64), nil},
 	} {
 		err := assign(tc.dest, tc.v)
 		if tc.want == nil {

@@ -65,12 +65,16 @@ type DB struct {
 // prepare is false, no prepared statements are kept.
 func New(pool *sqlx.DB, d Dialect, words Words, prepare bool) *DB {
 	s := &std{pool: pool, prepare: prepare, mayBeSplit: !prepare && d == Postgres, mayBeSet: d == MariaDB}
+	var on Native
 	if pool != nil {
-		s.heeds = heedful[driverPackage(pool.Driver())]
+		on, _ = pool.Driver().(Native)
+		s.heeds = on != nil || heedful[driverPackage(pool.Driver())]
 	}
 	db := &DB{pool: pool, dialect: d, words: words, std: s, runner: s, inBubble: pool != nil && bubble.Of(pool.DB) != nil}
 	if prepare && d == Postgres && !db.inBubble {
-		if r := pqread.New(pool); r != nil {
+		if on != nil {
+			db.runner = &native{on, pool.Mapper}
+		} else if r := pqread.New(pool); r != nil {
 			db.runner = &libPQ{s, r}
 		} else if s.heeds {
 			db.runner = &direct{std: s}
@@ -299,6 +303,9 @@ func (db *DB) retry(ctx context.Context, fn func() error) error {
 		}
 		if stale < 0 {
 			stale = db.pool.Stats().OpenConnections + 1
+			if d, ok := db.runner.(*native); ok {
+				stale += d.on.Conns()
+			}
 		}
 		if stale--; stale < 0 {
 			return u.error

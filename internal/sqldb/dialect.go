@@ -73,7 +73,7 @@ func DialectOf(pool *sqlx.DB) (d Dialect, ok bool) {
 		return MariaDB, true
 	}
 	driver := pool.Driver()
-	if pqread.IsLibPQ(driver) {
+	if _, native := driver.(Native); native || pqread.IsLibPQ(driver) {
 		return Postgres, true
 	}
 	d, ok = driverPackages[driverPackage(driver)]

@@ -82,8 +82,5 @@ func (d *direct) query(ctx context.Context, s statement, read func(driver.Rows) 
 	if err == driver.ErrSkip {
 		return false, nil
 	}
-	if err == driver.ErrBadConn || refused(err) {
-		err = undone{err} // not sent, or the statement that was kept is stale, which pgx forgets
-	}
-	return true, err
+	return true, again(err)
 }

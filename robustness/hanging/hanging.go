@@ -17,6 +17,7 @@ import (
 
 	"github.com/alexedwards/scs/postgresstore"
 	_ "github.com/go-sql-driver/mysql" // MariaDB
+	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib" // PostgreSQL
 	"github.com/jmoiron/sqlx"
 	_ "github.com/lib/pq" // PostgreSQL
@@ -26,6 +27,7 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 	"github.com/seed-296ca7ab/usersession/memstore"
+	"github.com/seed-296ca7ab/usersession/pgxdb"
 	"github.com/seed-296ca7ab/usersession/redisstore"
 	"github.com/seed-296ca7ab/usersession/robustness/backends"
 	"github.com/seed-296ca7ab/usersession/scsstore"
@@ -60,6 +62,7 @@ var Cases = []Case{
 	{"PostgreSQL through lib/pq, no connection open", func(tb testing.TB) *rig { return sqlRig(tb, "postgres", true) }},
 	{"PostgreSQL through pgx", func(tb testing.TB) *rig { return sqlRig(tb, "pgx", false) }},
 	{"PostgreSQL through pgx, no connection open", func(tb testing.TB) *rig { return sqlRig(tb, "pgx", true) }},
+	{"PostgreSQL through pgxdb", func(tb testing.TB) *rig { return sqlRig(tb, "pgxdb", false) }},
 	{"MariaDB", func(tb testing.TB) *rig { return sqlRig(tb, "mysql", false) }},
 	{"MariaDB, no connection open", func(tb testing.TB) *rig { return sqlRig(tb, "mysql", true) }},
 	{"Redis", redisRig},
@@ -80,6 +83,10 @@ var Cases = []Case{
 // begins to hang.
 func sqlRig(tb testing.TB, driver string, cold bool) *rig {
 	tb.Helper()
+	native := driver == "pgxdb"
+	if native {
+		driver = "pgx"
+	}
 	var dsn string
 	var p *proxy
 	if driver == "mysql" {
@@ -97,6 +104,14 @@ func sqlRig(tb testing.TB, driver string, cold bool) *rig {
 		p = newProxy(tb, u.Host)
 		u.Host = p.addr()
 		dsn = u.String()
+	}
+	if native {
+		pool, err := pgxpool.New(tb.Context(), dsn)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		db := pgxdb.Open(pool)
+		return &rig{db: db, hang: p.swallow, heal: p.heal, close: []func(){func() { db.Close() }, pool.Close, p.close}}
 	}
 	db, err := sqlx.Open(driver, dsn)
 	if err != nil {

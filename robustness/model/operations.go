@@ -344,7 +344,7 @@ func (w *world) timePasses(t *rapid.T) {
 	q := "UPDATE user_sessions SET " + column + " = " + column + " - ? WHERE id = ?"
 	arg := any(tooLong.Microseconds())
 	switch w.db.DriverName() {
-	case "postgres":
+	case "postgres", "pgx":
 		q, arg = "UPDATE user_sessions SET "+column+" = "+column+" - $1::interval WHERE id = $2", fmt.Sprintf("%d seconds", int(tooLong.Seconds()))
 	case "mysql":
 		q = "UPDATE user_sessions SET " + column + " = " + column + " - INTERVAL ? MICROSECOND WHERE id = ?"

@@ -21,7 +21,7 @@ func TestRevokedStaysRevoked(t *testing.T) {
 	if !depth.Full() {
 		trials = 100
 	}
-	for _, b := range backends.List {
+	for _, b := range append(backends.List, backends.Native) {
 		t.Run(b.Name, func(t *testing.T) {
 			load := races.Load{Trials: trials, Seed: seed}
 			res := load.Run(t, b)

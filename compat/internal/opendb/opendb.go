@@ -15,6 +15,7 @@ import (
 	"time"
 
 	_ "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 	_ "github.com/lib/pq"
@@ -23,6 +24,7 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/internal/sqlspy"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
+	"github.com/seed-296ca7ab/usersession/pgxdb"
 )
 
 // An Opener prepares a database for a test and returns what opens empty ones in
@@ -77,6 +79,30 @@ func Pq(t *testing.T) func(t *testing.T) *sqlx.DB {
 func Pgx(t *testing.T) func(t *testing.T) *sqlx.DB {
 	t.Helper()
 	return schemas(t, "pgx")
+}
+
+// PgxPool opens new schemas in one new PostgreSQL database, through pgx itself on a
+// pool of its own.
+func PgxPool(t *testing.T) func(t *testing.T) *sqlx.DB {
+	t.Helper()
+	open := schemas(t, "pgx")
+	return func(t *testing.T) *sqlx.DB {
+		t.Helper()
+		dsn, _ := dsns.Load(open(t))
+		config, err := pgxpool.ParseConfig(dsn.(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.MaxConns = 16
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := pgxdb.Open(pool)
+		dsns.Store(db, dsn)
+		t.Cleanup(func() { dsns.Delete(db); db.Close(); pool.Close() })
+		return db
+	}
 }
 
 // schemas opens new schemas in one new PostgreSQL database. A schema takes a
