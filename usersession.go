@@ -25,7 +25,7 @@ type UserSession struct {
 	CreatedAt time.Time
 
 	// AuthenticatedAt is the last time the user proved who they are, by Login
-	// or by Reauthenticate.
+	// or by Reauthenticate. After a login with WithIdP it is that of WithCheckedAt.
 	AuthenticatedAt time.Time
 
 	// LastSeenAt is the time of the last request, up to Options.TouchInterval

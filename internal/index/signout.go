@@ -20,9 +20,12 @@ import (
 // IdP is who a user is at an identity provider.
 type IdP struct{ Issuer, Subject, Session string }
 
+// The row was authenticated when the credentials were checked, so that a sign-out between
+// that and the login ends it also if it is told afterwards.
 const setIdPSQL = `
 UPDATE @index
-SET idp_issuer = ?, idp_subject = ?, idp_session = ?
+SET idp_issuer = ?, idp_subject = ?, idp_session = ?,
+	authenticated_at = CASE WHEN authenticated_at > @at(?) THEN @at(?) ELSE authenticated_at END
 WHERE id = ? AND user_id = ?`
 
 const signOutsSQL = `
@@ -34,7 +37,7 @@ WHERE id IN @list`
 // It reports whether they were signed out there after the credentials were checked.
 func (x *Index) SetIdP(ctx context.Context, userID, id string, p IdP, checked time.Time) (signedOut bool, err error) {
 	null := func(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
-	if _, err := x.db.Exec(ctx, setIdPSQL, p.Issuer, null(p.Subject), null(p.Session), id, x.userArg(userID)); err != nil {
+	if _, err := x.db.Exec(ctx, setIdPSQL, p.Issuer, null(p.Subject), null(p.Session), checked.UnixMicro(), checked.UnixMicro(), id, x.userArg(userID)); err != nil {
 		return false, err
 	}
 	keys := []string{p.subjectKey("subject")}
