@@ -53,8 +53,8 @@ func (m *model) rand(d time.Duration) time.Duration {
 
 // read takes its time around a snapshot.
 func (m *model) read(snapshot func(now time.Time)) error {
-	time.Sleep(m.rand(reading/2) + 1)                // sleep: the clock of a bubble
-	defer func() { time.Sleep(m.rand(reading/2)) }() // sleep: the clock of a bubble
+	time.Sleep(m.rand(reading/2) + 1)                  // sleep: the clock of a bubble
+	defer func() { time.Sleep(m.rand(reading / 2)) }() // sleep: the clock of a bubble
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
