@@ -78,7 +78,8 @@ func (m *Manager) ExportUser(ctx context.Context, userID string) iter.Seq2[UserR
 // PurgeUser takes a user out of the index, for a request for erasure (GDPR, article 17).
 // It ends every session of the user with ReasonUserDeleted, that of the context included,
 // and deletes their data from the Store. Then no row has the user's ID, an address, a
-// User-Agent, metadata, an actor or an IdP. It returns how many rows that were.
+// User-Agent, metadata, an actor, an IdP or the key of a device. It returns how many rows
+// that were.
 //
 // What stays of a row is what keeps its cookie refused. That is the ID of the session,
 // hashes of its tokens and times, until the end of its lifetime and Options.Retention. The janitor

@@ -25,7 +25,8 @@ LIMIT 500`
 
 	anonymizeSQL = `
 UPDATE @index
-SET user_id = NULL, ip = '', user_agent = '', last_ip = NULL, last_user_agent = NULL, idp_issuer = NULL, idp_subject = NULL, idp_session = NULL, meta = '{}', ended_by = '', reason = ?
+SET user_id = NULL, ip = '', user_agent = '', last_ip = NULL, last_user_agent = NULL, idp_issuer = NULL, idp_subject = NULL, idp_session = NULL,
+	device_key = NULL, device_bound_at = NULL, device_secret = NULL, device_challenge = NULL, device_challenge_before = NULL, meta = '{}', ended_by = '', reason = ?
 WHERE id IN @list AND ` + purgeable
 )
 

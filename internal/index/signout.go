@@ -20,6 +20,8 @@ import (
 // IdP is who a user is at an identity provider.
 type IdP struct{ Issuer, Subject, Session string }
 
+// The row was authenticated when the credentials were checked, so that a sign-out between
+// that and the login ends it also if it is told afterwards.
 const setIdPSQL = `
 UPDATE @index
 SET idp_issuer = ?, idp_subject = ?, idp_session = ?,

@@ -88,4 +88,11 @@ func deviceBound(t *testing.T, b backend) {
 	}
 	e.ok(e.m.RevokeSession(t.Context(), "alice", list[0].ID))
 	send(dbsc.Path+"refresh", 401, signed...)
+	_, err = e.m.PurgeUser(t.Context(), "alice")
+	e.ok(err)
+	var left int
+	e.ok(e.db.Get(&left, "SELECT COUNT(*) FROM "+quoted(e.db, e.table)+" WHERE COALESCE(device_key, device_secret, device_challenge, device_challenge_before) IS NOT NULL OR device_bound_at IS NOT NULL"))
+	if left != 0 {
+		t.Errorf("after PurgeUser %d rows name a device", left)
+	}
 }

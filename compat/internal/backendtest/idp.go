@@ -15,6 +15,7 @@ import (
 var idpBehaviours = []behaviour{
 	{"identity provider: which sessions a sign-out means", idpMeans},
 	{"identity provider: signed out during the login", idpMeanwhile},
+	{"identity provider: signed out before the login, and told after it", idpLate},
 	{"identity provider: an index of an older version", idpMigrated},
 }
 
@@ -98,6 +99,22 @@ func idpMeans(t *testing.T, b backend) {
 	for _, f := range []usersession.Filter{{IdP: usersession.IdP{Subject: "a"}}, {IdP: usersession.IdP{Issuer: issuer}}} {
 		if _, err := e.m.RevokeMatching(t.Context(), f); err == nil {
 			t.Errorf("%+v: no error", f)
+		}
+	}
+}
+
+// idpLate is a callback that was slow, and a provider that was slower.
+func idpLate(t *testing.T, b backend) {
+	e := b.start(t)
+	laptop, out := e.browser(), time.Now().Add(-5*time.Second)
+	for _, tc := range []struct {
+		checked time.Time
+		ended   int
+	}{{out.Add(-time.Second), 1}, {out.Add(time.Second), 0}} {
+		laptop.login("alice", usersession.WithIdP(issuer, "a", "1"), usersession.WithCheckedAt(tc.checked))
+		n, err := e.m.RevokeMatching(t.Context(), usersession.Filter{IdP: who("a", "1"), AuthenticatedBefore: out})
+		if n != tc.ended || err != nil {
+			t.Errorf("checked %v after the sign-out: %d sessions end, %v, want %d", tc.checked.Sub(out), n, err, tc.ended)
 		}
 	}
 }
