@@ -407,13 +407,13 @@ func TestWatchCostsShortRequestsNothing(t *testing.T) {
 	inWatching(t, &usersession.Options{Watch: usersession.WatchOptions{Channel: subscribed}}, func(w *watching) {
 		token := mwLogin(t, w.handler, "bob")
 		h := w.here.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			<-time.After(time.Millisecond)
+			w.spy.Take() // what loaded the session
 			for range 2 {
 				ctx, cancel := context.WithTimeout(r.Context(), time.Hour)
 				defer cancel()
 				ctx.Done()
 			}
-			w.spy.Take() // what loaded the session
+			<-time.After(time.Millisecond)
 		}))
 		mwGet(h, "/", token)
 		synctest.Wait()
