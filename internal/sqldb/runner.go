@@ -18,8 +18,8 @@ import (
 
 // runner is how a statement of one pool is run: sent, bounded by its context,
 // kept if that is worth it, and scanned. std is database/sql, on every driver. libPQ,
-// direct and native are for those that have a better way. Transactions go through database/sql on
-// every driver.
+// direct and native are for those that have a better way. Transactions go through
+// database/sql on every driver.
 //
 // A runner does not outlast ctx, and then its error wraps ctx.Err().
 type runner interface {
