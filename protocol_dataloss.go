@@ -102,6 +102,7 @@ func (m *Manager) endLost(ctx context.Context, row index.Row) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	m.tellEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
 	return index.NewlyEnded(rows), m.data.store.Delete(ctx, index.Keys(rows)...) // of a renewal under way
 }

@@ -85,6 +85,7 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by ind
 	if len(rows) == 0 {
 		return 0, nil
 	}
+	m.tellEnded(ctx, rows) // the Store may take its time
 	n := index.NewlyEnded(rows)
 	other := m.elsewhere(ctx, rows) // before they are deleted
 	err := m.data.store.Delete(ctx, index.Keys(rows)...)
@@ -117,7 +118,6 @@ func (m *Manager) elsewhere(ctx context.Context, rows []index.EndedRow) (other [
 }
 
 func (m *Manager) emitEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) {
-	m.tellEnded(ctx, rows)
 	for _, r := range rows {
 		if r.Again != 0 {
 			continue // whoever ended it has said so

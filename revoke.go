@@ -187,6 +187,7 @@ func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by inde
 		_, err := m.deleteEnded(ctx, rows, by)
 		return err
 	}
+	m.tellEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
 	return m.leavePending(ctx, rows, by, nil)
 }

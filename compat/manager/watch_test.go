@@ -18,6 +18,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
 	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/sqlspy"
+	"github.com/seed-296ca7ab/usersession/memstore"
 	"github.com/seed-296ca7ab/usersession/usersessiontest"
 )
 
@@ -311,6 +312,28 @@ func TestOwnEndingEndsNoContext(t *testing.T) {
 				other()
 			}
 		}
+	})
+}
+
+// slowToDelete is a Store that takes its time with Delete.
+type slowToDelete struct{ *memstore.Store }
+
+func (s slowToDelete) Delete(ctx context.Context, keys ...string) error {
+	time.Sleep(3 * soon) // sleep: the clock of a bubble
+	return s.Store.Delete(ctx, keys...)
+}
+
+// It does not either while the Store takes its time, in which the index is read.
+func TestOwnEndingOnASlowStore(t *testing.T) {
+	inWatching(t, &usersession.Options{Store: slowToDelete{memstore.New()}}, func(w *watching) {
+		token := mwLogin(t, w.handler, "bob")
+		h := w.here.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			r.Context().Done()
+			if err := errors.Join(w.here.Logout(r.Context()), context.Cause(r.Context())); err != nil {
+				t.Error(err)
+			}
+		}))
+		mwGet(h, "/logout", token)
 	})
 }
 

@@ -3,6 +3,7 @@ package signals
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -246,27 +247,28 @@ func (rc *Receiver) handle(ctx context.Context, e Event) (err error) {
 // to another replica, is applied again, which ends nothing new.
 type seen struct {
 	mu   sync.Mutex
-	ids  map[string]bool
-	last [4096]string
+	ids  map[[sha256.Size]byte]bool // sums, because a jti may be as long as a token
+	last [4096][sha256.Size]byte
 	next int
 }
 
 func (s *seen) has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ids[id]
+	return s.ids[sha256.Sum256([]byte(id))]
 }
 
 func (s *seen) note(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ids == nil {
-		s.ids = map[string]bool{}
+		s.ids = map[[sha256.Size]byte]bool{}
 	}
-	if s.ids[id] {
+	sum := sha256.Sum256([]byte(id))
+	if s.ids[sum] {
 		return
 	}
 	delete(s.ids, s.last[s.next])
-	s.ids[id], s.last[s.next] = true, id
+	s.ids[sum], s.last[s.next] = true, sum
 	s.next = (s.next + 1) % len(s.last)
 }
