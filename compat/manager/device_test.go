@@ -290,6 +290,25 @@ func TestDeviceEndsNothing(t *testing.T) {
 	})
 }
 
+// What a request puts that is not served its session has a session of its own, whose
+// cookie takes the place: without it nobody whose key is gone could log in again.
+func TestDeviceAnonymousData(t *testing.T) {
+	inDeviceSite(t, nil, nil, func(t *testing.T, s *deviceSite) {
+		laptop := s.browser()
+		laptop.bind("alice")
+		short := laptop.cookies[boundCookie]
+		delete(laptop.cookies, boundCookie)
+		laptop.send("GET", "/put?k=a&v=b")
+		laptop.cookies[boundCookie] = short
+		laptop.want("")
+		if got := s.live("alice"); len(got) != 1 || got[0].ID != laptop.id {
+			t.Errorf("the bound session has ended: %v", got)
+		}
+		laptop.login("alice")
+		laptop.want("alice")
+	})
+}
+
 func TestDeviceForeign(t *testing.T) {
 	inDeviceSite(t, nil, nil, func(t *testing.T, s *deviceSite) {
 		laptop := s.browser()
