@@ -141,6 +141,10 @@ func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
 // noteIdP writes in the row of a login who the user is at the identity provider. A login
 // that was signed out there ends.
 func (m *Manager) noteIdP(ctx context.Context, o loginOptions, login *staged) error {
+	// As in the row, so that a renewal that is undone does not make it later.
+	if b := login.binding; login.checked.At.Before(b.AuthenticatedAt) {
+		b.AuthenticatedAt = login.checked.At
+	}
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
 	signedOut, err := m.index.SetIdP(wctx, login.binding.UserID, login.binding.ID, index.IdP(o.idp), login.checked.At)

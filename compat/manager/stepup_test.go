@@ -248,3 +248,19 @@ func TestClearSiteData(t *testing.T) {
 		}
 	}
 }
+
+// TestFreshByIdP has a login that is as fresh as the proof at the identity provider.
+func TestFreshByIdP(t *testing.T) {
+	m := mwNew(t, &usersession.Options{})
+	h := mwRoutes(m, map[string]http.HandlerFunc{"/pay": m.RequireFresh(5 * time.Minute)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP})
+	for ago, want := range map[time.Duration]int{time.Minute: 200, 10 * time.Minute: 401} {
+		token := mwToken(directRun(m, "", func(ctx context.Context) {
+			if err := m.Login(ctx, "u", usersession.WithIdP("https://idp.example", "s", ""), usersession.WithCheckedAt(time.Now().Add(-ago))); err != nil {
+				t.Error(err)
+			}
+		}))
+		if w := mwGet(h, "/pay", token); w.Code != want {
+			t.Errorf("%v after the proof: %d, want %d", ago, w.Code, want)
+		}
+	}
+}
