@@ -15,7 +15,7 @@ import (
 // TestGoose hands Migrations to goose: up, a program on the tables, down.
 func TestGoose(t *testing.T) {
 	dialects := map[string]database.Dialect{
-		"MariaDB": database.DialectMySQL, "PostgreSQL": database.DialectPostgres, "PostgreSQL pgx": database.DialectPostgres, "SQLite": database.DialectSQLite3,
+		"MariaDB": database.DialectMySQL, "PostgreSQL": database.DialectPostgres, "PostgreSQL pgx": database.DialectPostgres, "PostgreSQL pgxdb": database.DialectPostgres, "SQLite": database.DialectSQLite3,
 	}
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
