@@ -26,6 +26,7 @@ const (
 var servers = []wholeServer{
 	{name: serverPq, command: goServer("usersession-pq"), ready: listening, fill: fillOurs},
 	{name: serverPgx, command: goServer("usersession-pgx"), ready: listening, fill: fillOurs},
+	{name: serverNative, command: goServer("usersession-native"), ready: listening, fill: fillOurs},
 	{name: serverByHand, command: goServer("scs-postgresstore"), ready: listening, fill: fillByHand},
 	{name: serverByHandPgx, command: goServer("scs-pgxstore"), ready: listening, fill: fillByHand},
 	{name: serverSessionup, command: goServer("sessionup"), ready: listening, fill: fillSessionup},

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-296ca7ab/usersession/pgxdb"
 )
 
 // profiles writes what costs most in this library's requests: CPU and
@@ -40,7 +42,7 @@ func (b *bench) profiles(dir string) error {
 			}
 		}
 	}
-	for subject, db := range map[string]*sqlx.DB{ours: b.database("profiled"), oursPgx: b.pgxDatabase("profiledpgx")} {
+	for subject, db := range map[string]*sqlx.DB{ours: b.database("profiled"), oursPgx: b.pgxDatabase("profiledpgx"), oursNative: pgxdb.Open(b.pgxPool("profilednative"))} {
 		s, err := b.newSized(100_000, b.managerOn(db, nil), db)
 		if err != nil {
 			return err

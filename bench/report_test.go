@@ -32,7 +32,7 @@ func TestReport(t *testing.T) {
 	if filled != string(page) {
 		t.Error("docs/performance.md is not what the results say: go run ./bench -report")
 	}
-	for _, section := range []string{"machine", "targets", "reads", "writes", "cpu", "sizes", "many", "janitor", "memory", "bounding", "postgres writes"} {
+	for _, section := range []string{"machine", "targets", "servers", "reads", "writes", "cpu", "sizes", "many", "janitor", "memory", "bounding", "postgres writes"} {
 		if !strings.Contains(string(page), "<!-- bench: "+section+" -->") {
 			t.Errorf("docs/performance.md does not show %q", section)
 		}

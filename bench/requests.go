@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/internal/bounded"
+	"github.com/seed-296ca7ab/usersession/pgxdb"
 )
 
 // A contender is an application that takes part in some scenarios of requests.
@@ -25,6 +26,7 @@ var (
 	onPostgres = []contender{
 		{ours, func(p *place) *app { return p.oursOn(p.database("ours")) }},
 		{oursPgx, func(p *place) *app { return p.oursOn(p.pgxDatabase("ourspgx")) }},
+		{oursNative, func(p *place) *app { return p.oursOn(pgxdb.Open(p.pgxPool("oursnative"))) }},
 		{plainPq, func(p *place) *app { return p.plainPostgres("plain", 0) }},
 		{plainPgx, (*place).plainPgx},
 		{byHand, (*place).byHand},

@@ -29,12 +29,13 @@ type library interface {
 
 // libraries by the name on the command line.
 var libraries = map[string]func(postgres, redis string) (library, error){
-	"usersession-pq":    openUsersessionPq,
-	"usersession-pgx":   openUsersessionPgx,
-	"scs-postgresstore": openSCSPq,
-	"scs-pgxstore":      openSCSPgx,
-	"sessionup":         openSessionup,
-	"gorilla-redistore": openGorilla,
+	"usersession-pq":     openUsersessionPq,
+	"usersession-pgx":    openUsersessionPgx,
+	"usersession-native": openUsersessionNative,
+	"scs-postgresstore":  openSCSPq,
+	"scs-pgxstore":       openSCSPgx,
+	"sessionup":          openSessionup,
+	"gorilla-redistore":  openGorilla,
 }
 
 // connections of each server to the database, at most.

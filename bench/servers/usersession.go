@@ -11,6 +11,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/pgxdb"
 )
 
 // usersessionLibrary is this one, with nothing set.
@@ -30,6 +31,14 @@ func openUsersessionPgx(dsn, _ string) (library, error) {
 		return nil, err
 	}
 	return openUsersession(stdlib.OpenDB(*config), "pgx")
+}
+
+func openUsersessionNative(dsn, _ string) (library, error) {
+	pool, err := openPool(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return running(usersession.New(pgxdb.Open(pool), nil))
 }
 
 func openUsersession(db *sql.DB, driver string) (library, error) {
