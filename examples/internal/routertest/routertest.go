@@ -214,8 +214,9 @@ func inFlight(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	send.Close()
-	if got := <-answer; got != 401 {
-		t.Errorf("the request in flight: status %d, want 401", got)
+	// The body is not read on once the session has ended, so the handler may answer first.
+	if got := <-answer; got != 401 && got != 413 {
+		t.Errorf("the request in flight: status %d, want 401 or 413", got)
 	}
 	phone.want(401, "GET", "/note", nil)
 }
