@@ -18,13 +18,23 @@ type userColumn struct {
 	Refers    string `db:"refers"`     // to what it does refer; "" if to nothing
 	ToUsers   bool   `db:"to_users"`   // that is the users table
 	SetsNull  bool   `db:"sets_null"`  // when the user is deleted
-	Columns   string `db:"columns"`    // all that the index has, with spaces between
+	Columns   string `db:"columns"`    // that the index has, laterColumns at least, with spaces between
 }
 
 // laterColumns are those that an index of an older version may lack.
 var laterColumns = []string{
 	"place", "idle_timeout", "last_ip", "last_user_agent", "idp_issuer", "idp_subject", "idp_session",
 	"device_key", "device_bound_at", "device_secret", "device_challenge", "device_challenge_before",
+}
+
+// anyOfLater are those of laterColumns that are among the rows, each with a space. A
+// setting may cut what GROUP_CONCAT returns.
+func anyOfLater() string {
+	var terms []string
+	for _, c := range laterColumns {
+		terms = append(terms, "MAX(IF(column_name = '"+c+"', '"+c+" ', ''))")
+	}
+	return strings.Join(terms, ", ")
 }
 
 // userColumnSQL asks for it, with one row for each foreign key.
@@ -72,7 +82,7 @@ SELECT COALESCE(x.data_type, '') AS type, COALESCE(u.data_type, '') AS users_typ
 		AND f.referenced_table_name = :users_table AND f.referenced_column_name = :users_column, 0) AS to_users,
 	f.constraint_name IS NOT NULL AND COALESCE(r.delete_rule = 'SET NULL', 1) AS sets_null,
 	COALESCE((
-		SELECT GROUP_CONCAT(LOWER(column_name) SEPARATOR ' ')
+		SELECT CONCAT(` + anyOfLater() + `)
 		FROM information_schema.columns
 		WHERE table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND table_name = :table
 	), '') AS columns
