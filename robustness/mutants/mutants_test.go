@@ -281,7 +281,7 @@ var list = []mutant{
 	{"endings that become visible late are not asked for", "internal/watch/read.go",
 		"elapsed(s.polled, began) + s.Overlap", "elapsed(s.polled, began)", "internal/watch", "^TestModel$", nil},
 	{"an answer that is cut off is taken for all", "internal/watch/read.go",
-		"if !all {", "if false {", "internal/watch", "^TestModel$", nil},
+		"if !all {", "if !all && false {", "internal/watch", "^TestModel$", nil},
 	{"a hint is believed", "internal/watch/watch.go",
 		"\t\t\ts.lookAt(x, now)\n", "\t\t\tfor _, w := range s.over(x) {\n\t\t\t\tgo w.end()\n\t\t\t}\n", "internal/watch", "^TestModel$", nil},
 	{"a session lives on while nothing can be read", "internal/watch/read.go",
