@@ -276,7 +276,7 @@ var list = []mutant{
 		"ids, all, err := s.Ended(ctx, within)", "s.polled = began\n\tids, all, err := s.Ended(ctx, within)",
 		"internal/watch", "^TestModel$", nil},
 	{"hints only", "internal/watch/read.go",
-		"poll := s.known > 0 && (s.pollNow || !began.Before(s.polled.Add(s.Interval)))", "poll := s.pollNow",
+		"poll := s.known > 0 && (s.pollNow || !began.Before(s.polled.Add(s.Interval)))", "poll := s.pollNow\n\tif !poll {\n\t\ts.polled = began\n\t}",
 		"internal/watch", "^TestModel$", nil},
 	{"endings that become visible late are not asked for", "internal/watch/read.go",
 		"elapsed(s.polled, began) + s.Overlap", "elapsed(s.polled, began)", "internal/watch", "^TestModel$", nil},
