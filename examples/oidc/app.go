@@ -30,6 +30,7 @@ const (
 type app struct {
 	sessions *usersession.Manager
 	verifier *oidc.IDTokenVerifier
+	logout   http.Handler
 	oauth    oauth2.Config
 	provider string
 }
@@ -46,9 +47,15 @@ func newApp(ctx context.Context, db *sqlx.DB, url, providerURL string) (*app, er
 	if err != nil {
 		return nil, err
 	}
+	verifier := provider.Verifier(&oidc.Config{ClientID: clientID})
+	logout, err := oidclogout.NewHandler(sessions, verifier, nil)
+	if err != nil {
+		return nil, err
+	}
 	return &app{
 		sessions: sessions,
-		verifier: provider.Verifier(&oidc.Config{ClientID: clientID}),
+		verifier: verifier,
+		logout:   logout,
 		oauth: oauth2.Config{
 			ClientID: clientID, ClientSecret: clientSecret, Endpoint: provider.Endpoint(),
 			RedirectURL: url + callbackPath, Scopes: []string{oidc.ScopeOpenID},
@@ -64,7 +71,7 @@ func (a *app) handler() http.Handler {
 	pages.HandleFunc("GET "+callbackPath, a.callback)
 	mux := http.NewServeMux()
 	mux.Handle("/", a.sessions.LoadAndSave(pages))
-	mux.Handle("POST "+logoutPath, oidclogout.Handler(a.sessions, a.verifier, nil)) // it needs no session
+	mux.Handle("POST "+logoutPath, a.logout) // it needs no session
 	return mux
 }
 

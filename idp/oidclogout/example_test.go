@@ -1,6 +1,7 @@
 package oidclogout_test
 
 import (
+	"log"
 	"net/http"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -35,9 +36,13 @@ func Example() {
 	var sessions *usersession.Manager  // of usersession.New
 	var verifier *oidc.IDTokenVerifier // of oidc.NewProvider, with the client ID
 
+	logout, err := oidclogout.NewHandler(sessions, verifier, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /callback", callback(sessions, verifier, "…"))
 	mux := http.NewServeMux()
 	mux.Handle("/", sessions.LoadAndSave(pages))
-	mux.Handle("POST /oidc/logout", oidclogout.Handler(sessions, verifier, nil))
+	mux.Handle("POST /oidc/logout", logout)
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/idp/internal/idptest"
 	"github.com/seed-296ca7ab/usersession/memstore"
 )
 
@@ -140,24 +140,4 @@ func replicasOf(t *testing.T) (all [3]*usersession.Manager, store *flaky, reset 
 	}
 }
 
-// browser has the cookie of its last login.
-type browser struct{ cookie *http.Cookie }
-
-// do sends a request to a replica.
-func (b *browser) do(m *usersession.Manager, fn func(ctx context.Context)) {
-	r := httptest.NewRequest(http.MethodGet, "https://app.example/", nil)
-	if b.cookie != nil {
-		r.AddCookie(b.cookie)
-	}
-	w := httptest.NewRecorder()
-	m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fn(r.Context()) })).ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		b.cookie = c
-	}
-}
-
-// user returns who is logged in.
-func (b *browser) user(m *usersession.Manager) (user string) {
-	b.do(m, func(ctx context.Context) { user = m.UserID(ctx) })
-	return user
-}
+type browser = idptest.Browser

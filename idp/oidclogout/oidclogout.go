@@ -1,7 +1,7 @@
 // Package oidclogout ends the sessions of whoever signs out at their identity provider.
 // It is the relying party of OpenID Connect Back-Channel Logout 1.0.
 //
-// Log users in with [LoginOptions], and tell the provider the address of [Handler] as
+// Log users in with [LoginOptions], and tell the provider the address of [NewHandler] as
 // backchannel_logout_uri. The provider sends a signed logout token there. Any replica
 // may get it, because the sessions are found in the index.
 //
@@ -28,6 +28,7 @@ package oidclogout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -65,7 +66,7 @@ func LoginOptions(idToken *oidc.IDToken) ([]usersession.LoginOption, error) {
 	}, nil
 }
 
-// Options are settings of a Handler.
+// Options are settings of the handler.
 type Options struct {
 	// Leeway is how far the provider's clock may be behind that of the index. A session
 	// ends also if it began so long after the sign-out. A new login in that time is then
@@ -86,8 +87,9 @@ const keysWithin = 10 * time.Second
 // maxBody bounds a request, in bytes.
 const maxBody = 64 << 10
 
-// Handler receives logout tokens at the backchannel_logout_uri of one provider. The
-// verifier is that of its ID tokens, with the client ID. opts may be nil. It needs no
+// NewHandler returns what receives logout tokens at the backchannel_logout_uri of one provider. The
+// verifier is that of its ID tokens, with the client ID. opts may be nil. An error names
+// the argument that is nil or out of range. The handler needs no
 // session, so it may be outside of LoadAndSave, and must not be behind a defence against
 // requests from other sites.
 //
@@ -95,15 +97,23 @@ const maxBody = 64 << 10
 // the token is not valid. It answers 503 if the database, the Store or the keys of the
 // provider cannot be reached, and if a revocation is pending. Providers send the token
 // again then, which ends the rest. No answer is kept in a cache.
-func Handler(sessions *usersession.Manager, verifier *oidc.IDTokenVerifier, opts *Options) http.Handler {
+func NewHandler(sessions *usersession.Manager, verifier *oidc.IDTokenVerifier, opts *Options) (http.Handler, error) {
 	h := &handler{sessions: sessions, verifier: verifier}
 	if opts != nil {
 		h.opts = *opts
 	}
+	switch {
+	case sessions == nil:
+		return nil, errors.New("oidclogout: NewHandler: sessions is nil")
+	case verifier == nil:
+		return nil, errors.New("oidclogout: NewHandler: verifier is nil")
+	case h.opts.Leeway < 0:
+		return nil, fmt.Errorf("oidclogout: Options.Leeway: is negative: %v", h.opts.Leeway)
+	}
 	if h.opts.Logger == nil {
 		h.opts.Logger = slog.Default()
 	}
-	return h
+	return h, nil
 }
 
 type handler struct {

@@ -22,6 +22,34 @@ import (
 	"github.com/seed-296ca7ab/usersession/idp/oidclogout"
 )
 
+func newHandler(t *testing.T, m *usersession.Manager, v *oidc.IDTokenVerifier, opts *oidclogout.Options) http.Handler {
+	t.Helper()
+	h, err := oidclogout.NewHandler(m, v, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// TestNewHandlerErrors has what no handler can be made of.
+func TestNewHandlerErrors(t *testing.T) {
+	p := newProvider(t)
+	m, _ := replicas(t)
+	for want, c := range map[string]struct {
+		m    *usersession.Manager
+		v    *oidc.IDTokenVerifier
+		opts *oidclogout.Options
+	}{
+		"sessions is nil":             {nil, p.verifier(t), nil},
+		"verifier is nil":             {m[0], nil, nil},
+		"Options.Leeway: is negative": {m[0], p.verifier(t), &oidclogout.Options{Leeway: -time.Second}},
+	} {
+		if h, err := oidclogout.NewHandler(c.m, c.v, c.opts); h != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, %v; want %q", h, err, want)
+		}
+	}
+}
+
 // post sends a logout token to a replica.
 func post(t *testing.T, p *provider, m *usersession.Manager, token string, opts *oidclogout.Options) *httptest.ResponseRecorder {
 	t.Helper()
@@ -31,7 +59,7 @@ func post(t *testing.T, p *provider, m *usersession.Manager, token string, opts 
 	r := httptest.NewRequest(http.MethodPost, "/oidc/logout", strings.NewReader(url.Values{"logout_token": {token}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()
-	oidclogout.Handler(m, p.verifier(t), opts).ServeHTTP(w, r)
+	newHandler(t, m, p.verifier(t), opts).ServeHTTP(w, r)
 	if got := w.Header().Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control: %q", got)
 	}
@@ -51,7 +79,7 @@ func login(t *testing.T, p *provider, m *usersession.Manager, c claims) (*browse
 		t.Fatal(err)
 	}
 	b := &browser{}
-	b.do(m, func(ctx context.Context) { err = m.Login(ctx, "user of "+idToken.Subject, opts...) })
+	b.Do(m, func(ctx context.Context) { err = m.Login(ctx, "user of "+idToken.Subject, opts...) })
 	return b, err
 }
 
@@ -123,7 +151,7 @@ func TestLogoutTokens(t *testing.T) {
 			for i := range m {
 				var ended []string
 				for name, b := range browsers {
-					if b.user(m[i]) == "" {
+					if b.User(m[i]) == "" {
 						ended = append(ended, name)
 					}
 				}
@@ -157,7 +185,7 @@ func TestReplayedToken(t *testing.T) {
 				if w := post(t, p, m[1], token, nil); w.Code != 200 {
 					t.Errorf("status %d", w.Code)
 				}
-				if b.user(m[2]) == "" {
+				if b.User(m[2]) == "" {
 					t.Error("the replay has ended the new session")
 				}
 			}
@@ -167,7 +195,7 @@ func TestReplayedToken(t *testing.T) {
 				t.Fatal(err)
 			}
 			post(t, p, m[1], token, &oidclogout.Options{Leeway: time.Minute})
-			if b.user(m[2]) != "" {
+			if b.User(m[2]) != "" {
 				t.Error("the leeway does not count")
 			}
 		})
@@ -200,13 +228,13 @@ func TestTokenBeforeCommit(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := &browser{}
-			b.do(m[0], func(ctx context.Context) {
+			b.Do(m[0], func(ctx context.Context) {
 				if err := m[0].Login(ctx, "a", opts...); err != nil {
 					t.Error(err)
 				}
 				out()
 			})
-			if b.user(m[2]) != "" {
+			if b.User(m[2]) != "" {
 				t.Error("a login that was signed out before its commit lives")
 			}
 			for i := range m {
@@ -219,20 +247,20 @@ func TestTokenBeforeCommit(t *testing.T) {
 			reset()
 			token = sign(t, p.key, p.logout(time.Now().Add(-5*time.Second)).with(c))
 			b = &browser{}
-			b.do(m[0], func(ctx context.Context) {
+			b.Do(m[0], func(ctx context.Context) {
 				if err := m[0].Login(ctx, "a", opts...); err != nil {
 					t.Error(err)
 				}
 				out()
 			})
-			if b.user(m[2]) != "" {
+			if b.User(m[2]) != "" {
 				t.Error("a login that was signed out before it lives, as the token came before its commit")
 			}
 			reset()
 			if b, err = login(t, p, m[0], issued); err != nil {
 				t.Fatal(err)
 			}
-			if out(); b.user(m[2]) != "" {
+			if out(); b.User(m[2]) != "" {
 				t.Error("a login that was signed out before it lives, as the token came after its commit")
 			}
 			if _, err := login(t, p, m[0], claims{"sub": "b", "sid": "2"}); err != nil {
@@ -265,7 +293,7 @@ func TestPendingRevocation(t *testing.T) {
 	if w := post(t, p, m[2], token, nil); w.Code != http.StatusOK {
 		t.Errorf("status %d when the Store is up again", w.Code)
 	}
-	if b.user(m[0]) != "" {
+	if b.User(m[0]) != "" {
 		t.Error("the session lives")
 	}
 }
@@ -274,7 +302,7 @@ func TestPendingRevocation(t *testing.T) {
 func TestOtherAnswers(t *testing.T) {
 	p := newProvider(t)
 	m, _ := replicas(t)
-	h := oidclogout.Handler(m[0], p.verifier(t), nil)
+	h := newHandler(t, m[0], p.verifier(t), nil)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?logout_token=x", nil))
 	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "POST" {
@@ -287,7 +315,7 @@ func TestOtherAnswers(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(url.Values{"logout_token": {token}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w = httptest.NewRecorder()
-	oidclogout.Handler(m[0], verifier, quiet).ServeHTTP(w, r)
+	newHandler(t, m[0], verifier, quiet).ServeHTTP(w, r)
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("without the keys of the provider: %d", w.Code)
 	}

@@ -23,6 +23,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/idp/internal/idptest"
 	"github.com/seed-296ca7ab/usersession/idp/signals"
 )
 
@@ -112,31 +113,12 @@ func newReceiver(t *testing.T, m *usersession.Manager, o signals.ReceiverOptions
 	return rc
 }
 
-// browser has the cookie of its last login.
-type browser struct{ cookie *http.Cookie }
-
-// do sends a request.
-func (b *browser) do(m *usersession.Manager, fn func(ctx context.Context)) {
-	r := httptest.NewRequest(http.MethodGet, "https://app.example/", nil)
-	if b.cookie != nil {
-		r.AddCookie(b.cookie)
-	}
-	w := httptest.NewRecorder()
-	m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fn(r.Context()) })).ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		b.cookie = c
-	}
-}
-
-func (b *browser) user(m *usersession.Manager) (user string) {
-	b.do(m, func(ctx context.Context) { user = m.UserID(ctx) })
-	return user
-}
+type browser = idptest.Browser
 
 func login(t *testing.T, m *usersession.Manager, user string, opts ...usersession.LoginOption) *browser {
 	t.Helper()
 	b := &browser{}
-	b.do(m, func(ctx context.Context) {
+	b.Do(m, func(ctx context.Context) {
 		if err := m.Login(ctx, user, opts...); err != nil {
 			t.Error(err)
 		}

@@ -30,13 +30,13 @@ func TestRacedEvent(t *testing.T) {
 		var clients sync.WaitGroup
 		underWay, once := make(chan struct{}), sync.Once{}
 		for i := range 4 {
-			own := &browser{b.cookie}
+			own := &browser{Cookie: b.Cookie}
 			clients.Go(func() {
 				defer once.Do(func() { close(underWay) }) // nobody is to wait for ever
 				for n := 0; n < 200; n++ {
 					late := over.Load()
 					user := ""
-					own.do(m, func(ctx context.Context) {
+					own.Do(m, func(ctx context.Context) {
 						if user = m.UserID(ctx); user == "" {
 							return
 						}
@@ -69,7 +69,7 @@ func TestRacedEvent(t *testing.T) {
 			t.Errorf("trial %d: %d ended, %v", trial, n, err)
 		}
 		clients.Wait()
-		if b.user(m) != "" {
+		if b.User(m) != "" {
 			t.Errorf("trial %d: the session is back", trial)
 		}
 		if n, err := signals.Apply(t.Context(), m, e); n != 0 || err != nil {

@@ -128,7 +128,7 @@ func TestMutatedClaims(t *testing.T) {
 			if got := code(w); got != tc.want || w.Header().Get("Content-Type") != "application/json" {
 				t.Errorf("%d %q %s, want %q", w.Code, got, w.Body, tc.want)
 			}
-			if b.user(m) == "" {
+			if b.User(m) == "" {
 				t.Error("the session has ended")
 			}
 		})
@@ -136,7 +136,7 @@ func TestMutatedClaims(t *testing.T) {
 	if w := push(rc, good(text(t, revoked()))); w.Code != 202 {
 		t.Errorf("the good token: %d %s", w.Code, w.Body)
 	}
-	if b.user(m) != "" {
+	if b.User(m) != "" {
 		t.Error("the session lives after the good token")
 	}
 }
@@ -187,7 +187,7 @@ func TestOtherAnswers(t *testing.T) {
 			t.Errorf("the Store is up again: %d", w.Code)
 		}
 	}
-	if b.user(m) != "" {
+	if b.User(m) != "" {
 		t.Error("the session lives")
 	}
 	if len(heard) != 3 || !errors.Is(heard[0], usersession.ErrRevocationPending) || heard[2] != nil {

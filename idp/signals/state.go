@@ -2,7 +2,9 @@ package signals
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -48,13 +50,13 @@ func NewSQLState(db *sqlx.DB) *SQLState { return &SQLState{db} }
 
 // Migrate creates the table if it is missing.
 func (s *SQLState) Migrate(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS user_sessions_signals (name VARCHAR(190) NOT NULL PRIMARY KEY, value VARCHAR(255) NOT NULL)")
+	_, err := s.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS user_sessions_signals (name CHAR(64) NOT NULL PRIMARY KEY, value VARCHAR(255) NOT NULL)")
 	return wrap("SQLState.Migrate", err)
 }
 
 // Load implements State.
 func (s *SQLState) Load(ctx context.Context, name string) (value string, err error) {
-	err = s.db.GetContext(ctx, &value, s.db.Rebind("SELECT value FROM user_sessions_signals WHERE name = ?"), name)
+	err = s.db.GetContext(ctx, &value, s.db.Rebind("SELECT value FROM user_sessions_signals WHERE name = ?"), key(name))
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -63,6 +65,7 @@ func (s *SQLState) Load(ctx context.Context, name string) (value string, err err
 
 // Save implements State.
 func (s *SQLState) Save(ctx context.Context, name, value string) error {
+	name = key(name)
 	update := s.db.Rebind("UPDATE user_sessions_signals SET value = ? WHERE name = ?")
 	res, err := s.db.ExecContext(ctx, update, value, name)
 	if err != nil {
@@ -76,6 +79,13 @@ func (s *SQLState) Save(ctx context.Context, name, value string) error {
 		_, err = s.db.ExecContext(ctx, update, value, name)
 	}
 	return wrap("SQLState.Save", err)
+}
+
+// key is a name of any length, as a text of one length that every database compares
+// alike. MariaDB and MySQL do not tell A from a.
+func key(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:])
 }
 
 // wrap names the method in an error.

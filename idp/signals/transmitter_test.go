@@ -107,7 +107,7 @@ func TestTransmitter(t *testing.T) {
 	// there is a session of the first program, and one of the other that began from it.
 	there := func(user string) (here, other *browser, id string) {
 		here = login(t, from, user)
-		here.do(from, func(ctx context.Context) {
+		here.Do(from, func(ctx context.Context) {
 			s, err := from.Current(ctx)
 			if err != nil {
 				t.Error(err)
@@ -117,7 +117,7 @@ func TestTransmitter(t *testing.T) {
 		return here, login(t, to, user, usersession.WithIdP(iss, user, id)), id
 	}
 	before := login(t, from, "before")
-	before.do(from, func(ctx context.Context) { from.Logout(ctx) })
+	before.Do(from, func(ctx context.Context) { from.Logout(ctx) })
 	send(0, false) // it begins now
 	if _, err := db.Exec("UPDATE user_sessions SET ended_at = ended_at - 600000000"); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestTransmitter(t *testing.T) {
 
 	alice, aliceThere, id := there("alice")
 	_, bobThere, _ := there("bob")
-	alice.do(from, func(ctx context.Context) { from.Logout(ctx) })
+	alice.Do(from, func(ctx context.Context) { from.Logout(ctx) })
 	for _, down := range []struct {
 		status int
 		answer string
@@ -133,13 +133,13 @@ func TestTransmitter(t *testing.T) {
 		e.status, e.answer = down.status, down.answer
 		send(0, true)
 	}
-	if aliceThere.user(to) == "" {
+	if aliceThere.User(to) == "" {
 		t.Error("the session has ended before the event was sent")
 	}
 	e.status = 0
 	send(1, false)
 	send(0, false)
-	if aliceThere.user(to) != "" || bobThere.user(to) == "" {
+	if aliceThere.User(to) != "" || bobThere.User(to) == "" {
 		t.Error("the event has not ended the one session it is about")
 	}
 	event := e.last["events"].(object)[signals.SessionRevoked].(object)
@@ -176,7 +176,7 @@ func TestTransmitter(t *testing.T) {
 	e.next = next
 	send(2, false)
 	for _, b := range many {
-		if b.user(to) != "" {
+		if b.User(to) != "" {
 			t.Error("a session of carol lives")
 		}
 	}

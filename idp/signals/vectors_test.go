@@ -210,14 +210,14 @@ func TestStandardsExamples(t *testing.T) {
 			}
 			var ended []string
 			for name, b := range all {
-				if b.user(m) == "" {
+				if b.User(m) == "" {
 					ended = append(ended, name)
 				}
 			}
 			if slices.Sort(ended); strings.Join(ended, ", ") != want {
 				t.Errorf("%q ended, want %q", ended, want)
 			}
-			if late.user(m) == "" {
+			if late.User(m) == "" {
 				t.Error("a session has ended that began after the event")
 			}
 		})
