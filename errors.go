@@ -143,6 +143,9 @@ var errNoAdopt = errors.New("usersession: Options.Adopt is not set")
 // errElsewhere is why a revocation is pending though the Store has done its part.
 var errElsewhere = errors.New("usersession: Options.Store: the session data are in another Store, of another program on this index")
 
+// errPanicked is why a Channel is tried again.
+var errPanicked = errors.New("usersession: Options.Watch.Channel panicked")
+
 // errWithheld is what Logout returns of a session that the request was not served.
 var errWithheld = fmt.Errorf("%w: that of the cookie is bound to a device, from which the request does not come; it has not ended", ErrNoSession)
 

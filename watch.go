@@ -80,7 +80,16 @@ func (m *Manager) newWatches() *watch.Set {
 		Timeout: o.ReadTimeout,
 	}
 	if ch := o.Watch.Channel; ch != nil {
-		c.Publish, c.Subscribe = ch.Publish, ch.Subscribe
+		c.Publish = func(ctx context.Context, ids []string) (err error) {
+			err = errPanicked
+			m.guarded(ctx, "Options.Watch.Channel", "Publish", func() { err = ch.Publish(ctx, ids) })
+			return err
+		}
+		c.Subscribe = func(ctx context.Context, heard func(ids []string)) (err error) {
+			err = errPanicked
+			m.guarded(ctx, "Options.Watch.Channel", "Subscribe", func() { err = ch.Subscribe(ctx, heard) })
+			return err
+		}
 	}
 	return watch.New(c)
 }
