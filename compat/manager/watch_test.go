@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +16,7 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
 	"github.com/seed-296ca7ab/usersession/internal/depth"
+	"github.com/seed-296ca7ab/usersession/internal/goroutines"
 	"github.com/seed-296ca7ab/usersession/internal/sqlspy"
 	"github.com/seed-296ca7ab/usersession/memstore"
 	"github.com/seed-296ca7ab/usersession/usersessiontest"
@@ -428,6 +428,7 @@ func TestWatchErrors(t *testing.T) {
 func TestWatchCostsShortRequestsNothing(t *testing.T) {
 	subscribed := subscribing{make(chan struct{}, 1)}
 	inWatching(t, &usersession.Options{Watch: usersession.WatchOptions{Channel: subscribed}}, func(w *watching) {
+		count := goroutines.Counter(t)
 		token := mwLogin(t, w.handler, "bob")
 		h := w.here.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			w.spy.Take() // what loaded the session
@@ -440,7 +441,7 @@ func TestWatchCostsShortRequestsNothing(t *testing.T) {
 		}))
 		mwGet(h, "/", token)
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := count()
 		requests := 500
 		if depth.Full() {
 			requests = 10_000
@@ -453,7 +454,7 @@ func TestWatchCostsShortRequestsNothing(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute) // sleep: the clock of a bubble
 		synctest.Wait()
-		if after := runtime.NumGoroutine(); after != before {
+		if after := count(); after != before {
 			t.Errorf("%d goroutines after %d requests, %d before", after, requests, before)
 		}
 		if calls := w.spy.Take(); len(calls) > 0 || len(subscribed.done) > 0 {
@@ -477,9 +478,10 @@ func (s subscribing) Subscribe(ctx context.Context, _ func([]string)) error {
 func TestSubscriptionEndsWithTheStreams(t *testing.T) {
 	subscribed := subscribing{make(chan struct{}, 1)}
 	inWatching(t, &usersession.Options{Watch: usersession.WatchOptions{Channel: subscribed}}, func(w *watching) {
+		count := goroutines.Counter(t)
 		token := mwLogin(t, w.handler, "bob")
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := count()
 		for range 2 {
 			stop := w.stream(token)
 			time.Sleep(time.Hour / 3) // sleep: the clock of a bubble
@@ -491,7 +493,7 @@ func TestSubscriptionEndsWithTheStreams(t *testing.T) {
 			<-w.over
 			time.Sleep(2 * time.Minute) // sleep: the clock of a bubble
 			synctest.Wait()
-			if after := runtime.NumGoroutine(); after != before {
+			if after := count(); after != before {
 				t.Errorf("%d goroutines after the stream, %d before", after, before)
 			}
 		}

@@ -82,7 +82,7 @@ const tool = "cmd/usersession"
 var mayReach = []string{"doctor", "inside", "token"}
 
 // forTests are packages that no product package imports.
-var forTests = []string{"depth", "docs", "exampletest", "house", "prosetest", "questions", "softdevice", "sourcetest", "sqlspy", "testreport", "testserver"}
+var forTests = []string{"depth", "docs", "exampletest", "goroutines", "house", "prosetest", "questions", "softdevice", "sourcetest", "sqlspy", "testreport", "testserver"}
 
 // knows says who may have a text in the code, by the texts that are told from
 // others. A folder stands for its files.
