@@ -37,6 +37,8 @@ func inWatching(t *testing.T, opts *usersession.Options, test func(*watching)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &watching{t: t, over: make(chan error, 100)}
+		// Somebody polls for as long as the test waits, so no wait would end by itself.
+		defer time.AfterFunc(1000*time.Hour, func() { panic("the test waits for something that does not come") }).Stop()
 		db := opendb.Connect(t, "sqlite", "file:"+t.TempDir()+"/test.db?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=synchronous(OFF)")
 		w.spy, db = opendb.Spied(t, db)
 		db.SetMaxOpenConns(1)
@@ -486,7 +488,7 @@ func TestSubscriptionEndsWithTheStreams(t *testing.T) {
 			stop := w.stream(token)
 			time.Sleep(time.Hour / 3) // sleep: the clock of a bubble
 			if len(subscribed.done) != 1 {
-				t.Errorf("%d subscriptions", len(subscribed.done))
+				t.Fatalf("%d subscriptions", len(subscribed.done))
 			}
 			<-subscribed.done
 			stop()

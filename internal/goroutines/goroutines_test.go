@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/goroutines"
 )
@@ -32,27 +33,38 @@ func TestCounter(t *testing.T) {
 
 	test := func(t *testing.T) {
 		count := goroutines.Counter(t)
-		if n := count(); n != 1 {
+		if n := count(); n != 0 {
 			t.Errorf("%d goroutines of a test that has started none", n)
 		}
 		end := make(chan struct{})
-		var own sync.WaitGroup
+		var started, own sync.WaitGroup
+		started.Add(6)
 		for range 3 {
 			own.Go(func() {
-				own.Go(func() { <-end })
+				own.Go(func() { started.Done(); <-end })
+				started.Done()
 				<-end
 			})
 		}
-		for count() < 7 {
-			if n := count(); n > 7 {
-				t.Fatalf("%d goroutines", n)
-			}
+		started.Wait()
+		if n := count(); n != 6 {
+			t.Errorf("%d goroutines of a test that has started six", n)
 		}
 		close(end)
 		own.Wait()
-		for count() > 1 {
-		}
 	}
 	t.Run("plain", test)
-	t.Run("in a bubble", func(t *testing.T) { synctest.Test(t, test) })
+	t.Run("in a bubble", func(t *testing.T) {
+		synctest.Test(t, test)
+		synctest.Test(t, func(t *testing.T) {
+			count := goroutines.Counter(t)
+			end := make(chan struct{})
+			time.AfterFunc(time.Second, func() { <-end })
+			time.Sleep(time.Minute) // sleep: the clock of a bubble
+			if n := count(); n != 1 {
+				t.Errorf("%d goroutines with one of a timer", n)
+			}
+			close(end)
+		})
+	})
 }
