@@ -55,7 +55,7 @@ func Counter(tb testing.TB) (count func() int) {
 			tb.Fatal(err)
 		}
 		_, all, _ := strings.Cut(profile.String(), "\n") // the first line is a heading
-		n := -1 // the test's own
+		n := -1                                          // the test's own
 		for stack := range strings.SplitSeq(all, "\n\n") {
 			if !strings.Contains(stack, label) {
 				continue
