@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-296ca7ab/usersession/internal/bubble"
+	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
@@ -130,7 +131,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 // serveError is the ErrorFunc of a manager that has no other: a side is down,
 // and what it says is for the log.
 func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
-	noStore(w.Header())
+	header.NoStore(w.Header())
 	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 }
 

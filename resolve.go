@@ -15,6 +15,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
 
+	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
@@ -128,8 +129,8 @@ func (opts *Options) resolve() (Options, error) {
 		bad("Adopt.UserID", "is nil: it must say whose session some values are")
 	}
 	for _, d := range o.ClearSiteData {
-		if !slices.Contains(siteData, d) {
-			bad("ClearSiteData", "%q is none of %s", d, strings.Join(siteData, ", "))
+		if !slices.Contains(header.SiteData, d) {
+			bad("ClearSiteData", "%q is none of %s", d, strings.Join(header.SiteData, ", "))
 		}
 	}
 	if o.Seal != nil {

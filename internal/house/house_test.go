@@ -60,6 +60,7 @@ var imports = map[string][]string{
 	"bounded":     nil,
 	"bubble":      nil,
 	"decide":      nil,
+	"header":      nil,
 	"index":       {"sqldb", "token", "trailer"},
 	"doctor":      {"inside", "sqldb"},
 	"inside":      {"index", "schema", "sqldb", "trailer"},

@@ -238,7 +238,7 @@ var list = []mutant{
 	{"the cookie before the commit", "response.go",
 		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif next != x.token {", "if err != nil {\n\t\t\tearly := make(http.Header)\n\t\t\tm.writeCookie(ctx, early, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn &earlyCookie{err, early}\n\t\t}\n\t\tif next != x.token {",
 		explore, pair("list", "login"), []edit{
-			{"response.go", "\taddVary(h)\n\tnoStore(", "\tif e, ok := err.(*earlyCookie); ok {\n\t\tmaps.Copy(h, e.header)\n\t}\n\taddVary(h)\n\tnoStore("},
+			{"response.go", "\theader.VaryByCookie(h)\n\theader.NoStore(", "\tif e, ok := err.(*earlyCookie); ok {\n\t\tmaps.Copy(h, e.header)\n\t}\n\theader.VaryByCookie(h)\n\theader.NoStore("},
 			{"response.go", "// exchange is", "type earlyCookie struct {\n\terror\n\theader http.Header\n}\n\nfunc (e *earlyCookie) Unwrap() error { return e.error }\n\n// exchange is"},
 			{"response.go", "\t\"errors\"\n", "\t\"errors\"\n\t\"maps\"\n"},
 		}},
