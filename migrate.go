@@ -49,7 +49,7 @@ func (m *Manager) Migrate(ctx context.Context) error {
 	if err := m.tables().Migrate(ctx, m.index.DB(), index.ColumnsSQL); err != nil {
 		return fmt.Errorf("usersession: Migrate: %w", err)
 	}
-	if s, ok := m.data.store.(interface{ Migrate(context.Context) error }); ok {
+	if s, ok := m.opts.Store.(interface{ Migrate(context.Context) error }); ok {
 		return s.Migrate(ctx)
 	}
 	return nil

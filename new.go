@@ -5,12 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"regexp"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/bubble"
 	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/index"
@@ -82,6 +84,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	} else {
 		table = nil
 	}
+	m.opts.Store = store
 	m.data = newPlace(store, table, o)
 	if ok && table == nil {
 		if m.data.name, err = m.data.inFile(store.(*SQLStore)); err != nil {
@@ -94,11 +97,11 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	}
 	if o.Adopt != nil {
 		plain := o.SCS.Codec
-		m.adopting = &adopting{
-			inner: store, hashed: o.SCS.HashTokenInStore, rekey: o.Adopt.Rekey,
-			empty: func(deadline time.Time) ([]byte, error) { return plain.Encode(deadline, map[string]any{}) },
+		m.adopting = &adopt.Store{
+			Inner: store, Exists: ErrKeyExists, Hashed: o.SCS.HashTokenInStore, Rekey: o.Adopt.Rekey,
+			Empty:     func(deadline time.Time) ([]byte, error) { return plain.Encode(deadline, map[string]any{}) },
+			InnerKeys: func(ctx context.Context) iter.Seq2[string, error] { return keysOfStore(ctx, store) },
 		}
-		m.adopting.marks, _ = store.(marker)
 		m.data = m.data.shared(m.adopting)
 	}
 	if c.Here = m.data.name; !validPlace.MatchString(c.Here) {

@@ -35,7 +35,7 @@ adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go
 options.go
 preset.go sqlstore.go
 sqlexpiry.go
-adopting.go place.go
+place.go
 session.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
@@ -56,6 +56,7 @@ const maxLines = 300
 // imports are the packages behind the walls, with those of this module that each may
 // import. None imports the root.
 var imports = map[string][]string{
+	"adopt":       {"token", "trailer"},
 	"binarycodec": nil,
 	"bounded":     nil,
 	"bubble":      nil,

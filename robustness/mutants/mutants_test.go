@@ -82,7 +82,7 @@ var list = []mutant{
 		"\t\tActor: index.Clip(s.Impersonator(), 255),\n", "",
 		"compat/adopt", "^TestImpersonatedStays$", nil},
 	{"an adopted session has no alias", "protocol_adopt.go",
-		"ok && !m.adopting.hashed && !m.adopting.rekey {", "ok && false {",
+		"m.adopting.Alias(ctx, b.Key, b.Deadline)", "error(nil)",
 		explore, "^TestAdoption$/^tokens$/^read_with_revoke_all$", nil},
 	{"an adopted session is served without its row", "protocol_adopt.go",
 		"won, err := m.index.Adopt(ctx, a)\n\tif err == nil {\n\t\trow, found, err = m.index.ByKey(ctx, b.Key)\n\t}",
@@ -90,8 +90,8 @@ var list = []mutant{
 		explore, "^TestAdoption$/^tokens$/^read_with_revoke_all$", []edit{
 			{"place.go", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByData, true, true"},
 		}},
-	{"of two that move a session the later one wins", "adopting.go",
-		"err := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {", "s.inner.Delete(ctx, key)\n\terr := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {",
+	{"of two that move a session the later one wins", "internal/adopt/adopt.go",
+		"err := s.Inner.Create(ctx, key, data, b.Deadline)\n\tswitch {", "s.Inner.Delete(ctx, key)\n\terr := s.Inner.Create(ctx, key, data, b.Deadline)\n\tswitch {",
 		explore, "^TestAdoption$/^rekey$/^adopt_all_with_write$", nil},
 
 	{"a seal is not bound to the key", "protocol_seal.go",
