@@ -57,6 +57,7 @@ const maxLines = 300
 // import. None imports the root.
 var imports = map[string][]string{
 	"adopt":       {"token", "trailer"},
+	"agent":       nil,
 	"binarycodec": nil,
 	"bounded":     nil,
 	"bubble":      nil,
