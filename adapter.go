@@ -10,6 +10,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 
+	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/token"
@@ -187,7 +188,7 @@ func (m *Manager) naming(ctx context.Context, tok string) context.Context {
 	if m.adopting == nil {
 		return ctx
 	}
-	return withToken(ctx, tok)
+	return adopt.WithToken(ctx, tok)
 }
 
 // destroyName is the name of Destroy of scs, as the stack has it.

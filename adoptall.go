@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/token"
@@ -32,7 +33,7 @@ func (m *Manager) AdoptAll(ctx context.Context) (AdoptResult, error) {
 		progress = func(AdoptResult) {}
 	}
 	n, began := 0, time.Now()
-	for at, err := range m.adopting.all(ctx) {
+	for at, err := range m.adopting.All(ctx) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -56,7 +57,7 @@ func (m *Manager) AdoptAll(ctx context.Context) (AdoptResult, error) {
 func (m *Manager) adoptAt(ctx context.Context, at string, res *AdoptResult) error {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	body, found, err := m.adopting.read(ctx, at)
+	body, found, err := m.adopting.Read(ctx, at)
 	if err != nil || !found {
 		return err // it is an alias, or gone
 	}
@@ -69,10 +70,10 @@ func (m *Manager) adoptAt(ctx context.Context, at string, res *AdoptResult) erro
 	case b == nil && !token.Valid(at) || b != nil && b.Key != token.Key(at):
 		res.Unreadable++
 		return nil
-	case !m.adopting.hashed:
+	case !m.adopting.Hashed:
 		key = token.Key(at)
 	}
-	ctx = withToken(ctx, at)
+	ctx = adopt.WithToken(ctx, at)
 	data, how := body, adoptedBefore
 	if b == nil {
 		if data, b, how, err = m.adopt(ctx, key, body, false); err == nil && how == adoptedNow {
@@ -82,7 +83,7 @@ func (m *Manager) adoptAt(ctx context.Context, at string, res *AdoptResult) erro
 			return err
 		}
 	}
-	moved := b != nil && m.adopting.moves(at, b)
+	moved := b != nil && m.adopting.Moves(at, b)
 	if moved {
 		if _, err := m.settle(ctx, b, at, data); err != nil {
 			return err

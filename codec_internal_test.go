@@ -114,27 +114,6 @@ func FuzzCookie(f *testing.F) {
 	})
 }
 
-// FuzzParseUsersTable: nothing but names gets through to SQL.
-func FuzzParseUsersTable(f *testing.F) {
-	for _, s := range []string{"users", "users(id)", "a.users(id)", `us"ers`, "users(id); DROP TABLE x", "a.b.c", "users()", "()", ".users", "users(id))"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		u, err := parseUsersTable(s)
-		if err != nil {
-			return
-		}
-		for _, name := range []string{u.table, u.column, u.schema} {
-			if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") != "" {
-				t.Fatalf("%q gives the name %q", s, name)
-			}
-		}
-		if u.table == "" || u.column == "" {
-			t.Fatalf("%q gives %+v", s, u)
-		}
-	})
-}
-
 // A handle in a cookie or in Load is an unknown token.
 func TestHandleFromOutside(t *testing.T) {
 	m := &Manager{SessionManager: scs.New(), id: newIdentity()}

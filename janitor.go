@@ -129,7 +129,7 @@ func (m *Manager) Prune(ctx context.Context) (_ PruneResult, result error) {
 	}))
 	errs = append(errs, m.blank(ctx, parts, &res.Blanked, step))
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
-		res.StorePruned, err = pruneStore(ctx, m.data.store)
+		res.StorePruned, err = pruneStore(ctx, m.opts.Store)
 		return err
 	}))
 	return res, errors.Join(errs...)

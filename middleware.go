@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/token"
 )
 
@@ -50,7 +51,7 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 		tokens, came, bare := m.cookies(r)
 		x := &exchange{m: m, came: came, bare: bare}
 		x.writer.Init(r.Context(), w, x)
-		addVary(w.Header())
+		header.VaryByCookie(w.Header())
 		x.state.passive = m.opts.NoTouch != nil && m.opts.NoTouch(r)
 		x.state.loggedOut, x.state.http, x.state.began = came && len(tokens) == 0, r, time.Now()
 		ctx, err := m.loadFirst(x, r, tokens)
@@ -214,7 +215,7 @@ func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (ctx 
 // LoadAndSave.
 func (m *Manager) RequireUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		noStore(w.Header())
+		header.NoStore(w.Header())
 		if m.UserID(r.Context()) == "" {
 			m.unauthenticated(w, r)
 			return

@@ -1,12 +1,9 @@
 package usersession
 
 import (
-	"archive/zip"
-	"bytes"
+	"cmp"
 	"context"
-	"fmt"
 	"io/fs"
-	"strings"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
@@ -15,22 +12,12 @@ import (
 
 // tables says how the index is made.
 func (m *Manager) tables() schema.Tables {
+	users, _ := schema.ParseUsers(m.opts.UsersTable) // checked by New
+	users.Schema = cmp.Or(users.Schema, m.opts.Index.Schema)
 	return schema.Tables{
 		Dialect: m.index.DB().Dialect(), Schema: m.opts.Index.Schema, Index: m.opts.Index.Table,
-		UserIDType: string(m.opts.UserIDType), Users: m.users(), Partitions: m.opts.Index.Partitions,
+		UserIDType: string(m.opts.UserIDType), Users: users, Partitions: m.opts.Index.Partitions,
 	}
-}
-
-// users says what a foreign key refers to, if there is one.
-func (m *Manager) users() schema.Users {
-	if m.opts.UsersTable == "" {
-		return schema.Users{}
-	}
-	u, _ := parseUsersTable(m.opts.UsersTable) // checked by resolve
-	if u.schema == "" {
-		u.schema = m.opts.Index.Schema
-	}
-	return schema.Users{Schema: u.schema, Table: u.table, Column: u.column}
 }
 
 // Migrate creates the tables and indexes that are missing. They are those of the
@@ -47,9 +34,9 @@ func (m *Manager) users() schema.Users {
 // missing, the error wraps ErrNotMigrated.
 func (m *Manager) Migrate(ctx context.Context) error {
 	if err := m.tables().Migrate(ctx, m.index.DB(), index.ColumnsSQL); err != nil {
-		return fmt.Errorf("usersession: Migrate: %w", err)
+		return wrap("Migrate", err)
 	}
-	if s, ok := m.data.store.(interface{ Migrate(context.Context) error }); ok {
+	if s, ok := m.opts.Store.(interface{ Migrate(context.Context) error }); ok {
 		return s.Migrate(ctx)
 	}
 	return nil
@@ -62,10 +49,7 @@ func (s *SQLStore) Migrate(ctx context.Context) error {
 	if s.db.Dialect() == sqldb.Postgres {
 		check += dataBytesSQL
 	}
-	if err := s.tables.Migrate(ctx, s.db, check); err != nil {
-		return fmt.Errorf("usersession: SQLStore.Migrate: %w", err)
-	}
-	return nil
+	return wrap("SQLStore.Migrate", s.tables.Migrate(ctx, s.db, check))
 }
 
 // Migrations returns the statements of Migrate as files for a migration tool.
@@ -74,30 +58,10 @@ func (s *SQLStore) Migrate(ctx context.Context) error {
 // Manager's Options. The table of the Store is among them if it is in the same
 // database.
 func (m *Manager) Migrations() (fs.FS, error) {
-	list, err := m.tables().Migrations()
-	if err != nil {
-		return nil, fmt.Errorf("usersession: Migrations: %w", err)
-	}
+	tables := []schema.Tables{m.tables()}
 	if m.data.table != nil {
-		data, err := m.data.table.tables.Migrations()
-		if err != nil {
-			return nil, fmt.Errorf("usersession: Migrations: %w", err)
-		}
-		list = append(list, data...)
+		tables = append(tables, m.data.table.tables)
 	}
-	// A zip in memory is the one read-only fs.FS of the standard library that
-	// can be made of strings.
-	var archive bytes.Buffer
-	w := zip.NewWriter(&archive)
-	for i, mig := range list {
-		f, err := w.Create(fmt.Sprintf("%05d_%s.sql", i+1, mig.Table))
-		if err != nil {
-			return nil, fmt.Errorf("usersession: Migrations: %w", err)
-		}
-		fmt.Fprintf(f, "-- +goose Up\n%s;\n\n-- +goose Down\n%s;\n", strings.Join(mig.Up, ";\n\n"), strings.Join(mig.Down, ";\n\n"))
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("usersession: Migrations: %w", err)
-	}
-	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+	files, err := schema.Files(tables...)
+	return files, wrap("Migrations", err)
 }

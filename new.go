@@ -5,13 +5,16 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"regexp"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/bubble"
+	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
@@ -22,39 +25,10 @@ import (
 // error in opts at once. It starts nothing, and never closes db.
 // [Manager.Migrate] makes the tables, and [Manager.Run] is the janitor.
 func New(db *sqlx.DB, opts *Options) (*Manager, error) {
-	o, err := opts.resolve()
+	o, err := opts.resolve(db)
 	ix := &o.Index
-	if db == nil || db.DB == nil {
-		return nil, errors.Join(errors.New("usersession: New: db is nil"), err)
-	}
-	if s, ok := o.SCS.Store.(interface{ StopCleanup() }); ok {
+	if s, ok := o.SCS.Store.(interface{ StopCleanup() }); ok && db != nil && db.DB != nil {
 		bubble.Of(db.DB).AtEnd(s.StopCleanup) // of a goroutine that nothing else ends
-	}
-	if ix.Dialect == "" {
-		var derr error
-		if ix.Dialect, derr = dialectOf(db, "Options.Index.Dialect"); derr != nil {
-			err = errors.Join(err, derr)
-		}
-	}
-	if ix.Dialect == DialectSQLite {
-		if ix.Schema != "" {
-			err = errors.Join(err, errors.New("usersession: Options.Index.Schema: SQLite has no schemas"))
-		}
-		if u, uerr := parseUsersTable(o.UsersTable); uerr == nil && u.schema != "" {
-			err = errors.Join(err, errors.New("usersession: Options.UsersTable: SQLite has no schemas"))
-		}
-		if ix.ReadReplica != nil {
-			err = errors.Join(err, errors.New("usersession: Options.Index.ReadReplica: SQLite has no replicas"))
-		}
-		err = errors.Join(err, checkSQLite(db, o))
-	}
-	if ix.ReadReplica != nil && ix.ReadReplica.DB != nil {
-		if d, derr := dialectOf(ix.ReadReplica, "Options.Index.ReadReplica"); derr == nil && ix.Dialect != "" && d != ix.Dialect {
-			err = errors.Join(err, fmt.Errorf("usersession: Options.Index.ReadReplica: its driver is for %s, that of db for %s", d, ix.Dialect))
-		}
-	}
-	if ix.Partitions > 0 && ix.Dialect != "" && ix.Dialect != DialectPostgres {
-		err = errors.Join(err, fmt.Errorf("usersession: Options.Index.Partitions: is %d, and %s has no partitions here: only postgres has", ix.Partitions, ix.Dialect))
 	}
 	if err != nil {
 		return nil, err
@@ -81,6 +55,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	} else {
 		table = nil
 	}
+	m.opts.Store = store
 	m.data = newPlace(store, table, o)
 	if ok && table == nil {
 		if m.data.name, err = m.data.inFile(store.(*SQLStore)); err != nil {
@@ -93,11 +68,11 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	}
 	if o.Adopt != nil {
 		plain := o.SCS.Codec
-		m.adopting = &adopting{
-			inner: store, hashed: o.SCS.HashTokenInStore, rekey: o.Adopt.Rekey,
-			empty: func(deadline time.Time) ([]byte, error) { return plain.Encode(deadline, map[string]any{}) },
+		m.adopting = &adopt.Store{
+			Inner: store, Exists: ErrKeyExists, Hashed: o.SCS.HashTokenInStore, Rekey: o.Adopt.Rekey,
+			Empty:     func(deadline time.Time) ([]byte, error) { return plain.Encode(deadline, map[string]any{}) },
+			InnerKeys: func(ctx context.Context) iter.Seq2[string, error] { return keysOfStore(ctx, store) },
 		}
-		m.adopting.marks, _ = store.(marker)
 		m.data = m.data.shared(m.adopting)
 	}
 	if c.Here = m.data.name; !validPlace.MatchString(c.Here) {
@@ -130,7 +105,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 // serveError is the ErrorFunc of a manager that has no other: a side is down,
 // and what it says is for the log.
 func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
-	noStore(w.Header())
+	header.NoStore(w.Header())
 	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 }
 
@@ -156,33 +131,6 @@ func NewFromDB(db *sql.DB, opts *Options) (*Manager, error) {
 
 // validPlace has nothing that means something in a statement.
 var validPlace = regexp.MustCompile(`^=?[A-Za-z0-9 _.,:/#+-]{0,200}$`)
-
-// checkSQLite refuses what would work until the second connection is opened.
-func checkSQLite(db *sqlx.DB, o Options) error {
-	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
-	defer cancel()
-	_, memory, err := sqldb.File(ctx, db)
-	if err == nil && memory && db.Stats().MaxOpenConnections != 1 {
-		return errors.New("usersession: New: a :memory: SQLite database is another one on each connection: call db.SetMaxOpenConns(1), or use a file")
-	}
-	full := false
-	if err == nil {
-		full, err = sqldb.FullColumnNames(ctx, db)
-	}
-	heeded := true
-	if err == nil && o.UsersTable != "" {
-		heeded, err = sqldb.ForeignKeys(ctx, db)
-	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("usersession: New: %w", err)
-	case full:
-		return errors.New("usersession: New: this SQLite connection has the setting full_column_names=1, under which columns get other names than they are read by: take the pragma out of its name")
-	case !heeded:
-		return errors.New("usersession: Options.UsersTable: foreign keys are off in this SQLite connection: add _pragma=foreign_keys(1) (modernc.org/sqlite) or _foreign_keys=on (mattn/go-sqlite3) to its name")
-	}
-	return nil
-}
 
 // index says how the index is to be.
 func (o Options) indexConfig() index.Config {

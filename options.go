@@ -2,18 +2,14 @@ package usersession
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"reflect"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-
-	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
 // The defaults of Options and SQLStoreOptions.
@@ -260,32 +256,6 @@ type Options struct {
 	// it what is needed. The default is OnUnauthenticated, and 401 as plain text without
 	// that.
 	OnStaleLogin http.Handler
-}
-
-// usersTable is Options.UsersTable taken apart.
-type usersTable struct{ schema, table, column string }
-
-var usersTablePattern = regexp.MustCompile(`^(?:([^.()]+)\.)?([^.()]+?)(?:\(([^.()]+)\))?$`)
-
-func parseUsersTable(s string) (usersTable, error) {
-	bad := fmt.Errorf("usersession: Options.UsersTable: want table, table(column) or schema.table(column), with names of letters, digits and underscores")
-	p := usersTablePattern.FindStringSubmatch(s)
-	if p == nil {
-		return usersTable{}, bad
-	}
-	u := usersTable{schema: p[1], table: p[2], column: p[3]}
-	if u.column == "" {
-		u.column = "id"
-	}
-	for _, name := range []string{u.table, u.column} {
-		if !sqldb.Identifier.MatchString(name) {
-			return usersTable{}, bad
-		}
-	}
-	if u.schema != "" && !sqldb.Identifier.MatchString(u.schema) {
-		return usersTable{}, bad
-	}
-	return u, nil
 }
 
 func isNilPointer(v any) bool {

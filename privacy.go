@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/agent"
 )
 
 // IPPrivacy says how much is kept of a client's address.
@@ -91,38 +93,9 @@ func (p Privacy) agent(userAgent string) string {
 	case UserAgentOff:
 		return ""
 	case UserAgentFamily:
-		return familyOf(userAgent)
+		return agent.Family(userAgent)
 	}
 	return userAgent
-}
-
-// What a Device is called in a User-Agent, where that differs.
-var (
-	productOf = map[string]string{"Edge": "Edg", "Internet Explorer": "Trident", "Samsung Browser": "SamsungBrowser"}
-	systemOf  = map[string]string{"Windows": "Windows NT", "macOS": "Macintosh", "ChromeOS": "CrOS"}
-)
-
-// familyOf returns a User-Agent that says no more than the Device of the given one. Every
-// reader of User-Agents understands it.
-func familyOf(userAgent string) string {
-	device := UserSession{UserAgent: userAgent}.Device()
-	if device == (UserSession{}).Device() {
-		return ""
-	}
-	name, system, both := strings.Cut(device, " on ")
-	if !both {
-		return device
-	}
-	word := func(words map[string]string, s string) string {
-		if w, ok := words[s]; ok {
-			return w
-		}
-		return s
-	}
-	if family := fmt.Sprintf("%s/0 (%s)", word(productOf, name), word(systemOf, system)); (UserSession{UserAgent: family}).Device() == device {
-		return family
-	}
-	return device
 }
 
 // words says what is kept of the two texts, for Policy.

@@ -98,11 +98,9 @@ func (m *Manager) adoptUser(ctx context.Context, b *trailer.Binding, user string
 	if err != nil || over {
 		return row, false, adoptedOver, err
 	}
-	if tok, ok := ctx.Value(tokenKey{}).(*string); ok && !m.adopting.hashed && !m.adopting.rekey {
-		// Before the row: whoever ends that is to find the data.
-		if err := m.adopting.createAlias(ctx, b.Key, *tok, b.Deadline); err != nil {
-			return row, false, adoptedOver, err
-		}
+	// Before the row: whoever ends that is to find the data.
+	if err := m.adopting.Alias(ctx, b.Key, b.Deadline); err != nil {
+		return row, false, adoptedOver, err
 	}
 	r, _ := ctx.Value(requestKey{m.id}).(*request)
 	a.IP, a.UserAgent = m.rowClient(m.client(r))
@@ -146,16 +144,16 @@ func (m *Manager) keepOld(ctx context.Context, b *trailer.Binding, how adoption,
 	if m.opts.IdleTimeout <= 0 {
 		return nil
 	}
-	return m.adopting.keep(ctx, b, data)
+	return m.adopting.Keep(ctx, b, data)
 }
 
 // settle moves the data of a session to the hashed key, if they are to move and are
 // not there yet.
 func (m *Manager) settle(ctx context.Context, b *trailer.Binding, at string, data []byte) ([]byte, error) {
-	if !m.adopting.moves(at, b) {
+	if !m.adopting.Moves(at, b) {
 		return data, nil
 	}
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	return m.adopting.settle(ctx, b.Key, at, b, data)
+	return m.adopting.Settle(ctx, b.Key, at, b, data)
 }

@@ -185,7 +185,7 @@ func (m *Manager) use(ctx context.Context, peek bool) decide.Use {
 // cannot differ.
 func (m *Manager) locate(ctx context.Context, key string) (data []byte, at string, found bool, err error) {
 	if m.adopting != nil {
-		return m.adopting.locate(ctx, key)
+		return m.adopting.Locate(ctx, key)
 	}
 	data, found, err = m.data.store.Find(ctx, key)
 	return data, "", found, err

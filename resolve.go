@@ -1,6 +1,8 @@
 package usersession
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,22 +16,22 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
+	"github.com/jmoiron/sqlx"
 
+	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
 // resolve returns a copy of opts with every default filled in, or every error
-// at once.
-func (opts *Options) resolve() (Options, error) {
+// at once. db is that of the index.
+func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
 	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("usersession: Options.%s: %s", field, fmt.Sprintf(format, args...)))
-	}
+	bad := refuse(&errs, "Options.")
 	o.usePreset()
 	o.resolveSCS(bad)
 
@@ -88,9 +90,6 @@ func (opts *Options) resolve() (Options, error) {
 	if o.OnLimit < LimitEvictOldest || o.OnLimit > LimitReject {
 		bad("OnLimit", "is %d, which is none of LimitEvictOldest, LimitEvictLeastRecent, LimitReject", o.OnLimit)
 	}
-	if o.Index.Partitions < 0 || o.Index.Partitions > schema.MaxPartitions {
-		bad("Index.Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, o.Index.Partitions)
-	}
 	switch o.UserIDType {
 	case "":
 		o.UserIDType = UserIDText
@@ -98,28 +97,12 @@ func (opts *Options) resolve() (Options, error) {
 	default:
 		bad("UserIDType", "is %q, which is none of text, bigint, uuid", o.UserIDType)
 	}
-	switch o.Index.Dialect {
-	case "", DialectPostgres, DialectSQLite, DialectMariaDB:
-	default:
-		bad("Index.Dialect", "is %q, which is none of postgres, sqlite, mariadb", o.Index.Dialect)
-	}
-	if o.Index.Table == "" {
-		o.Index.Table = DefaultTable
-	}
-	if !sqldb.Identifier.MatchString(o.Index.Table) {
-		bad("Index.Table", "%q is not a name of at most 48 letters, digits and underscores", o.Index.Table)
-	}
-	if o.Index.Schema != "" && !sqldb.Identifier.MatchString(o.Index.Schema) {
-		bad("Index.Schema", "%q is not a name of at most 48 letters, digits and underscores", o.Index.Schema)
-	}
 	if o.UsersTable != "" {
-		if _, err := parseUsersTable(o.UsersTable); err != nil {
-			errs = append(errs, err)
+		if _, ok := schema.ParseUsers(o.UsersTable); !ok {
+			bad("UsersTable", "want table, table(column) or schema.table(column), with names of letters, digits and underscores")
 		}
 	}
-	if o.Index.ReadReplica != nil && o.Index.ReadReplica.DB == nil {
-		bad("Index.ReadReplica", "has no database: make it with sqlx")
-	}
+	o.resolveIndex(db, &errs)
 	switch {
 	case o.Adopt == nil:
 	case opts.SCS == nil:
@@ -128,8 +111,8 @@ func (opts *Options) resolve() (Options, error) {
 		bad("Adopt.UserID", "is nil: it must say whose session some values are")
 	}
 	for _, d := range o.ClearSiteData {
-		if !slices.Contains(siteData, d) {
-			bad("ClearSiteData", "%q is none of %s", d, strings.Join(siteData, ", "))
+		if !slices.Contains(header.SiteData, d) {
+			bad("ClearSiteData", "%q is none of %s", d, strings.Join(header.SiteData, ", "))
 		}
 	}
 	if o.Seal != nil {
@@ -213,6 +196,67 @@ func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 	if strings.HasPrefix(name, "__secure-") && !s.Cookie.Secure {
 		bad("SCS", "a __Secure- cookie needs Secure (RFC 6265bis, 4.1.3.1)")
 	}
+}
+
+// resolveIndex does for Index what resolve does, and asks the database.
+func (o *Options) resolveIndex(db *sqlx.DB, errs *[]error) {
+	ix, bad := &o.Index, refuse(errs, "Options.Index.")
+	if ix.Partitions < 0 || ix.Partitions > schema.MaxPartitions {
+		bad("Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, ix.Partitions)
+	}
+	ix.Table = cmp.Or(ix.Table, DefaultTable)
+	if ix.ReadReplica != nil && ix.ReadReplica.DB == nil {
+		bad("ReadReplica", "has no database: make it with sqlx")
+	}
+	resolveTable(db, ix.Schema, ix.Table, &ix.Dialect, bad)
+	if db == nil || db.DB == nil {
+		*errs = append(*errs, errors.New("usersession: New: db is nil"))
+		return
+	}
+	if ix.Dialect == DialectSQLite {
+		if users, _ := schema.ParseUsers(o.UsersTable); users.Schema != "" {
+			refuse(errs, "Options.")("UsersTable", "SQLite has no schemas")
+		}
+		if ix.ReadReplica != nil {
+			bad("ReadReplica", "SQLite has no replicas")
+		}
+		*errs = append(*errs, checkSQLite(db, *o))
+	}
+	if ix.ReadReplica != nil && ix.ReadReplica.DB != nil {
+		if d, ok := sqldb.DialectOf(ix.ReadReplica); ok && ix.Dialect != "" && Dialect(d) != ix.Dialect {
+			bad("ReadReplica", "its driver is for %s, that of db for %s", d, ix.Dialect)
+		}
+	}
+	if ix.Partitions > 0 && ix.Dialect != "" && ix.Dialect != DialectPostgres {
+		bad("Partitions", "is %d, and %s has no partitions here: only postgres has", ix.Partitions, ix.Dialect)
+	}
+}
+
+// checkSQLite refuses what would work until the second connection is opened.
+func checkSQLite(db *sqlx.DB, o Options) error {
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
+	defer cancel()
+	_, memory, err := sqldb.File(ctx, db)
+	if err == nil && memory && db.Stats().MaxOpenConnections != 1 {
+		return errors.New("usersession: New: a :memory: SQLite database is another one on each connection: call db.SetMaxOpenConns(1), or use a file")
+	}
+	full := false
+	if err == nil {
+		full, err = sqldb.FullColumnNames(ctx, db)
+	}
+	heeded := true
+	if err == nil && o.UsersTable != "" {
+		heeded, err = sqldb.ForeignKeys(ctx, db)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("usersession: New: %w", err)
+	case full:
+		return errors.New("usersession: New: this SQLite connection has the setting full_column_names=1, under which columns get other names than they are read by: take the pragma out of its name")
+	case !heeded:
+		return errors.New("usersession: Options.UsersTable: foreign keys are off in this SQLite connection: add _pragma=foreign_keys(1) (modernc.org/sqlite) or _foreign_keys=on (mattn/go-sqlite3) to its name")
+	}
+	return nil
 }
 
 // isDefaultErrorFunc reports whether nobody has set the ErrorFunc of s. There is no

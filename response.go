@@ -10,6 +10,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/seed-296ca7ab/usersession/internal/decide"
+	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/response"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
@@ -49,8 +50,8 @@ func (x *exchange) Commit(h http.Header, status int) error {
 func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	m, r, ctx, h := x.m, x.state.unwatched(x.r), x.r.Context(), w.Header()
 	given := x.giveUp()
-	addVary(h)
-	noStore(h)
+	header.VaryByCookie(h)
+	header.NoStore(h)
 	if x.loggedOut() {
 		x.clearCookie(h)
 		x.clearSiteData(h, true)
@@ -148,17 +149,18 @@ func (x *exchange) commit(h http.Header, status int) error {
 // the cookie that the browser has (SameSite), so an answer to a request without one
 // must not touch it: that would be a logout by anybody, of a session that lives on.
 func (x *exchange) clearCookie(h http.Header) {
-	dropCookies(h, x.m.sealed.Name, 0)
+	header.LastCookies(h, x.m.sealed.Name, 0)
 	if x.came {
 		x.m.writeCookie(x.r.Context(), h, "", time.Time{}, nil)
 	}
 }
 
-// clearSiteData does for the rest what clearCookie does for the cookie, likewise. It is
-// no logout by another site, and none of a cookie that is malformed.
+// clearSiteData does for what Options.ClearSiteData names what clearCookie does for the
+// cookie. A request of another site is no logout here either, and neither is one with a
+// cookie that is malformed.
 func (x *exchange) clearSiteData(h http.Header, cookies bool) {
 	if x.came && x.token != "" {
-		x.m.clearSiteData(h, x.r, cookies)
+		header.ClearSiteData(h, x.r, x.m.opts.ClearSiteData, cookies)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 
+	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
@@ -43,8 +44,8 @@ type Manager struct {
 	index     *index.Index
 	lists     *index.Index // the index, or that of Options.Index.ReadReplica
 	data      place
-	adopting  *adopting // its Store; nil without Options.Adopt
-	seal      *sealing  // nil without Options.Seal
+	adopting  *adopt.Store // its Store; nil without Options.Adopt
+	seal      *sealing     // nil without Options.Seal
 	touches   *touch.Log
 	looks     *touch.Log // the keys of sessions whose row was read instead of touched
 	strangers *touch.Log // the keys of sessions of other programs on the Store

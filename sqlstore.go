@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -28,6 +27,7 @@ type SQLStore struct {
 var (
 	_ Store         = (*SQLStore)(nil)
 	_ AtomicUpdater = (*SQLStore)(nil)
+	_ ExpiryFinder  = (*SQLStore)(nil)
 	_ KeyLister     = (*SQLStore)(nil)
 	_ Pruner        = (*SQLStore)(nil)
 	_ Placer        = (*SQLStore)(nil)
@@ -61,25 +61,7 @@ func NewSQLStore(db *sqlx.DB, opts *SQLStoreOptions) (*SQLStore, error) {
 		o.Table = DefaultDataTable
 	}
 	var errs []error
-	for field, name := range map[string]string{"Schema": o.Schema, "Table": o.Table} {
-		if name != "" && !sqldb.Identifier.MatchString(name) {
-			errs = append(errs, fmt.Errorf("usersession: SQLStoreOptions.%s: %q is not a name of at most 48 letters, digits and underscores", field, name))
-		}
-	}
-	if o.Dialect == "" {
-		var err error
-		if o.Dialect, err = dialectOf(db, "SQLStoreOptions.Dialect"); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	switch o.Dialect {
-	case "", DialectPostgres, DialectSQLite, DialectMariaDB:
-	default:
-		errs = append(errs, fmt.Errorf("usersession: SQLStoreOptions.Dialect: is %q, which is none of postgres, sqlite, mariadb", o.Dialect))
-	}
-	if o.Schema != "" && o.Dialect == DialectSQLite {
-		errs = append(errs, errors.New("usersession: SQLStoreOptions.Schema: SQLite has no schemas"))
-	}
+	resolveTable(db, o.Schema, o.Table, &o.Dialect, refuse(&errs, "SQLStoreOptions."))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -96,16 +78,6 @@ func NewSQLStore(db *sqlx.DB, opts *SQLStoreOptions) (*SQLStore, error) {
 // [NewFromDB] is New.
 func NewSQLStoreFromDB(db *sql.DB, opts *SQLStoreOptions) (*SQLStore, error) {
 	return NewSQLStore(sqlx.NewDb(db, ""), opts)
-}
-
-// dialectOf tells the dialect of a database. field is the option that says it
-// otherwise.
-func dialectOf(db *sqlx.DB, field string) (Dialect, error) {
-	d, ok := sqldb.DialectOf(db)
-	if !ok {
-		return "", fmt.Errorf("usersession: %s: the driver %T does not tell the SQL dialect; set it to postgres, sqlite or mariadb", field, db.Driver())
-	}
-	return Dialect(d), nil
 }
 
 const (
@@ -139,6 +111,22 @@ func (s *SQLStore) Find(ctx context.Context, key string) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	return data, found, nil
+}
+
+const dataFindExpirySQL = `
+SELECT data, @dleft(expiry)
+FROM @data
+WHERE token = ? AND expiry > @dnow`
+
+// FindExpiry implements ExpiryFinder.
+func (s *SQLStore) FindExpiry(ctx context.Context, key string) ([]byte, time.Time, bool, error) {
+	var data []byte
+	var left int64
+	found, err := s.db.ReadRow(ctx, dataFindExpirySQL, []any{key}, &data, &left)
+	if err != nil || !found {
+		return nil, time.Time{}, false, err
+	}
+	return data, time.Now().Add(time.Duration(left) * time.Microsecond), true, nil
 }
 
 const (

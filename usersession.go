@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/mileusna/useragent"
+	"github.com/seed-296ca7ab/usersession/internal/agent"
 )
 
 // UserSession is one session of one user, as the index knows it. It holds
@@ -126,73 +125,7 @@ const (
 // returns "Unknown device" if it does not understand the User-Agent. The text
 // is a label by which people recognise their own sessions. Base no decision on
 // it.
-func (s UserSession) Device() string {
-	devices.RLock()
-	d, known := devices.of[s.UserAgent]
-	devices.RUnlock()
-	if known {
-		return d
-	}
-	d = device(s.UserAgent)
-	if len(s.UserAgent) <= maxDeviceText {
-		devices.Lock()
-		defer devices.Unlock()
-		if devices.of == nil || len(devices.of) >= maxDevices {
-			devices.of = make(map[string]string) // whoever fills it pays for it
-		}
-		devices.of[strings.Clone(s.UserAgent)] = strings.Clone(d)
-	}
-	return d
-}
-
-// devices are what the last User-Agents mean. To take one apart costs more than to read
-// its session.
-var devices struct {
-	sync.RWMutex
-	of map[string]string
-}
-
-// The most that devices holds, and the longest text, which no row exceeds.
-const (
-	maxDevices    = 1024
-	maxDeviceText = 512
-)
-
-func device(userAgent string) string {
-	ua := useragent.Parse(userAgent)
-	name, system := ua.Name, ua.OS
-	if ua.Device == "iPhone" || ua.Device == "iPad" {
-		system = ua.Device
-	}
-	switch {
-	case name == "Trident":
-		name = useragent.InternetExplorer
-	case !isProduct(name, userAgent):
-		name = ""
-	}
-	switch {
-	case name != "" && system != "":
-		return name + " on " + system
-	case name != "" || system != "":
-		return name + system
-	}
-	return "Unknown device"
-}
-
-// isProduct reports whether the name that was found in a User-Agent can be that of a
-// client. Anybody can send a sentence, which would stand on the pages of others.
-func isProduct(name, userAgent string) bool {
-	if len(name) < 2 || len(name) > 40 || strings.TrimSpace(name) != name {
-		return false
-	}
-	for _, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(" ._-", c)) {
-			return false
-		}
-	}
-	// Products have no space (RFC 9110, 10.1.5), but for one that does it all the same.
-	return !strings.Contains(name, " ") || name == useragent.OperaMini || !strings.Contains(userAgent, name)
-}
+func (s UserSession) Device() string { return agent.Device(s.UserAgent) }
 
 // sessionJSON fixes the names and the order of the JSON form.
 type sessionJSON struct {

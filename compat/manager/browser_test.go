@@ -161,7 +161,8 @@ func TestNoCookieIsClearedThatDidNotCome(t *testing.T) {
 }
 
 // Whatever a handler and the middleware around LoadAndSave say, no shared cache may
-// keep a response that sets the session's cookie.
+// keep a response that sets the session's cookie. internal/header has more of what they
+// may say.
 func TestCookieIsNotCached(t *testing.T) {
 	type headers map[string]string
 	m := mwNew(t, nil)
@@ -172,25 +173,12 @@ func TestCookieIsNotCached(t *testing.T) {
 	}{
 		{"nothing", nil, "no-store"},
 		{"public", headers{"Cache-Control": "public, max-age=3600"}, "no-store"},
-		{"max-age", headers{"Cache-Control": "max-age=3600"}, "no-store"},
-		{"s-maxage", headers{"Cache-Control": "S-MaxAge=3600"}, "no-store"},
-		{"no-cache", headers{"Cache-Control": "no-cache"}, "no-store"},
-		{"no-cache of the cookie", headers{"Cache-Control": `no-cache="Set-Cookie"`}, "no-store"},
-		{"private of the cookie", headers{"Cache-Control": `private="Set-Cookie", max-age=60`}, "no-store"},
-		{"private and public", headers{"Cache-Control": "private, public"}, "no-store"},
-		{"private and s-maxage", headers{"Cache-Control": "private, s-maxage=60"}, "no-store"},
 		{"private", headers{"Cache-Control": "Private, max-age=60"}, "Private, max-age=60"},
-		{"no-store", headers{"Cache-Control": "no-store, max-age=0"}, "no-store, max-age=0"},
-		{"Expires", headers{"Expires": "Fri, 01 Jan 2100 00:00:00 GMT"}, "no-store"},
 		{"surrogates", headers{
 			"Cache-Control": "private", "Surrogate-Control": "max-age=60", "CDN-Cache-Control": "max-age=60",
 			"Cloudflare-CDN-Cache-Control": "max-age=60", "X-Accel-Expires": "60", "Edge-Control": "cache-maxage=60",
 		}, "private"},
 		{"Vary", headers{"Vary": "Accept-Encoding"}, "no-store"},
-		{"no-store and public", headers{"Cache-Control": "no-store, public"}, "no-store"},
-		{"must-understand", headers{"Cache-Control": "must-understand, no-store, max-age=60"}, "no-store"},
-		{"in quotes", headers{"Cache-Control": `max-age=60, private="x, private, y"`}, "no-store"},
-		{"RFC 9213", headers{"Cache-Control": "private", "Example-Cache-Control": "max-age=60", "X-LiteSpeed-Cache-Control": "public"}, "private"},
 	} {
 		for _, where := range []string{"handler", "outside"} {
 			for path, act := range map[string]func(ctx context.Context, w http.ResponseWriter){

@@ -233,34 +233,6 @@ func TestPrivacyOfTexts(t *testing.T) {
 	}
 }
 
-// TestFamilyIsTheSameDevice wants a User-Agent without versions and models to be the same
-// device in a list.
-func TestFamilyIsTheSameDevice(t *testing.T) {
-	m := mwNew(t, &usersession.Options{Privacy: usersession.Privacy{UserAgent: usersession.UserAgentFamily}})
-	for _, ua := range []string{
-		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
-		"Mozilla/5.0 (iPad; CPU OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
-		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36 Edg/120.0.0.0",
-		"Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36",
-		"Mozilla/5.0 (Macintosh; Intel Mac OS X 14_1) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.1 Safari/605.1.15",
-		"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Safari/537.36",
-		"Mozilla/5.0 (Linux; Android 14; SM-G991B) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/23.0 Chrome/115.0.0.0 Mobile Safari/537.36",
-		"Opera/9.80 (Android; Opera Mini/36.2.2254/119.132; U; id) Presto/2.12.423 Version/12.16",
-		"Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko",
-		"curl/8.5.0", "junk of somebody 42", "",
-	} {
-		directRun(m, "", func(ctx context.Context) {
-			if err := m.Login(ctx, "u", usersession.WithUserAgent(ua)); err != nil {
-				t.Fatal(err)
-			}
-			s, err := m.Current(ctx)
-			if want := (usersession.UserSession{UserAgent: ua}).Device(); err != nil || s.Device() != want || len(s.UserAgent) > 40 || strings.ContainsAny(s.UserAgent, "123456789") {
-				t.Errorf("%q is kept as %q, which is %q, %v; want %q", ua, s.UserAgent, s.Device(), err, want)
-			}
-		})
-	}
-}
-
 func TestPrivacyIsChecked(t *testing.T) {
 	db, _ := mwOpen(t)
 	for field, p := range map[string]usersession.Privacy{

@@ -93,6 +93,8 @@ var withoutExample = map[string]string{
 	"Store.Format":              "fmt calls it, and it hides the keys",
 	"Seal.Format":               "fmt calls it, and it hides the keys",
 	"Seal.MarshalText":          "encoding/json calls it, and it hides the keys",
+	"Store.FindAny":             "Options.Adopt calls it",
+	"Store.KeysOfAny":           "Options.Adopt calls it",
 	"UserSession.UnmarshalJSON": "encoding/json calls it, in the Example of MarshalJSON",
 }
 

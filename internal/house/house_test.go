@@ -33,9 +33,9 @@ doc.go usersession.go errors.go store.go
 level.go request.go
 adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go privacy.go seal.go watchoptions.go
 options.go
-preset.go sqlstore.go
-sqlexpiry.go
-adopting.go place.go
+sqlstore.go
+preset.go
+place.go
 session.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
@@ -56,10 +56,13 @@ const maxLines = 300
 // imports are the packages behind the walls, with those of this module that each may
 // import. None imports the root.
 var imports = map[string][]string{
+	"adopt":       {"token", "trailer"},
+	"agent":       nil,
 	"binarycodec": nil,
 	"bounded":     nil,
 	"bubble":      nil,
 	"decide":      nil,
+	"header":      nil,
 	"index":       {"sqldb", "token", "trailer"},
 	"doctor":      {"inside", "sqldb"},
 	"inside":      {"index", "schema", "sqldb", "trailer"},
@@ -91,7 +94,7 @@ var knows = []struct {
 	text *regexp.Regexp // of a string constant
 	who  []string
 }{
-	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go", "sqlexpiry.go",
+	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go",
 		"internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/", "pgchannel/"}},

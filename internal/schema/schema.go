@@ -9,6 +9,7 @@ package schema
 import (
 	"cmp"
 	"embed"
+	"regexp"
 	"strings"
 	"text/template"
 
@@ -37,6 +38,24 @@ type Tables struct {
 type Users struct {
 	Schema, Table, Column string
 	Definition            string // of a column that refers to it; "" if that of the type of user IDs does
+}
+
+var usersPattern = regexp.MustCompile(`^(?:([^.()]+)\.)?([^.()]+?)(?:\(([^.()]+)\))?$`)
+
+// ParseUsers reads table, table(column) or schema.table(column). It reports false for
+// anything else, and for what are no names. The column is id if none is named.
+func ParseUsers(s string) (Users, bool) {
+	p := usersPattern.FindStringSubmatch(s)
+	if p == nil {
+		return Users{}, false
+	}
+	u := Users{Schema: p[1], Table: p[2], Column: cmp.Or(p[3], "id")}
+	for _, name := range []string{cmp.Or(u.Schema, u.Table), u.Table, u.Column} {
+		if !sqldb.Identifier.MatchString(name) {
+			return Users{}, false
+		}
+	}
+	return u, true
 }
 
 // Migration creates one table with what belongs to it.

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -152,4 +153,53 @@ func FuzzStatements(f *testing.F) {
 			t.Fatalf("%q became %q", s, list)
 		}
 	})
+}
+
+func TestParseUsers(t *testing.T) {
+	for s, want := range map[string]Users{
+		"users": {Table: "users", Column: "id"}, "users(user_id)": {Table: "users", Column: "user_id"},
+		"accounts.users(id)": {Schema: "accounts", Table: "users", Column: "id"}, "a.users": {Schema: "a", Table: "users", Column: "id"},
+		"": {}, "users()": {}, "a.b.c": {}, ".users": {}, "users(id); DROP TABLE x": {}, `us"ers`: {}, `u"s.users`: {},
+	} {
+		if got, ok := ParseUsers(s); got != want || ok != (want != Users{}) {
+			t.Errorf("%q is %+v, %v", s, got, ok)
+		}
+	}
+}
+
+// FuzzParseUsers: nothing but names gets through to SQL.
+func FuzzParseUsers(f *testing.F) {
+	for _, s := range []string{"users", "users(id)", "a.users(id)", `us"ers`, "users(id); DROP TABLE x", "a.b.c", "users()", "()", ".users", "users(id))"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, ok := ParseUsers(s)
+		for _, name := range []string{u.Table, u.Column, u.Schema} {
+			if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+				t.Fatalf("%q gives the name %q", s, name)
+			}
+		}
+		if ok != (u.Table != "" && u.Column != "") {
+			t.Fatalf("%q gives %+v, %v", s, u, ok)
+		}
+	})
+}
+
+// The files are numbered across the tables, and each can be taken back.
+func TestFiles(t *testing.T) {
+	index := Tables{Dialect: sqldb.SQLite, Index: "ix", UserIDType: "text"}
+	files, err := Files(index, Tables{Dialect: sqldb.SQLite, Data: "data"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"00001_ix.sql", "00002_data.sql"} {
+		text, err := fs.ReadFile(files, name)
+		up, down, both := strings.Cut(string(text), ";\n\n-- +goose Down\n")
+		if err != nil || !both || !strings.HasPrefix(up, "-- +goose Up\nCREATE") || !strings.HasSuffix(down, ";\n") {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+	}
+	if _, err := Files(Tables{Dialect: "other"}); err == nil {
+		t.Error("another dialect has files")
+	}
 }

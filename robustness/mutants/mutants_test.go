@@ -82,7 +82,7 @@ var list = []mutant{
 		"\t\tActor: index.Clip(s.Impersonator(), 255),\n", "",
 		"compat/adopt", "^TestImpersonatedStays$", nil},
 	{"an adopted session has no alias", "protocol_adopt.go",
-		"ok && !m.adopting.hashed && !m.adopting.rekey {", "ok && false {",
+		"m.adopting.Alias(ctx, b.Key, b.Deadline)", "error(nil)",
 		explore, "^TestAdoption$/^tokens$/^read_with_revoke_all$", nil},
 	{"an adopted session is served without its row", "protocol_adopt.go",
 		"won, err := m.index.Adopt(ctx, a)\n\tif err == nil {\n\t\trow, found, err = m.index.ByKey(ctx, b.Key)\n\t}",
@@ -90,8 +90,8 @@ var list = []mutant{
 		explore, "^TestAdoption$/^tokens$/^read_with_revoke_all$", []edit{
 			{"place.go", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true", "p.store, p.voucher, p.atomic, p.adopts = s, vouchedByData, true, true"},
 		}},
-	{"of two that move a session the later one wins", "adopting.go",
-		"err := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {", "s.inner.Delete(ctx, key)\n\terr := s.inner.Create(ctx, key, data, b.Deadline)\n\tswitch {",
+	{"of two that move a session the later one wins", "internal/adopt/adopt.go",
+		"err := s.Inner.Create(ctx, key, data, b.Deadline)\n\tswitch {", "s.Inner.Delete(ctx, key)\n\terr := s.Inner.Create(ctx, key, data, b.Deadline)\n\tswitch {",
 		explore, "^TestAdoption$/^rekey$/^adopt_all_with_write$", nil},
 
 	{"a seal is not bound to the key", "protocol_seal.go",
@@ -238,7 +238,7 @@ var list = []mutant{
 	{"the cookie before the commit", "response.go",
 		"if err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif next != x.token {", "if err != nil {\n\t\t\tearly := make(http.Header)\n\t\t\tm.writeCookie(ctx, early, m.SessionManager.Token(ctx), expiry, nil)\n\t\t\treturn &earlyCookie{err, early}\n\t\t}\n\t\tif next != x.token {",
 		explore, pair("list", "login"), []edit{
-			{"response.go", "\taddVary(h)\n\tnoStore(", "\tif e, ok := err.(*earlyCookie); ok {\n\t\tmaps.Copy(h, e.header)\n\t}\n\taddVary(h)\n\tnoStore("},
+			{"response.go", "\theader.VaryByCookie(h)\n\theader.NoStore(", "\tif e, ok := err.(*earlyCookie); ok {\n\t\tmaps.Copy(h, e.header)\n\t}\n\theader.VaryByCookie(h)\n\theader.NoStore("},
 			{"response.go", "// exchange is", "type earlyCookie struct {\n\terror\n\theader http.Header\n}\n\nfunc (e *earlyCookie) Unwrap() error { return e.error }\n\n// exchange is"},
 			{"response.go", "\t\"errors\"\n", "\t\"errors\"\n\t\"maps\"\n"},
 		}},
