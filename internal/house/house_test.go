@@ -39,7 +39,7 @@ place.go
 session.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
-ended.go policy.go users.go protocol_dataloss.go
+ended.go policy.go users.go protocol_spoiltdata.go
 protocol_seal.go
 login.go logout.go newdevice.go protocol_data.go
 impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_login.go protocol_renew.go protocol_touch.go
