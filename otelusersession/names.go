@@ -12,7 +12,7 @@ import (
 var reasons = []string{
 	usersession.ReasonLogout, usersession.ReasonRevoked, usersession.ReasonReplaced, usersession.ReasonEvicted,
 	usersession.ReasonExpired, usersession.ReasonAborted, usersession.ReasonDataLost, usersession.ReasonUserDeleted,
-	usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled,
+	usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled, usersession.ReasonNotMe,
 }
 
 const otherReason = "other"
