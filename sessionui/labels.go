@@ -93,6 +93,7 @@ var labels = map[string]string{
 	"reason.factor_changed":   "Second factor changed",
 	"reason.account_disabled": "Account disabled",
 	"reason.not_me":           "You said that it was not you",
+	"reason.token_reused":     "Somebody else had its cookie",
 	"reason.other":            "Ended by an administrator",
 
 	"problem.title":   "That did not work",

@@ -111,6 +111,7 @@ var labelsArabic = map[string]string{
 	"reason.factor_changed":   "تغيّر العامل الثاني",
 	"reason.account_disabled": "عُطّل الحساب",
 	"reason.not_me":           "قلت إنك لم تكن أنت",
+	"reason.token_reused":     "كان ملف تعريف ارتباطها لدى شخص آخر",
 	"reason.other":            "أنهاها مشرف",
 
 	"problem.title":   "لم ينجح ذلك",

@@ -93,6 +93,7 @@ var labelsGerman = map[string]string{
 	"reason.factor_changed":   "Zweiter Faktor geändert",
 	"reason.account_disabled": "Konto gesperrt",
 	"reason.not_me":           "Sie haben gesagt, dass Sie es nicht waren",
+	"reason.token_reused":     "Jemand anders hatte ihr Cookie",
 	"reason.other":            "Von der Verwaltung beendet",
 
 	"problem.title":   "Das hat nicht geklappt",

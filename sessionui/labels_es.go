@@ -93,6 +93,7 @@ var labelsSpanish = map[string]string{
 	"reason.factor_changed":   "Segundo factor cambiado",
 	"reason.account_disabled": "Cuenta desactivada",
 	"reason.not_me":           "Usted dijo que no era usted",
+	"reason.token_reused":     "Otra persona tenía su cookie",
 	"reason.other":            "Terminada por un administrador",
 
 	"problem.title":   "No ha funcionado",

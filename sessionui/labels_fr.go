@@ -93,6 +93,7 @@ var labelsFrench = map[string]string{
 	"reason.factor_changed":   "Second facteur modifié",
 	"reason.account_disabled": "Compte désactivé",
 	"reason.not_me":           "Vous avez dit que ce n’était pas vous",
+	"reason.token_reused":     "Quelqu’un d’autre avait son cookie",
 	"reason.other":            "Terminée par un administrateur",
 
 	"problem.title":   "Cela n’a pas fonctionné",

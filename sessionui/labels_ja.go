@@ -87,6 +87,7 @@ var labelsJapanese = map[string]string{
 	"reason.factor_changed":   "二要素認証の変更",
 	"reason.account_disabled": "アカウントの無効化",
 	"reason.not_me":           "ご本人ではないとの申告",
+	"reason.token_reused":     "Cookieが別の人に使われたため",
 	"reason.other":            "管理者による終了",
 
 	"problem.title":   "うまくいきませんでした",

@@ -49,7 +49,7 @@ func TestLabelsAreUsed(t *testing.T) {
 	for _, reason := range []string{
 		usersession.ReasonLogout, usersession.ReasonRevoked, usersession.ReasonReplaced, usersession.ReasonEvicted,
 		usersession.ReasonExpired, usersession.ReasonAborted, usersession.ReasonUserDeleted, usersession.ReasonDataLost,
-		usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled, usersession.ReasonNotMe,
+		usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled, usersession.ReasonNotMe, usersession.ReasonTokenReused,
 	} {
 		if labels["reason."+reason] == "" {
 			t.Errorf("there is no label for the reason %q", reason)
