@@ -201,6 +201,7 @@ func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (ctx 
 			return nil, err
 		}
 	}
+	m.tellReuse(ctx, &x.state)
 	if len(tokens) > 1 {
 		for _, tok := range tokens {
 			x.state.alsoEnds(token.Key(tok))

@@ -29,7 +29,7 @@ func gone(key string, data []byte) bool {
 func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool) {
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
-	row, found, err := m.index.LiveRowByKey(wctx, key)
+	row, found, err := m.presented(ctx, wctx, key, there)
 	if found && there {
 		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(row, key).Actor, Err: errSpoilt})
 	}
@@ -45,6 +45,19 @@ func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool)
 	if err != nil {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a session whose data are lost could not be ended yet", "error", err)
 	}
+}
+
+// presented returns the live row of a key without data. That of a key which was renewed
+// is none, and is noted.
+func (m *Manager) presented(ctx, wctx context.Context, key string, there bool) (index.Row, bool, error) {
+	if m.opts.TokenReuse == ReuseIgnored || there {
+		return m.index.LiveRowByKey(wctx, key)
+	}
+	row, found, renewed, err := m.index.Presented(wctx, key)
+	if r, _ := ctx.Value(requestKey{m.id}).(*request); renewed && r != nil {
+		r.do(func() { r.reused = &row })
+	}
+	return row, found && !renewed, err
 }
 
 // notHere notes a session whose data are not in the Store of the Manager, or not in a

@@ -38,6 +38,7 @@ type request struct {
 	device    index.Device      // how the session of the cookie is bound, if package dbsc asks
 	proved    bool              // the request comes from the device
 	withheld  *trailer.Binding  // the session of the cookie, if the request is not served it
+	reused    *index.Row        // the session of a token that came, from before a renewal
 	staged    *staged           // what the commit is to finish; nil: nothing
 	unstaged  bool              // a Login or renewal is between its new token and staging it
 	started   bool              // the response has begun

@@ -90,6 +90,9 @@ func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 	if o.OnLimit < LimitEvictOldest || o.OnLimit > LimitReject {
 		bad("OnLimit", "is %d, which is none of LimitEvictOldest, LimitEvictLeastRecent, LimitReject", o.OnLimit)
 	}
+	if o.TokenReuse < ReuseIgnored || o.TokenReuse > ReuseEnds {
+		bad("TokenReuse", "is %d, which is none of ReuseIgnored, ReuseReported, ReuseEnds", o.TokenReuse)
+	}
 	switch o.UserIDType {
 	case "":
 		o.UserIDType = UserIDText

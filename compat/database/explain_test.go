@@ -147,6 +147,8 @@ var everyQuery = []string{
 	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	// the devices
 	"SET device_secret", "SET device_key", "SELECT COALESCE(device_key", "SET device_challenge_before", "COALESCE(device_secret, '') FROM \"user_sessions\" WHERE session_key",
+	// what was renewed
+	"WHERE other_key = $2 AND renewed_at",
 	// the fences
 	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
 	// the sign-outs
