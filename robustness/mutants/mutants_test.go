@@ -106,7 +106,7 @@ var list = []mutant{
 		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID, Actor: was.Actor})\n\t\treturn ErrSessionEnded\n\t}",
 		"_ = found", "compat", cell("memstore", "in flight: ended by whatever ends a session"), nil},
 	{"the first error is returned as success: a pending revocation", "protocol_end.go",
-		"return n, m.leavePending(ctx, rows, by, err)", "m.leavePending(ctx, rows, by, err)\n\t\treturn n, nil",
+		"return n, m.leavePending(ctx, left, by, err)", "m.leavePending(ctx, rows, by, err)\n\t\treturn n, nil",
 		"compat", cell("memstore", "pending: the store cannot delete"), nil},
 	{"data out of reach are taken for deleted", "protocol_end.go",
 		"if len(other) > 0 {", "if len(other) < 0 {",
@@ -206,6 +206,9 @@ var list = []mutant{
 		"raiseAgainSQL = `\nON CONFLICT (user_id) DO UPDATE\nSET id = CASE WHEN @fence.not_before > @after(?) AND @fence.id NOT IN @list THEN ? ELSE excluded.id END",
 		"raiseAgainSQL = `\nON CONFLICT (user_id) DO UPDATE\nSET id = CASE WHEN @fence.not_before < @after(?) AND @fence.id NOT IN @list THEN ? ELSE excluded.id END",
 		"compat", cell("sql", "fence: the request that revokes may log in"), nil},
+	{"a request takes the fence of somebody else for its own", "internal/index/fence.go",
+		"WHERE @fence.not_before <= @after(?) OR", "WHERE @fence.not_before > @after(?) OR 1 = 1 OR",
+		"compat", cell("sql", "fence: the request that revokes may log in"), nil},
 	{"a login asks whether the user has signed out before its row says who it is", "internal/index/signout.go",
 		"\tif _, err := x.db.Exec(ctx, setIdPSQL, p.Issuer, null(p.Subject), null(p.Session), at, at, id, x.userArg(userID)); err != nil {\n\t\treturn false, err\n\t}\n",
 		"\tdefer func() {\n\t\tif _, eerr := x.db.Exec(ctx, setIdPSQL, p.Issuer, null(p.Subject), null(p.Session), at, at, id, x.userArg(userID)); eerr != nil {\n\t\t\terr = eerr\n\t\t}\n\t}()\n",
@@ -270,6 +273,13 @@ var list = []mutant{
 	{"a login that was revoked is accepted", "internal/index/fused.go",
 		"return err == nil && len(n) == 1 && n[0] == 1, err", "return err == nil && len(n) == 1, err",
 		"compat", "^TestBackends$/^PostgreSQL$/^sql$/^in_flight:_a_login$", nil},
+
+	{"a revocation takes data that it cannot see for deleted", "internal/index/endwithdata.go",
+		"CASE WHEN ended.session_key IN (SELECT token FROM gone) AND", "CASE WHEN ended.session_key <> '' AND",
+		"compat/database", "^TestRevokeAllDuringARenewal$", nil},
+	{"a revocation forgets the key that a renewal is binding", "internal/index/endwithdata.go",
+		"AND ended.other_key NOT LIKE", "AND 'x' NOT LIKE",
+		"compat/database", "^TestRevokeAllDuringARenewal$/^binding$", nil},
 
 	// The channel: truth is read, and hints shorten the wait.
 	{"the time up to which endings are known moves before they are read", "internal/watch/read.go",
