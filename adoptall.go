@@ -2,7 +2,6 @@ package usersession
 
 import (
 	"context"
-	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/index"
@@ -32,7 +31,7 @@ func (m *Manager) AdoptAll(ctx context.Context) (AdoptResult, error) {
 	if progress == nil {
 		progress = func(AdoptResult) {}
 	}
-	n, began := 0, time.Now()
+	n, rest := 0, sqldb.Resting(ctx)
 	for at, err := range m.adopting.All(ctx) {
 		if err == nil {
 			err = ctx.Err()
@@ -45,8 +44,7 @@ func (m *Manager) AdoptAll(ctx context.Context) (AdoptResult, error) {
 		}
 		if n++; n%index.PruneSize == 0 {
 			progress(res)
-			sqldb.Pause(ctx, time.Since(began))
-			began = time.Now()
+			rest()
 		}
 	}
 	progress(res)

@@ -103,14 +103,14 @@ func (m *Manager) Prune(ctx context.Context) (_ PruneResult, result error) {
 	for _, s := range steps {
 		var err error
 		for i := 0; i < len(parts) && err == nil; i++ {
+			rest := sqldb.Resting(ctx)
 			for more := true; more && err == nil; {
-				began := time.Now()
 				err = step(s.name, func(ctx context.Context) (err error) {
 					more, err = s.run(ctx, parts[i], s.count)
 					return err
 				})
 				if more && err == nil {
-					sqldb.Pause(ctx, time.Since(began))
+					rest()
 				}
 			}
 		}

@@ -28,15 +28,15 @@ func (l Level) String() string {
 
 func (l Level) known() bool { return l >= AAL1 && l <= AAL3 }
 
-// The keys of UserSession.Meta that only this package sets. [Filter].Meta finds sessions
-// by them.
+// The keys of UserSession.Meta that this package sets. [Filter].Meta finds sessions by
+// them.
 const (
-	MetaLevel        = "auth_level"      // that of WithLevel, as its String
-	MetaImpersonator = "impersonated_by" // the actor of Impersonate
-)
+	MetaMethod       = "auth_method"     // that of WithMethod, or MethodImpersonation
+	MetaLevel        = "auth_level"      // that of WithLevel, as its String. Only this package sets it
+	MetaImpersonator = "impersonated_by" // the actor of Impersonate. Only this package sets it
 
-// MethodImpersonation is what Meta has under MetaMethod in a session of Impersonate.
-const MethodImpersonation = "impersonation"
+	MethodImpersonation = "impersonation" // of a session of Impersonate
+)
 
 // Level returns the level that was noted last, at login or by Reauthenticate. Only
 // RequireLevel and [Manager.Level] are for decisions.

@@ -46,9 +46,6 @@ func WithMeta(pairs map[string]string) LoginOption {
 	}
 }
 
-// MetaMethod is the key under which WithMethod notes how the user logged in.
-const MetaMethod = "auth_method"
-
 // WithMethod notes how the user proved who they are, "password" or "passkey"
 // say, in UserSession.Meta under MetaMethod.
 func WithMethod(method string) LoginOption {

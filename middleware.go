@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/token"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
 // LoadAndSave is the middleware. It loads the session of the request's cookie
@@ -230,19 +231,7 @@ func (m *Manager) RequireUser(next http.Handler) http.Handler {
 // a change of password or a payment (ASVS 5.0, 7.5.3). Options.OnStaleLogin
 // answers the latter. Whoever is not the user, after Impersonate, gets 403.
 func (m *Manager) RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
-	m.guards(StepUp{MaxAge: maxAge})
-	return func(next http.Handler) http.Handler {
-		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch b := m.binding(r.Context()); {
-			case b.Impersonated():
-				m.refuseImpersonated(w, r, b)
-			case time.Since(b.AuthenticatedAt) > maxAge:
-				m.refuseStale(w, r, b, StepUp{Have: Level(b.Level), MaxAge: maxAge})
-			default:
-				next.ServeHTTP(w, r)
-			}
-		}))
-	}
+	return m.require(StepUp{MaxAge: maxAge}, func(b *trailer.Binding) bool { return time.Since(b.AuthenticatedAt) <= maxAge })
 }
 
 // RequireLevel refuses what RequireUser refuses, and requests whose session has not
@@ -255,14 +244,21 @@ func (m *Manager) RequireLevel(level Level, maxAge time.Duration) func(http.Hand
 	if !level.known() || maxAge < 0 {
 		panic(fmt.Sprintf("usersession: RequireLevel: want one of AAL1, AAL2, AAL3 and an age that is not negative, got %v and %v", level, maxAge))
 	}
-	m.guards(StepUp{Level: level, MaxAge: maxAge})
+	return m.require(StepUp{Level: level, MaxAge: maxAge}, func(b *trailer.Binding) bool {
+		return Level(b.Level) >= level && (maxAge == 0 || time.Since(b.LevelAt) <= maxAge)
+	})
+}
+
+// require refuses requests whose session lacks a proof.
+func (m *Manager) require(need StepUp, proved func(*trailer.Binding) bool) func(http.Handler) http.Handler {
+	m.guards(need)
 	return func(next http.Handler) http.Handler {
 		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch b := m.binding(r.Context()); {
 			case b.Impersonated():
 				m.refuseImpersonated(w, r, b)
-			case Level(b.Level) < level || maxAge > 0 && time.Since(b.LevelAt) > maxAge:
-				m.refuseStale(w, r, b, StepUp{Level: level, Have: Level(b.Level), MaxAge: maxAge})
+			case !proved(b):
+				m.refuseStale(w, r, b, need)
 			default:
 				next.ServeHTTP(w, r)
 			}

@@ -52,23 +52,14 @@ func (m *Manager) ExportUser(ctx context.Context, userID string) iter.Seq2[UserR
 		}
 		sel := m.index.Select()
 		sel.Users([]string{uid})
-		for after := ""; ; {
-			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			rows, err := m.index.Page(pctx, sel, index.Any, after, index.PageSize)
-			cancel()
+		for r, err := range m.rows(ctx, m.index, sel, index.Any, "", index.PageSize) {
 			if err != nil {
 				yield(UserRecord{}, wrap("ExportUser", err))
 				return
 			}
-			for _, r := range rows {
-				after = r.ID
-				s := sessionOf(r, m.opts.IdleTimeout, current)
-				idle := time.Duration(r.IdleTimeout) * time.Microsecond
-				if !yield(UserRecord{Session: &s, Deadline: fromMicro(r.ExpiresAt), IdleSeconds: idle.Seconds()}, nil) {
-					return
-				}
-			}
-			if len(rows) < index.PageSize {
+			s := sessionOf(r, m.opts.IdleTimeout, current)
+			idle := time.Duration(r.IdleTimeout) * time.Microsecond
+			if !yield(UserRecord{Session: &s, Deadline: fromMicro(r.ExpiresAt), IdleSeconds: idle.Seconds()}, nil) {
 				return
 			}
 		}

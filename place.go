@@ -123,36 +123,6 @@ func (p place) verified() bool { return p.voucher != vouchedByData }
 // so that its data need not.
 func (p place) rowTells(b *trailer.Binding) bool { return b.Authenticated() && p.verified() }
 
-// maxSessionsFor returns the limit of one login, as the index has it.
-func (o Options) maxSessionsFor(ctx context.Context, userID string, meta map[string]string) (int, error) {
-	if o.MaxSessionsFor == nil {
-		return 0, nil
-	}
-	limit := o.MaxSessionsFor(ctx, userID, meta)
-	if limit < NoMaxSessions {
-		return 0, fmt.Errorf("usersession: Options.MaxSessionsFor: has returned %d; NoMaxSessions is no limit", limit)
-	}
-	return limit, nil
-}
-
-// noIdle is what a session without an idle timeout has. It outlives every lifetime, and
-// every database can subtract it from a time.
-const noIdle = 100 * 365 * 24 * time.Hour
-
-// idleTimeout returns that of the session, as row and trailer have it; 0 if it has none
-// of its own. touch is Options.TouchInterval.
-func (o loginOptions) idleTimeout(touch time.Duration) (time.Duration, error) {
-	switch {
-	case o.idle == nil:
-		return 0, nil
-	case *o.idle == NoIdleTimeout:
-		return noIdle, nil
-	case *o.idle < 4*touch:
-		return 0, fmt.Errorf("usersession: WithIdleTimeout: must be at least 4 times Options.TouchInterval, which is %v, is %v", touch, *o.idle)
-	}
-	return min(*o.idle, noIdle), nil
-}
-
 // idleOf returns the idle timeout of the session of b; there is none if it is not
 // positive.
 func (p place) idleOf(b *trailer.Binding) time.Duration {

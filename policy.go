@@ -47,13 +47,13 @@ type Policy struct {
 
 // PolicyCookie has the attributes of the cookie.
 type PolicyCookie struct {
-	Name       string
-	Path       string
-	Domain     string // empty if the cookie is for the host alone
-	SameSite   string // "Lax", "Strict" or "None"
-	Secure     bool
-	HTTPOnly   bool
-	Persistent bool // it outlives the browser's window, if the login does not say otherwise
+	Name       string `json:"name"`
+	Path       string `json:"path"`
+	Domain     string `json:"domain"`    // empty if the cookie is for the host alone
+	SameSite   string `json:"same_site"` // "Lax", "Strict" or "None"
+	Secure     bool   `json:"secure"`
+	HTTPOnly   bool   `json:"http_only"`
+	Persistent bool   `json:"persistent"` // it outlives the browser's window, if the login does not say otherwise
 }
 
 // maxGuards bounds what Policy remembers of a program that makes its middleware anew for
@@ -230,35 +230,25 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 		proofs = append(proofs, proof{r.Level.String(), r.MaxAge.Seconds()})
 	}
 	then, _ := p.onLimit()
-	c := p.Cookie
 	return json.Marshal(struct {
-		Preset             string   `json:"preset"`
-		Meets              string   `json:"meets"`
-		Deviations         []string `json:"deviations"`
-		IdleTimeout        float64  `json:"idle_timeout_seconds"`
-		Lifetime           float64  `json:"lifetime_seconds"`
-		LongestIdleTimeout float64  `json:"longest_idle_timeout_seconds"`
-		LongestLifetime    float64  `json:"longest_lifetime_seconds"`
-		MaxSessions        int      `json:"max_sessions"`
-		OnLimit            string   `json:"on_limit"`
-		LimitsByLogin      bool     `json:"limits_by_login"`
-		Cookie             any      `json:"cookie"`
-		Reauthentication   []proof  `json:"reauthentication"`
-		Retention          float64  `json:"retention_seconds"`
-		Privacy            []string `json:"privacy"`
+		Preset             string       `json:"preset"`
+		Meets              string       `json:"meets"`
+		Deviations         []string     `json:"deviations"`
+		IdleTimeout        float64      `json:"idle_timeout_seconds"`
+		Lifetime           float64      `json:"lifetime_seconds"`
+		LongestIdleTimeout float64      `json:"longest_idle_timeout_seconds"`
+		LongestLifetime    float64      `json:"longest_lifetime_seconds"`
+		MaxSessions        int          `json:"max_sessions"`
+		OnLimit            string       `json:"on_limit"`
+		LimitsByLogin      bool         `json:"limits_by_login"`
+		Cookie             PolicyCookie `json:"cookie"`
+		Reauthentication   []proof      `json:"reauthentication"`
+		Retention          float64      `json:"retention_seconds"`
+		Privacy            []string     `json:"privacy"`
 	}{
 		p.Preset.String(), p.Meets.String(), append([]string{}, p.Deviations...), p.IdleTimeout.Seconds(), p.Lifetime.Seconds(),
 		p.LongestIdleTimeout.Seconds(), p.LongestLifetime.Seconds(), p.MaxSessions, then, p.LimitsByLogin,
-		struct {
-			Name       string `json:"name"`
-			Path       string `json:"path"`
-			Domain     string `json:"domain"`
-			SameSite   string `json:"same_site"`
-			Secure     bool   `json:"secure"`
-			HTTPOnly   bool   `json:"http_only"`
-			Persistent bool   `json:"persistent"`
-		}{c.Name, c.Path, c.Domain, c.SameSite, c.Secure, c.HTTPOnly, c.Persistent},
-		proofs, p.Retention.Seconds(), p.Privacy.words(),
+		p.Cookie, proofs, p.Retention.Seconds(), p.Privacy.words(),
 	})
 }
 

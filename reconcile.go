@@ -29,44 +29,35 @@ func (m *Manager) Reconcile(ctx context.Context) (int, error) { return m.reconci
 
 // reconcile is Reconcile. If end is false it ends nothing, and counts.
 func (m *Manager) reconcile(ctx context.Context, end bool) (int, error) {
-	sel, err := Filter{}.where(m.index, "")
-	total, after := 0, ""
-	for more := true; more && err == nil; {
-		var rows []index.Row
-		page := func() error {
-			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			defer cancel()
-			rows, err = m.index.Page(pctx, sel, index.Live, after, index.PageSize)
-			return err
-		}
-		one := func(row index.Row) error {
-			octx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			defer cancel()
-			is, err := m.isLost(octx, row)
-			n := 1
-			if is && end {
+	one := func(row index.Row) (n int, err error) {
+		octx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
+		defer cancel()
+		is, err := m.isLost(octx, row)
+		if is {
+			if n = 1; end {
 				n, err = m.endLost(octx, row)
 			}
-			if is {
-				total += n
-			}
-			if err == nil {
-				inside.Progress(ctx, 1)
-			}
-			return err
 		}
-		began := time.Now()
-		err = page()
-		for _, row := range rows {
-			if after = row.ID; err == nil {
-				err = one(row)
-			}
+		if err == nil {
+			inside.Progress(ctx, 1)
 		}
-		if more = len(rows) == index.PageSize; more && err == nil {
-			sqldb.Pause(ctx, time.Since(began))
+		return n, err
+	}
+	total, read, rest := 0, 0, sqldb.Resting(ctx)
+	for row, err := range m.rows(ctx, m.index, m.index.Select(), index.Live, "", index.PageSize) {
+		if err == nil {
+			var n int
+			n, err = one(row)
+			total += n
+		}
+		if err != nil {
+			return total, wrap("Reconcile", err)
+		}
+		if read++; read%index.PageSize == 0 {
+			rest()
 		}
 	}
-	return total, wrap("Reconcile", err)
+	return total, nil
 }
 
 // ReconcileOptions say what ReconcileStore may do. The zero value is to repair what
@@ -119,7 +110,7 @@ func (m *Manager) ReconcileStore(ctx context.Context, opts ReconcileOptions) (Re
 	if m.adopting != nil {
 		return s.res, wrap("ReconcileStore", errors.New("Options.Adopt is set, and plain scs may write to the Store as well; call AdoptAll"))
 	}
-	began := time.Now()
+	rest := sqldb.Resting(ctx)
 	for key, err := range keysOfStore(ctx, m.data.store) {
 		if err == nil {
 			s.keys = append(s.keys, key)
@@ -127,8 +118,7 @@ func (m *Manager) ReconcileStore(ctx context.Context, opts ReconcileOptions) (Re
 				continue
 			}
 			err = s.page(ctx)
-			sqldb.Pause(ctx, time.Since(began))
-			began = time.Now()
+			rest()
 		}
 		if err == nil {
 			err = ctx.Err()

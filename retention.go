@@ -23,8 +23,8 @@ func (m *Manager) blank(ctx context.Context, parts []*index.Index, count *int, s
 	}
 	began := time.Now()
 	for _, part := range parts {
+		rest := sqldb.Resting(ctx)
 		for after, more := "", true; more; {
-			asked := time.Now()
 			err := step("blank addresses and User-Agents", func(ctx context.Context) error {
 				n, next, err := part.Blank(ctx, after, index.Keep(p.IPRetention), index.Keep(p.UserAgentRetention))
 				*count += n
@@ -35,7 +35,7 @@ func (m *Manager) blank(ctx context.Context, parts []*index.Index, count *int, s
 				return err
 			}
 			if more {
-				sqldb.Pause(ctx, time.Since(asked))
+				rest()
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package usersession
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 
@@ -50,10 +49,7 @@ func (m *Manager) SetMeta(ctx context.Context, userID, id string, pairs map[stri
 
 // changeMeta returns metadata, as rows have them, with some pairs changed.
 func changeMeta(meta string, pairs map[string]string) (string, error) {
-	all := map[string]string{}
-	if json.Unmarshal([]byte(meta), &all) != nil || all == nil { // as sessionOf reads them
-		all = map[string]string{}
-	}
+	all := index.MetaOf(meta)
 	if _, method := pairs[MetaMethod]; method && all[MetaImpersonator] != "" {
 		return "", fmt.Errorf("usersession: the key %q is for Impersonate in this session", MetaMethod)
 	}

@@ -267,14 +267,13 @@ WHERE token IN (
 
 // Prune implements Pruner.
 func (s *SQLStore) Prune(ctx context.Context) (int, error) {
-	total := 0
+	total, rest := 0, sqldb.Resting(ctx)
 	for {
-		began := time.Now()
 		n, err := s.db.Exec(ctx, dataPruneSQL)
 		total += int(n)
 		if err != nil || n < index.PruneSize {
 			return total, err
 		}
-		sqldb.Pause(ctx, time.Since(began))
+		rest()
 	}
 }

@@ -44,6 +44,7 @@ func (m *Manager) refuseImpersonated(w http.ResponseWriter, r *http.Request, b *
 // refuseStale tells who has to prove that it is they, again or better, from who has to log
 // in (RFC 9470).
 func (m *Manager) refuseStale(w http.ResponseWriter, r *http.Request, b *trailer.Binding, need StepUp) {
+	need.Have = Level(b.Level)
 	why := "a fresh login is needed"
 	params := []string{`error="insufficient_user_authentication"`}
 	attrs := []slog.Attr{slog.String("route", r.Pattern), slog.String("session", b.ID)}

@@ -2,7 +2,6 @@ package usersession
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -57,11 +56,7 @@ func (m *Manager) ListSessions(ctx context.Context, userID string) (_ []UserSess
 	if err != nil {
 		return nil, wrap("ListSessions", err)
 	}
-	list := make([]UserSession, len(rows))
-	for i, r := range rows {
-		list[i] = sessionOf(r, m.opts.IdleTimeout, current)
-	}
-	return list, nil
+	return m.sessions(rows, current), nil
 }
 
 // Session returns one live session of a user. It returns ErrSessionNotFound for
@@ -91,11 +86,7 @@ func (m *Manager) ListEndedSessions(ctx context.Context, userID string, limit in
 	if err != nil {
 		return nil, wrap("ListEndedSessions", err)
 	}
-	list := make([]UserSession, len(rows))
-	for i, r := range rows {
-		list[i] = sessionOf(r, m.opts.IdleTimeout, "")
-	}
-	return list, nil
+	return m.sessions(rows, ""), nil
 }
 
 // ListMatching yields the sessions that f selects, across users, in the order of
@@ -114,32 +105,48 @@ func (m *Manager) ListMatching(ctx context.Context, f Filter, page Page) iter.Se
 			yield(UserSession{}, err)
 			return
 		}
-		after, found := page.After, 0
-		for {
-			size := index.PageSize
-			if page.Limit > 0 && sel.Exact() {
-				size = min(size, page.Limit-found)
-			}
-			pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
-			rows, err := m.lists.Page(pctx, sel, f.state(), after, size)
-			cancel()
+		size, found := index.PageSize, 0
+		if page.Limit > 0 && sel.Exact() {
+			size = min(size, page.Limit)
+		}
+		for r, err := range m.rows(ctx, m.lists, sel, f.state(), page.After, size) {
 			if err != nil {
 				yield(UserSession{}, wrap("ListMatching", err))
 				return
 			}
+			s := sessionOf(r, m.opts.IdleTimeout, current)
+			if !f.matches(s) {
+				continue
+			}
+			if found++; !yield(s, nil) || found == page.Limit {
+				return
+			}
+		}
+	}
+}
+
+// rows yields the rows of a selection in the order of their IDs, from the one after an ID
+// on. It reads pages of a size, each within Options.WriteTimeout, holds nothing open in
+// between, and stops after the first error.
+func (m *Manager) rows(ctx context.Context, x *index.Index, sel *index.Selection, state index.State, after string, size int) iter.Seq2[index.Row, error] {
+	page := func() ([]index.Row, error) {
+		pctx, cancel := context.WithTimeout(ctx, m.opts.WriteTimeout)
+		defer cancel()
+		return x.Page(pctx, sel, state, after, size)
+	}
+	return func(yield func(index.Row, error) bool) {
+		for more := true; more; {
+			rows, err := page()
+			if err != nil {
+				yield(index.Row{}, err)
+				return
+			}
 			for _, r := range rows {
-				after = r.ID
-				s := sessionOf(r, m.opts.IdleTimeout, current)
-				if !f.matches(s) {
-					continue
-				}
-				if found++; !yield(s, nil) || found == page.Limit {
+				if after = r.ID; !yield(r, nil) {
 					return
 				}
 			}
-			if len(rows) < size {
-				return
-			}
+			more = len(rows) == size
 		}
 	}
 }
@@ -190,13 +197,22 @@ func (m *Manager) row(ctx context.Context, userID, id string) (index.Row, error)
 	return row, err
 }
 
+// sessions returns the public view of some rows.
+func (m *Manager) sessions(rows []index.Row, currentID string) []UserSession {
+	list := make([]UserSession, len(rows))
+	for i, r := range rows {
+		list[i] = sessionOf(r, m.opts.IdleTimeout, currentID)
+	}
+	return list
+}
+
 // sessionOf returns the public view of a row.
 func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 	s := UserSession{
 		ID: r.ID, UserID: r.UserID.String,
 		CreatedAt: fromMicro(r.CreatedAt), AuthenticatedAt: fromMicro(r.AuthenticatedAt),
 		LastSeenAt: fromMicro(r.LastSeenAt), ExpiresAt: fromMicro(r.ExpiresAt),
-		UserAgent: r.UserAgent, LastUserAgent: r.LastUserAgent, Meta: map[string]string{},
+		UserAgent: r.UserAgent, LastUserAgent: r.LastUserAgent, Meta: index.MetaOf(r.Meta),
 		Current: currentID != "" && r.ID == currentID,
 		EndedBy: r.EndedBy, Bound: r.Bound != 0,
 		IdP: IdP{r.IdPIssuer, r.IdPSubject, r.IdPSession},
@@ -211,13 +227,6 @@ func sessionOf(r index.Row, idle time.Duration, currentID string) UserSession {
 	}
 	s.IP, _ = netip.ParseAddr(r.IP)
 	s.LastIP, _ = netip.ParseAddr(r.LastIP)
-	if r.Meta != "" {
-		// Metadata is a convenience: a row that somebody edited by hand must
-		// not make a user's sessions impossible to list and revoke.
-		if json.Unmarshal([]byte(r.Meta), &s.Meta) != nil || s.Meta == nil {
-			s.Meta = map[string]string{}
-		}
-	}
 	if r.EndedAt != 0 {
 		s.EndedAt, s.Reason = fromMicro(r.EndedAt), r.Reason
 	}

@@ -138,11 +138,11 @@ type sessionJSON struct {
 	AuthenticatedAt time.Time         `json:"authenticated_at"`
 	LastSeenAt      time.Time         `json:"last_seen_at"`
 	ExpiresAt       time.Time         `json:"expires_at"`
-	IP              string            `json:"ip"`
+	IP              netip.Addr        `json:"ip"`
 	UserAgent       string            `json:"user_agent"`
-	LastIP          string            `json:"last_ip"`
+	LastIP          netip.Addr        `json:"last_ip"`
 	LastUserAgent   string            `json:"last_user_agent"`
-	IdP             *IdP              `json:"idp,omitempty"`
+	IdP             IdP               `json:"idp,omitzero"`
 	Device          string            `json:"device"`
 	Meta            map[string]string `json:"meta"`
 	Current         bool              `json:"current"`
@@ -157,29 +157,17 @@ type sessionJSON struct {
 // ended_at, ended_by and reason, only those of WithIdP have idp, and only those that
 // are bound to a device have bound.
 func (s UserSession) MarshalJSON() ([]byte, error) {
-	j := sessionJSON{
+	if s.Meta == nil {
+		s.Meta = map[string]string{}
+	}
+	return json.Marshal(sessionJSON{
 		ID: s.ID, UserID: s.UserID,
 		CreatedAt: s.CreatedAt.UTC(), AuthenticatedAt: s.AuthenticatedAt.UTC(),
 		LastSeenAt: s.LastSeenAt.UTC(), ExpiresAt: s.ExpiresAt.UTC(),
-		UserAgent: s.UserAgent, LastUserAgent: s.LastUserAgent, Device: s.Device(), Meta: s.Meta, Current: s.Current, Bound: s.Bound,
-		EndedBy: s.EndedBy, Reason: s.Reason,
-	}
-	if s.IP.IsValid() {
-		j.IP = s.IP.String()
-	}
-	if s.LastIP.IsValid() {
-		j.LastIP = s.LastIP.String()
-	}
-	if s.IdP != (IdP{}) {
-		j.IdP = &s.IdP
-	}
-	if j.Meta == nil {
-		j.Meta = map[string]string{}
-	}
-	if !s.EndedAt.IsZero() {
-		j.EndedAt = s.EndedAt.UTC()
-	}
-	return json.Marshal(j)
+		IP: s.IP, UserAgent: s.UserAgent, LastIP: s.LastIP, LastUserAgent: s.LastUserAgent,
+		IdP: s.IdP, Device: s.Device(), Meta: s.Meta, Current: s.Current, Bound: s.Bound,
+		EndedAt: s.EndedAt.UTC(), EndedBy: s.EndedBy, Reason: s.Reason,
+	})
 }
 
 // UnmarshalJSON reads the form that MarshalJSON writes.
@@ -188,33 +176,13 @@ func (s *UserSession) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	ip, err := parseIP("ip", j.IP)
-	if err != nil {
-		return err
-	}
-	lastIP, err := parseIP("last_ip", j.LastIP)
-	if err != nil {
-		return err
-	}
 	*s = UserSession{
 		ID: j.ID, UserID: j.UserID,
 		CreatedAt: j.CreatedAt, AuthenticatedAt: j.AuthenticatedAt,
 		LastSeenAt: j.LastSeenAt, ExpiresAt: j.ExpiresAt,
-		IP: ip, UserAgent: j.UserAgent, LastIP: lastIP, LastUserAgent: j.LastUserAgent, Meta: j.Meta, Current: j.Current, Bound: j.Bound,
+		IP: j.IP, UserAgent: j.UserAgent, LastIP: j.LastIP, LastUserAgent: j.LastUserAgent,
+		IdP: j.IdP, Meta: j.Meta, Current: j.Current, Bound: j.Bound,
 		EndedAt: j.EndedAt, EndedBy: j.EndedBy, Reason: j.Reason,
 	}
-	if j.IdP != nil {
-		s.IdP = *j.IdP
-	}
 	return nil
-}
-
-func parseIP(name, text string) (ip netip.Addr, err error) {
-	if text == "" {
-		return ip, nil
-	}
-	if ip, err = netip.ParseAddr(text); err != nil {
-		return ip, fmt.Errorf("usersession: %s: %w", name, err)
-	}
-	return ip, nil
 }

@@ -34,6 +34,16 @@ func LowerASCII(s string) string {
 
 var likeLiteral = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
 
+// MetaOf returns the metadata of a row, never nil. They are a convenience. A row that
+// somebody edited by hand must not make a user's sessions impossible to list and revoke.
+func MetaOf(text string) map[string]string {
+	var meta map[string]string
+	if text != "" && json.Unmarshal([]byte(text), &meta) != nil || meta == nil {
+		meta = map[string]string{}
+	}
+	return meta
+}
+
 // MetaJSON returns metadata as the index keeps them.
 func MetaJSON(meta map[string]string) string {
 	if len(meta) == 0 {
