@@ -67,6 +67,7 @@ var imports = map[string][]string{
 	"doctor":      {"inside", "sqldb"},
 	"inside":      {"index", "schema", "sqldb", "trailer"},
 	"pqread":      {"bounded"},
+	"reconcile":   {"index", "trailer"},
 	"response":    nil,
 	"schema":      {"sqldb"},
 	"seal":        nil,
