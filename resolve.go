@@ -90,6 +90,9 @@ func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 	if o.OnLimit < LimitEvictOldest || o.OnLimit > LimitReject {
 		bad("OnLimit", "is %d, which is none of LimitEvictOldest, LimitEvictLeastRecent, LimitReject", o.OnLimit)
 	}
+	if o.Index.Partitions < 0 || o.Index.Partitions > schema.MaxPartitions {
+		bad("Index.Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, o.Index.Partitions)
+	}
 	switch o.UserIDType {
 	case "":
 		o.UserIDType = UserIDText
@@ -201,9 +204,6 @@ func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 // resolveIndex does for Index what resolve does, and asks the database.
 func (o *Options) resolveIndex(db *sqlx.DB, errs *[]error) {
 	ix, bad := &o.Index, refuse(errs, "Options.Index.")
-	if ix.Partitions < 0 || ix.Partitions > schema.MaxPartitions {
-		bad("Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, ix.Partitions)
-	}
 	ix.Table = cmp.Or(ix.Table, DefaultTable)
 	if ix.ReadReplica != nil && ix.ReadReplica.DB == nil {
 		bad("ReadReplica", "has no database: make it with sqlx")
