@@ -3,6 +3,7 @@ package usersession
 import (
 	"context"
 
+	"github.com/seed-296ca7ab/usersession/internal/datatable"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 )
@@ -13,7 +14,7 @@ func init() {
 		p := inside.Parts{Index: m.index, Place: m.data.name, Reconcile: m.reconcile, Touch: m.data.store.Touch}
 		p.Tables = append(p.Tables, inside.Tables{Tables: m.tables(), DB: m.index.DB(), Columns: index.ColumnsSQL})
 		if s, ok := m.data.store.(*SQLStore); ok {
-			p.Tables = append(p.Tables, inside.Tables{Tables: s.tables, DB: s.db, Columns: dataColumnsSQL})
+			p.Tables = append(p.Tables, inside.Tables{Tables: s.tables, DB: s.db, Columns: datatable.ColumnsSQL})
 		}
 		return p
 	}

@@ -5,9 +5,9 @@ import (
 	"context"
 	"io/fs"
 
+	"github.com/seed-296ca7ab/usersession/internal/datatable"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
-	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
 // tables says how the index is made.
@@ -45,11 +45,7 @@ func (m *Manager) Migrate(ctx context.Context) error {
 // Migrate creates the table of the Store and its index if they are missing, as
 // Manager.Migrate does. It may run in any number of replicas at once.
 func (s *SQLStore) Migrate(ctx context.Context) error {
-	check := dataColumnsSQL
-	if s.db.Dialect() == sqldb.Postgres {
-		check += dataBytesSQL
-	}
-	return wrap("SQLStore.Migrate", s.tables.Migrate(ctx, s.db, check))
+	return wrap("SQLStore.Migrate", s.tables.Migrate(ctx, s.db, datatable.CheckSQL(s.db.Dialect())))
 }
 
 // Migrations returns the statements of Migrate as files for a migration tool.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
+	"github.com/seed-296ca7ab/usersession/internal/reconcile"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
-	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
 // Reconcile ends the live sessions whose data the Store has lost, or has no longer
@@ -106,168 +106,41 @@ type ReconcileResult struct {
 // errors.ErrUnsupported. Expiries are compared if it is an [ExpiryFinder]. With
 // Options.Adopt it returns an error, because [Manager.AdoptAll] looks at each key then.
 func (m *Manager) ReconcileStore(ctx context.Context, opts ReconcileOptions) (ReconcileResult, error) {
-	s := scan{m: m, opts: opts}
 	if m.adopting != nil {
-		return s.res, wrap("ReconcileStore", errors.New("Options.Adopt is set, and plain scs may write to the Store as well; call AdoptAll"))
+		return ReconcileResult{}, wrap("ReconcileStore", errors.New("Options.Adopt is set, and plain scs may write to the Store as well; call AdoptAll"))
+	}
+	s := reconcile.Scan{
+		Store: m.data.store, Index: m.index, DryRun: opts.DryRun, DeleteRowless: opts.DeleteRowless,
+		Grace: loginGrace, Inexact: max(time.Minute, 2*m.opts.TouchInterval),
+		StoreExpiry: m.data.storeExpiry, Uncommitted: uncommitted,
+	}
+	var keys []string // of the page
+	page := func() error {
+		pctx, cancel := context.WithTimeout(ctx, 4*m.opts.WriteTimeout)
+		defer cancel()
+		err := s.Page(pctx, keys)
+		if err == nil {
+			inside.Progress(ctx, len(keys))
+		}
+		keys = keys[:0]
+		return err
 	}
 	rest := sqldb.Resting(ctx)
 	for key, err := range keysOfStore(ctx, m.data.store) {
 		if err == nil {
-			s.keys = append(s.keys, key)
-			if len(s.keys) < index.PruneSize {
+			if keys = append(keys, key); len(keys) < index.PruneSize {
 				continue
 			}
-			err = s.page(ctx)
+			err = page()
 			rest()
 		}
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return s.res, wrap("ReconcileStore", err)
+			return ReconcileResult(s.Result), wrap("ReconcileStore", err)
 		}
 	}
-	return s.res, wrap("ReconcileStore", s.page(ctx))
-}
-
-// scan is one call of ReconcileStore.
-type scan struct {
-	m    *Manager
-	opts ReconcileOptions
-	res  ReconcileResult
-	keys []string // of the page
-}
-
-// kept is what the Store has under a key.
-type kept struct {
-	*trailer.Binding
-	expiry time.Time // the zero time: never
-	known  bool      // the Store tells the expiry
-}
-
-// page compares the keys of a page. The data are read before the rows, because a row is
-// there before its data are.
-func (s *scan) page(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 4*s.m.opts.WriteTimeout)
-	defer cancel()
-	var found []kept
-	var ids, users []string
-	for _, key := range s.keys {
-		k, ok, err := s.find(ctx, key)
-		if err != nil {
-			return err
-		}
-		if ok {
-			found = append(found, k)
-		}
-		if k.Authenticated() && s.m.index.IsUserID(k.UserID) { // else there is no row of that user
-			ids, users = append(ids, k.ID), append(users, k.UserID)
-		}
-	}
-	rows, now, err := s.m.index.ByIDs(ctx, ids, users)
-	for _, k := range found {
-		if err == nil {
-			row, there := rows[k.ID]
-			err = s.compare(ctx, k, row, there, now)
-		}
-	}
-	if err == nil {
-		inside.Progress(ctx, len(s.keys))
-	}
-	s.keys = s.keys[:0]
-	return err
-}
-
-// find reads what is under a key, if it is a session of that key.
-func (s *scan) find(ctx context.Context, key string) (k kept, ok bool, err error) {
-	var data []byte
-	if store, tells := s.m.data.store.(ExpiryFinder); tells {
-		k.known = true
-		data, k.expiry, ok, err = store.FindExpiry(ctx, key)
-	} else {
-		data, ok, err = s.m.data.store.Find(ctx, key)
-	}
-	if err != nil || !ok {
-		return kept{}, false, err
-	}
-	s.res.Keys++
-	if _, k.Binding = trailer.Split(data); k.Binding == nil || k.Key != key {
-		s.res.Left++
-		return kept{}, false, nil
-	}
-	return k, true, nil
-}
-
-// compare compares what is under a key with its row. now is the time of the database
-// after the row was read.
-func (s *scan) compare(ctx context.Context, k kept, row index.Row, there bool, now int64) error {
-	if !k.Deadline.After(time.Now()) {
-		return s.over(ctx, k)
-	}
-	switch {
-	case !k.Authenticated():
-		s.res.Anonymous++
-		return s.expiry(ctx, k, time.Time{})
-	case !there || row.UserID.Valid && row.UserID.String != k.UserID:
-		return s.rowless(ctx, k)
-	case row.EndedAt != 0 || !row.UserID.Valid || row.ExpiresAt <= now:
-		return s.over(ctx, k)
-	case row.SessionKey == k.Key && !uncommitted(row):
-		at := func(us int64) time.Time { return time.Now().Add(time.Duration(us-now) * time.Microsecond) }
-		k.Binding = k.EndingBy(at(row.ExpiresAt))
-		return s.expiry(ctx, k, s.m.data.storeExpiry(k.Binding, at(row.LastSeenAt)))
-	case row.SessionKey == k.Key: // a login that is not committed
-		return nil
-	}
-	if key, is := row.RenewingTo(); is && key == k.Key {
-		return nil
-	}
-	return s.over(ctx, k)
-}
-
-// over deletes the data of a session that is over.
-func (s *scan) over(ctx context.Context, k kept) error {
-	s.res.Over++
-	if s.opts.DryRun {
-		return nil
-	}
-	return s.m.data.store.Delete(ctx, k.Key)
-}
-
-// rowless notes a session without a row. It spares a login in flight.
-func (s *scan) rowless(ctx context.Context, k kept) error {
-	s.res.Rowless++
-	if len(s.res.RowlessIDs) < 100 {
-		s.res.RowlessIDs = append(s.res.RowlessIDs, k.ID)
-	}
-	if !s.opts.DeleteRowless || time.Since(k.AuthenticatedAt) <= loginGrace {
-		return nil
-	}
-	s.res.Deleted++
-	if s.opts.DryRun {
-		return nil
-	}
-	return s.m.data.store.Delete(ctx, k.Key)
-}
-
-// expiry sets the expiry of data right that expire before they may, or after their
-// deadline. Whoever touches the session meanwhile gives it no more. An idle timeout
-// begins anew, and its row ends the session in time.
-func (s *scan) expiry(ctx context.Context, k kept, notBefore time.Time) error {
-	inexact := max(time.Minute, 2*s.m.opts.TouchInterval) // for clocks, and touches that wait
-	switch {
-	case !k.known:
-		return nil
-	case k.expiry.IsZero() || k.expiry.After(k.Deadline.Add(inexact)):
-		s.res.Late++
-	case k.expiry.Before(notBefore.Add(-inexact)):
-		s.res.Early++
-	default:
-		return nil
-	}
-	if s.opts.DryRun {
-		return nil
-	}
-	_, err := s.m.data.store.Touch(ctx, k.Key, s.m.data.storeExpiry(k.Binding, time.Now()))
-	return err
+	err := page()
+	return ReconcileResult(s.Result), wrap("ReconcileStore", err)
 }

@@ -93,6 +93,9 @@ func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 	if o.TokenReuse < ReuseIgnored || o.TokenReuse > ReuseEnds {
 		bad("TokenReuse", "is %d, which is none of ReuseIgnored, ReuseReported, ReuseEnds", o.TokenReuse)
 	}
+	if o.Index.Partitions < 0 || o.Index.Partitions > schema.MaxPartitions {
+		bad("Index.Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, o.Index.Partitions)
+	}
 	switch o.UserIDType {
 	case "":
 		o.UserIDType = UserIDText
@@ -204,9 +207,6 @@ func (o *Options) resolveSCS(bad func(field, format string, args ...any)) {
 // resolveIndex does for Index what resolve does, and asks the database.
 func (o *Options) resolveIndex(db *sqlx.DB, errs *[]error) {
 	ix, bad := &o.Index, refuse(errs, "Options.Index.")
-	if ix.Partitions < 0 || ix.Partitions > schema.MaxPartitions {
-		bad("Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, ix.Partitions)
-	}
 	ix.Table = cmp.Or(ix.Table, DefaultTable)
 	if ix.ReadReplica != nil && ix.ReadReplica.DB == nil {
 		bad("ReadReplica", "has no database: make it with sqlx")

@@ -166,26 +166,20 @@ func (s *Store) Create(ctx context.Context, key string, data []byte, expiry time
 // atomic.
 func (s *Store) Update(ctx context.Context, key string, data []byte) (bool, error) {
 	_, expiry, found, err := s.read(ctx, key)
-	if err != nil || !found {
-		return false, err
+	if err == nil && found {
+		err = s.write(ctx, key, data, expiry)
 	}
-	if err := s.write(ctx, key, data, expiry); err != nil {
-		return false, err
-	}
-	return true, nil
+	return found && err == nil, err
 }
 
 // Touch moves the expiry of a key that exists and keeps its data. It is not
 // atomic. An expiry that is not in the future deletes the key.
 func (s *Store) Touch(ctx context.Context, key string, expiry time.Time) (bool, error) {
 	data, _, found, err := s.read(ctx, key)
-	if err != nil || !found {
-		return false, err
+	if err == nil && found {
+		err = s.write(ctx, key, data, expiry)
 	}
-	if err := s.write(ctx, key, data, expiry); err != nil {
-		return false, err
-	}
-	return true, nil
+	return found && err == nil, err
 }
 
 // Delete removes keys one by one. It tries all of them, even if one cannot be

@@ -61,12 +61,14 @@ var imports = map[string][]string{
 	"binarycodec": nil,
 	"bounded":     nil,
 	"bubble":      nil,
+	"datatable":   {"index", "sqldb"},
 	"decide":      nil,
 	"header":      nil,
 	"index":       {"sqldb", "token", "trailer"},
 	"doctor":      {"inside", "sqldb"},
 	"inside":      {"index", "schema", "sqldb", "trailer"},
 	"pqread":      {"bounded"},
+	"reconcile":   {"index", "trailer"},
 	"response":    nil,
 	"schema":      {"sqldb"},
 	"seal":        nil,
@@ -94,7 +96,7 @@ var knows = []struct {
 	text *regexp.Regexp // of a string constant
 	who  []string
 }{
-	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/index/", "internal/schema/", "sqlstore.go",
+	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/datatable/", "internal/index/", "internal/schema/",
 		"internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/", "pgchannel/"}},
