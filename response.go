@@ -224,7 +224,7 @@ func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
 		actor = b.By()
 	}
 	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor})
-	if err != nil && !errors.Is(err, errElsewhere) {
+	if err != nil && !errors.Is(err, errElsewhere) && !errors.Is(err, errSpared) {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: the session of another cookie of the browser could not be ended yet", "error", err)
 	}
 }
