@@ -96,8 +96,7 @@ func (x *exchange) loggedOut() (yes bool) {
 // dataNow is what the handler has made of the session data.
 var dataNow = map[scs.Status]decide.Data{scs.Unmodified: decide.Unchanged, scs.Modified: decide.Changed, scs.Destroyed: decide.Destroyed}
 
-// commit commits the session and sets the cookie, if there is anything to commit or
-// to set.
+// commit commits the session and sets the cookie, as far as there is anything to do.
 func (x *exchange) commit(h http.Header, status int) error {
 	m, ctx, r := x.m, x.r.Context(), &x.state
 	failed := status >= http.StatusInternalServerError && !m.opts.KeepOnError
@@ -161,9 +160,8 @@ func (x *exchange) clearCookie(h http.Header) {
 	}
 }
 
-// clearSiteData does for what Options.ClearSiteData names what clearCookie does for the
-// cookie. A request of another site is no logout here either, and neither is one with a
-// cookie that is malformed.
+// clearSiteData does what Options.ClearSiteData asks for. As with the cookie, a request of
+// another site is no logout, and neither is one with a cookie that is malformed.
 func (x *exchange) clearSiteData(h http.Header, cookies bool) {
 	if x.came && x.token != "" {
 		header.ClearSiteData(h, x.r, x.m.opts.ClearSiteData, cookies)
@@ -254,8 +252,7 @@ func (m *Manager) nothingToKeep(ctx context.Context, r *request) bool {
 	return nothing
 }
 
-// commitRest makes a new anonymous session of what was put after Clear; no
-// session and no token if that is nothing.
+// commitRest makes a new anonymous session of what was put after Clear, if anything was.
 func (m *Manager) commitRest(ctx context.Context, r *request) (string, time.Time, error) {
 	rest := make(map[string]any)
 	for _, k := range m.Keys(ctx) {
@@ -270,8 +267,7 @@ func (m *Manager) commitRest(ctx context.Context, r *request) (string, time.Time
 	return m.SessionManager.Commit(ctx)
 }
 
-// giveUpStaged ends a login that Destroy or Clear of scs has taken back: there is
-// nothing to commit.
+// giveUpStaged ends a login that Destroy or Clear of scs has taken back.
 func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
 	var s *staged
 	r.do(func() { s = r.unstage() })

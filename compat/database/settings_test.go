@@ -22,6 +22,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
 	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+	"github.com/seed-296ca7ab/usersession/usersessiontest"
 )
 
 // logIn logs a user in from a browser.
@@ -421,4 +422,25 @@ func TestSettingsSQLite(t *testing.T) {
 	}
 	_, err := usersession.New(open(t, "full_column_names(1)"), nil)
 	wantNaming(t, err, "setting full_column_names=1,")
+}
+
+// A server that has no transaction's own settings lets users log in all the same.
+func TestLoginWithoutLazily(t *testing.T) {
+	for _, driver := range []string{"postgres", "pgx"} {
+		t.Run(driver, func(t *testing.T) {
+			db := opendb.Connect(t, driver, withQuery(t, opendb.FreshPostgres(t, driver), "search_path", "public,pg_catalog"))
+			opendb.MustExec(t, db, `CREATE FUNCTION public.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS
+				$$ BEGIN RAISE EXCEPTION 'not here' USING ERRCODE = 'feature_not_supported'; END $$`)
+			for _, limit := range []int{usersession.NoMaxSessions, 0} {
+				m := opendb.Migrated(t, db, &usersession.Options{MaxSessions: limit})
+				for range 2 {
+					usersessiontest.Login(t, m, "ann")
+				}
+			}
+			m := opendb.Migrated(t, db, &usersession.Options{})
+			if list, err := m.ListSessions(t.Context(), "ann"); len(list) != 4 || err != nil {
+				t.Errorf("%d sessions, %v", len(list), err)
+			}
+		})
+	}
 }

@@ -67,6 +67,7 @@ type Index struct {
 	part      sync.Map // name of a partition: *Index of it, with its statements
 	pages     sync.Map // the forms of pages that are kept statements
 	pageForms atomic.Int32
+	neverLazy atomic.Bool // the server does not know lazilySQL
 }
 
 // New returns the index in a database.

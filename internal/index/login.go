@@ -41,7 +41,7 @@ func (x *Index) values(l Login) []any {
 // insert writes the row of a login, unless a fence is in the way. On MariaDB q is a
 // transaction.
 func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) (Entry, error) {
-	n, err := q.Exec(ctx, x.lazily(q, insertSQL, insertSQL+lazilySQL), append(x.values(l), x.unfenced(l.UserID, l.Checked, 2)...)...)
+	n, err := x.execLazily(ctx, q, insertSQL, insertSQL+lazilySQL, append(x.values(l), x.unfenced(l.UserID, l.Checked, 2)...)...)
 	if err == nil && n == 0 {
 		return Fenced, nil
 	}
@@ -50,15 +50,20 @@ func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) (Entry, er
 
 // lazilySQL has PostgreSQL answer a statement before it is on disk. A server that
 // crashes then forgets the row of a login, and its commit finds none. That commit waits
-// for the disk, and for all before it.
-const lazilySQL = "\n\tAND set_config('synchronous_commit', 'off', true) = 'off'"
+// for the disk, and for all before it. The condition holds whatever the server answers.
+const lazilySQL = "\n\tAND set_config('synchronous_commit', 'off', true) IS NOT NULL"
 
-// lazily returns the text for q. In a transaction with other statements it is the first.
-func (x *Index) lazily(q sqldb.Querier, text, lazy string) string {
-	if _, alone := q.(*sqldb.DB); alone && x.c.Dialect == sqldb.Postgres {
-		return lazy
+// execLazily runs text for q, or lazy, which is text with lazilySQL. In a transaction it
+// is text, because other statements follow.
+func (x *Index) execLazily(ctx context.Context, q sqldb.Querier, text, lazy string, args ...any) (int64, error) {
+	if _, alone := q.(*sqldb.DB); alone && x.c.Dialect == sqldb.Postgres && !x.neverLazy.Load() {
+		n, err := q.Exec(ctx, lazy, args...)
+		if !sqldb.Unsupported(err) {
+			return n, err
+		}
+		x.neverLazy.Store(true)
 	}
-	return text
+	return q.Exec(ctx, text, args...)
 }
 
 // insertUnlimited is insert where there is no limit, on the pool.

@@ -189,6 +189,10 @@ func IsDuplicate(err error) bool {
 // error, so that the statement has done nothing.
 func Refused(err error) bool { return pqread.SQLState(err) != "" }
 
+// Unsupported reports whether a server that speaks like PostgreSQL does not have what a
+// statement asks for, so that the statement has done nothing.
+func Unsupported(err error) bool { return pqread.SQLState(err) == "0A000" }
+
 // IsLockTimeout reports whether err says that a lock was not got in time.
 func IsLockTimeout(err error) bool {
 	if err == nil {
