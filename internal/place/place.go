@@ -64,5 +64,5 @@ func (n Name) MayBe(row string) bool {
 // Misses reports whether data that a row has there may be good for a request, and are not
 // in this place.
 func (n Name) Misses(row string) bool {
-	return row != "" && row != string(n) && !strings.HasPrefix(row, checked)
+	return row != "" && !n.Has(row) && !strings.HasPrefix(row, checked)
 }
