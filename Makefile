@@ -23,6 +23,10 @@ full: ## the same on every backend, with every fault: the full depth
 race: ## the full depth with the race detector, in random order
 	USERSESSION_TEST_DEPTH=full go test -race -shuffle=on -timeout 30m work
 
+.PHONY: fuzz
+fuzz: ## each fuzz target for ten minutes, or for FUZZTIME, one after the other
+	.ci/fuzz
+
 .PHONY: lint
 lint: ## gofmt, go vet and staticcheck
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change: $$files"; exit 1; }

@@ -99,7 +99,7 @@ func FuzzCookie(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Cookie"] = []string{header}
-		tokens, came, _ := m.cookies(r)
+		tokens, came, _ := m.cookies(r, nil)
 		for _, tok := range tokens {
 			if !token.Valid(tok) {
 				t.Fatalf("the token is %q", tok)
@@ -121,7 +121,7 @@ func TestHandleFromOutside(t *testing.T) {
 	handle := m.id.handle(token.Key("x"))
 	r := httptest.NewRequest("GET", "/", nil)
 	r.AddCookie(&http.Cookie{Name: "s", Value: handle})
-	if tokens, came, _ := m.cookies(r); len(tokens) > 0 || !came {
+	if tokens, came, _ := m.cookies(r, nil); len(tokens) > 0 || !came {
 		t.Errorf("a handle in a cookie gives %q, %v", tokens, came)
 	}
 	if other := (&Manager{id: newIdentity()}); func() bool { _, ok := other.id.keyOfHandle(handle); return ok }() {

@@ -46,14 +46,23 @@ func (m *Manager) onDevice(ctx context.Context, b *trailer.Binding, d index.Devi
 	return served
 }
 
-// keepsOther reports whether the session of a cookie that came beside another one is
-// bound to a device. The cookie alone is no leave to end it.
-func (m *Manager) keepsOther(ctx context.Context, key string) (bool, error) {
+// leaveToEnd returns an error if the session of a cookie that came beside another one is
+// bound to a device, and the request does not come from there. The cookie alone is no
+// leave to end it.
+func (m *Manager) leaveToEnd(ctx context.Context, r *request, key string) error {
 	if m.prove == nil {
-		return false, nil
+		return nil
 	}
-	row, found, err := m.index.ByKey(ctx, key)
-	return found && row.Bound != 0, err
+	row, found, err := m.index.LiveRowByKey(ctx, key)
+	if err != nil || !found || row.Bound == 0 || !row.UserID.Valid {
+		return err
+	}
+	b := &trailer.Binding{ID: row.ID, UserID: row.UserID.String, Key: key}
+	live, err := m.index.LiveByKey(ctx, b)
+	if err == nil && live.Device.State == index.Bound && (r.http == nil || m.prove(r.http, b.ID, live.Device.Secret) != inside.Proved) {
+		err = errSpared
+	}
+	return err
 }
 
 // deviceSession returns the session of a request for package dbsc.

@@ -149,6 +149,9 @@ var errPanicked = errors.New("usersession: Options.Watch.Channel panicked")
 // errWithheld is what Logout returns of a session that the request was not served.
 var errWithheld = fmt.Errorf("%w: that of the cookie is bound to a device, from which the request does not come; it has not ended", ErrNoSession)
 
+// errSpared is what Logout returns if the session of another cookie has not ended.
+var errSpared = errors.New("that of another cookie is bound to a device, from which the request does not come; it has not ended")
+
 // errFailed is why a login is given up though nobody has refused it.
 var errFailed = errors.New("usersession: the handler answered with a status of 500 or more (see Options.KeepOnError)")
 

@@ -34,6 +34,7 @@ const (
 	EventUnlisted          EventKind = "unlisted"           // session data were refused that have no row of their user. UserID and SessionID are what they claim
 	EventDropped           EventKind = "dropped"            // session data were changed after the response had begun, so they were not saved
 	EventUnbound           EventKind = "unbound"            // a request of a session that is bound to a device did not come from there, and was served as anonymous
+	EventTokenReused       EventKind = "token_reused"       // a token came from before the last renewal, see Options.TokenReuse. If Err is not nil, the session should have ended and may not have
 	EventStoreFailed       EventKind = "store_failed"       // a request was answered 503 because a side was down
 )
 
@@ -53,6 +54,11 @@ type Event struct {
 	// the janitor for instance.
 	IP        netip.Addr
 	UserAgent string // at most 512 bytes
+
+	// LastIP and LastUserAgent are those with which the session of EventTokenReused was
+	// used last, as UserSession has them. They are zero in other events.
+	LastIP        netip.Addr
+	LastUserAgent string
 }
 
 type actorKey struct{}

@@ -21,8 +21,8 @@ func (m *Manager) checked(r *request, o loginOptions) index.Checked {
 
 // behindFence looks at the fence that may be in the way of a login. It returns nil if
 // the login began after it, which c.Fence says then. If two replicas are too close in
-// time to tell, the login is refused.
-func (m *Manager) behindFence(ctx context.Context, r *request, userID string, c *index.Checked) error {
+// time to tell, the login is refused. own is a fence that the request has raised, or "".
+func (m *Manager) behindFence(ctx context.Context, own, userID string, c *index.Checked) error {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	f, err := m.index.Fence(ctx, userID)
@@ -31,7 +31,7 @@ func (m *Manager) behindFence(ctx context.Context, r *request, userID string, c 
 		return err
 	case f.Disabled:
 		return ErrAccountDisabled
-	case f.ID == r.fence(userID), f.Latest.Before(c.At):
+	case f.ID == own, f.Latest.Before(c.At):
 		c.Fence = f.ID
 		return nil
 	}
@@ -47,16 +47,12 @@ func (r *request) fence(userID string) (id string) {
 // raise raises a fence for some users. The request of ctx may log in behind it.
 func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool, users ...string) error {
 	f := index.Raise{ID: index.NewFenceID(), Users: users, Disabled: disabled}
-	if r := m.request(ctx); r != nil && !r.other {
+	r := m.request(ctx)
+	if r != nil && r.other {
+		r = nil
+	}
+	if r != nil {
 		f.Began, f.Within = r.began, m.opts.WriteTimeout
-		if len(users) == 1 {
-			fctx, cancel := m.finishing(ctx)
-			there, err := m.index.Fence(fctx, users[0])
-			cancel()
-			if err == nil && there != nil && there.Latest.Before(r.began) {
-				f.Own = append(f.Own, there.ID)
-			}
-		}
 		r.do(func() {
 			for _, user := range users {
 				if id, ok := r.fences[user]; ok && !slices.Contains(f.Own, id) {
@@ -69,9 +65,21 @@ func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool
 			}
 		})
 	}
-	ctx, cancel := m.finishing(ctx)
+	fctx, cancel := m.finishing(ctx)
 	defer cancel()
-	return m.index.Raise(ctx, tx, f)
+	if tx == nil {
+		if raised, err := m.index.RaiseAlone(fctx, f); raised || err != nil {
+			return err
+		}
+	}
+	if r != nil && len(users) == 1 { // a fence of somebody else may be older than the request
+		if there, err := m.index.Fence(fctx, users[0]); err == nil && there != nil && there.Latest.Before(r.began) {
+			f.Own = append(f.Own, there.ID)
+		}
+	}
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	return m.index.Raise(wctx, tx, f)
 }
 
 // signOut remembers a sign-out at an identity provider.

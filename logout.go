@@ -11,7 +11,8 @@ import (
 // Logout ends the session of the context, anonymous or not, and clears its
 // data. The cookie is cleared also when an error is returned, so the browser is
 // logged out in any case. It returns ErrNoSession if the context has no
-// session. Any other error means that the session may still be accepted. After
+// session. Any other error means that the session may still be accepted, or that of
+// another cookie, which is bound to a device (package dbsc) and not to this one. After
 // ErrRevocationPending the janitor (Run) deletes the session's data.
 func (m *Manager) Logout(ctx context.Context) (result error) {
 	if ctx.Value(m.scsKey) == nil {
@@ -63,12 +64,14 @@ func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending) er
 	r.do(func() { keys, r.others = r.others, nil })
 	var failed error
 	for _, key := range keys {
-		kept, err := m.keepsOther(ctx, key)
-		if err == nil && !kept {
+		err := m.leaveToEnd(ctx, r, key)
+		if err == nil {
 			_, err = m.endKey(ctx, key, by)
 		}
 		if err != nil {
 			failed = errors.Join(failed, err)
+		}
+		if err != nil && err != errSpared {
 			r.alsoEnds(key) // by the next Logout
 		}
 	}

@@ -49,12 +49,13 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 			m.miswired(w, r, "the session was loaded by the embedded scs manager, outside LoadAndSave")
 			return
 		}
-		tokens, came, bare := m.cookies(r)
-		x := &exchange{m: m, came: came, bare: bare}
+		x := &exchange{m: m}
+		var tokens []string
+		tokens, x.came, x.bare = m.cookies(r, x.tokens[:0])
 		x.writer.Init(r.Context(), w, x)
 		header.VaryByCookie(w.Header())
 		x.state.passive = m.opts.NoTouch != nil && m.opts.NoTouch(r)
-		x.state.loggedOut, x.state.http, x.state.began = came && len(tokens) == 0, r, time.Now()
+		x.state.loggedOut, x.state.http, x.state.began = x.came && len(tokens) == 0, r, time.Now()
 		ctx, err := m.loadFirst(x, r, tokens)
 		if err != nil {
 			if r.Context().Err() == nil { // else the client has gone
@@ -150,8 +151,9 @@ const maxCookies = 8
 
 // cookies returns the tokens of the request: the first of those cookies of that name
 // that can be one, or that of Options.Token. came says that there were cookies of that
-// name. bare says that the request has to do without any.
-func (m *Manager) cookies(r *http.Request) (tokens []string, came, bare bool) {
+// name. bare says that the request has to do without any. room is where tokens may be.
+func (m *Manager) cookies(r *http.Request, room []string) (tokens []string, came, bare bool) {
+	tokens = room
 	if m.opts.Token != nil {
 		if tok, ok := m.opts.Token(r); ok {
 			if token.Valid(tok) {
@@ -202,6 +204,7 @@ func (m *Manager) loadFirst(x *exchange, r *http.Request, tokens []string) (ctx 
 			return nil, err
 		}
 	}
+	m.tellReuse(ctx, &x.state)
 	if len(tokens) > 1 {
 		for _, tok := range tokens {
 			x.state.alsoEnds(token.Key(tok))

@@ -148,6 +148,6 @@ func (o Options) indexConfig() index.Config {
 	return index.Config{
 		Dialect: d, Table: d.Quote(o.Index.Schema, o.Index.Table), Locks: d.Quote(o.Index.Schema, o.Index.Table+"_locks"), Fences: d.Quote(o.Index.Schema, o.Index.Table+"_fences"), SignOut: d.Quote(o.Index.Schema, o.Index.Table+"_signouts"),
 		UserIDType: index.UserIDType(o.UserIDType), Max: most, SoftMax: soft, OnLimit: limit, Partitions: o.Index.Partitions, Grace: loginGrace,
-		Idle: o.IdleTimeout, Touch: o.TouchInterval, Retention: o.Retention, Prepare: !o.Index.NoPreparedStatements,
+		Idle: o.IdleTimeout, Touch: o.TouchInterval, Retention: o.Retention, Prepare: !o.Index.NoPreparedStatements, Reuse: o.TokenReuse != ReuseIgnored,
 	}
 }

@@ -237,6 +237,9 @@ type Options struct {
 	// compared.
 	NoticeNewDevices bool
 
+	// TokenReuse says what a token from before a renewal does. By default it does nothing.
+	TokenReuse ReusePolicy
+
 	// OnOperation is called after each operation, with the time at which it began
 	// and its error, if it had one. An operation that only found out that it has
 	// nothing to do is one as well. It is called as OnEvent is. Its context has the

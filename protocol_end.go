@@ -86,12 +86,15 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by ind
 		return 0, nil
 	}
 	m.tellEnded(ctx, rows) // the Store may take its time
-	n := index.NewlyEnded(rows)
-	other := m.elsewhere(ctx, rows) // before they are deleted
-	err := m.data.store.Delete(ctx, index.Keys(rows)...)
+	n, left := index.NewlyEnded(rows), index.WithData(rows)
+	other := m.elsewhere(ctx, left) // before they are deleted
+	var err error
+	if len(left) > 0 {
+		err = m.data.store.Delete(ctx, index.Keys(left)...)
+	}
 	m.emitEnded(ctx, rows, by)
 	if err != nil {
-		return n, m.leavePending(ctx, rows, by, err)
+		return n, m.leavePending(ctx, left, by, err)
 	}
 	if len(other) > 0 {
 		err = m.leavePending(ctx, other, by, errElsewhere)
@@ -163,7 +166,7 @@ func (m *Manager) detach(ctx context.Context, key string) (bool, error) {
 // abort ends the row of a login that will not be committed. If even that fails,
 // its short deadline ends it.
 func (m *Manager) abort(ctx context.Context, s *staged) {
-	if s == nil || !s.login {
+	if s == nil || !s.login || s.late != nil {
 		return
 	}
 	ctx, cancel := m.finishing(ctx)

@@ -20,7 +20,12 @@ func (m *Manager) Load(ctx context.Context, token string) (context.Context, erro
 	if ctx.Value(m.scsKey) != nil {
 		return ctx, nil
 	}
-	return m.load(ctx, token, &request{began: time.Now()})
+	r := &request{began: time.Now()}
+	loaded, err := m.load(ctx, token, r)
+	if err == nil {
+		m.tellReuse(loaded, r)
+	}
+	return loaded, err
 }
 
 func (m *Manager) load(ctx context.Context, tok string, r *request) (context.Context, error) {

@@ -71,7 +71,7 @@ func (m *Manager) notOpened(ctx context.Context, b *trailer.Binding, why error) 
 	switch {
 	case r == nil || ctx.Value(m.scsKey) != nil:
 	case found || err != nil || b.Authenticated():
-		r.notHere(b.Key, row)
+		m.notHere(ctx, r, b.Key, row)
 	default:
 		r.do(func() {
 			if r.own == nil {

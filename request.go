@@ -38,6 +38,7 @@ type request struct {
 	device    index.Device      // how the session of the cookie is bound, if package dbsc asks
 	proved    bool              // the request comes from the device
 	withheld  *trailer.Binding  // the session of the cookie, if the request is not served it
+	reused    *index.Row        // the session of a token that came, from before a renewal
 	staged    *staged           // what the commit is to finish; nil: nothing
 	unstaged  bool              // a Login or renewal is between its new token and staging it
 	started   bool              // the response has begun
@@ -56,6 +57,7 @@ type staged struct {
 	actor         string           // who logs in
 	checked       index.Checked    // when the credentials of a login were checked
 	meta          string           // of Reauthenticate; "": as it is
+	late          *index.Login     // the row of a login, if it is to be written with the data
 }
 
 // present returns the session whose data are in the Store; nil if there is none. The

@@ -90,6 +90,9 @@ func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 	if o.OnLimit < LimitEvictOldest || o.OnLimit > LimitReject {
 		bad("OnLimit", "is %d, which is none of LimitEvictOldest, LimitEvictLeastRecent, LimitReject", o.OnLimit)
 	}
+	if o.TokenReuse < ReuseIgnored || o.TokenReuse > ReuseEnds {
+		bad("TokenReuse", "is %d, which is none of ReuseIgnored, ReuseReported, ReuseEnds", o.TokenReuse)
+	}
 	if o.Index.Partitions < 0 || o.Index.Partitions > schema.MaxPartitions {
 		bad("Index.Partitions", "must be 0 to %d, is %d", schema.MaxPartitions, o.Index.Partitions)
 	}

@@ -19,17 +19,19 @@ import (
 // exchange is a request and its response: one allocation for what every request
 // needs.
 type exchange struct {
-	m      *Manager
-	r      *http.Request
-	token  string // of the cookie
-	bare   bool   // it has its token elsewhere, and no cookie is set
-	came   bool   // there was a cookie of the session's name
-	over   bool   // the handler has returned
-	began  bool   // the response has begun before that
-	data   *data  // what the commit has saved then; nil: nobody had changed anything
-	saves  int    // of state, then
-	state  request
-	writer response.Writer
+	m         *Manager
+	r         *http.Request
+	token     string    // of the cookie
+	bare      bool      // it has its token elsewhere, and no cookie is set
+	came      bool      // there was a cookie of the session's name
+	over      bool      // the handler has returned
+	began     bool      // the response has begun before that
+	data      *data     // what the commit has saved then; nil: nobody had changed anything
+	saves     int       // of state, then
+	tokens    [1]string // the room for that of the cookie
+	unchanged bool      // the commit has found nothing to save
+	state     request
+	writer    response.Writer
 }
 
 // Commit implements response.Committer.
@@ -39,7 +41,9 @@ func (x *exchange) Commit(h http.Header, status int) error {
 		return err
 	}
 	if !x.over {
-		x.began, x.data = true, x.m.changed(x.r.Context())
+		if x.began = true; !x.unchanged {
+			x.data = x.m.changed(x.r.Context())
+		}
 		x.state.do(func() { x.saves = x.state.saves })
 	}
 	x.m.guard(h)
@@ -97,7 +101,9 @@ var dataNow = map[scs.Status]decide.Data{scs.Unmodified: decide.Unchanged, scs.M
 func (x *exchange) commit(h http.Header, status int) error {
 	m, ctx, r := x.m, x.r.Context(), &x.state
 	failed := status >= http.StatusInternalServerError && !m.opts.KeepOnError
-	switch (decide.Response{Data: dataNow[m.SessionManager.Status(ctx)], Failed: failed}).Decide() {
+	now := dataNow[m.SessionManager.Status(ctx)]
+	x.unchanged = now == decide.Unchanged
+	switch (decide.Response{Data: now, Failed: failed}).Decide() {
 	case decide.GiveUp:
 		if s := x.giveUp(); s != nil && s.login {
 			m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Actor: s.binding.Actor, Err: errFailed})
@@ -224,7 +230,7 @@ func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
 		actor = b.By()
 	}
 	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor})
-	if err != nil && !errors.Is(err, errElsewhere) {
+	if err != nil && !errors.Is(err, errElsewhere) && !errors.Is(err, errSpared) {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: the session of another cookie of the browser could not be ended yet", "error", err)
 	}
 }

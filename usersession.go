@@ -119,6 +119,9 @@ const (
 	ReasonPasswordChanged = "password_changed" // PasswordChanged
 	ReasonFactorChanged   = "factor_changed"   // FactorChanged
 	ReasonAccountDisabled = "account_disabled" // AccountDisabled
+
+	ReasonNotMe       = "not_me"       // the user has followed a link of sessionui.NotMe
+	ReasonTokenReused = "token_reused" // Options.TokenReuse
 )
 
 // Device describes the client in a few words, such as "Firefox on Linux". It

@@ -12,7 +12,7 @@ import (
 var reasons = []string{
 	usersession.ReasonLogout, usersession.ReasonRevoked, usersession.ReasonReplaced, usersession.ReasonEvicted,
 	usersession.ReasonExpired, usersession.ReasonAborted, usersession.ReasonDataLost, usersession.ReasonUserDeleted,
-	usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled,
+	usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled, usersession.ReasonNotMe, usersession.ReasonTokenReused,
 }
 
 const otherReason = "other"
@@ -27,7 +27,7 @@ func reason(text string) string {
 // faults are the events that are counted as such, under their own names.
 var faults = []usersession.EventKind{
 	usersession.EventDropped, usersession.EventEndedMeanwhile, usersession.EventMisplaced,
-	usersession.EventStoreFailed, usersession.EventUnbound, usersession.EventUnlisted, usersession.EventUnreadable,
+	usersession.EventStoreFailed, usersession.EventTokenReused, usersession.EventUnbound, usersession.EventUnlisted, usersession.EventUnreadable,
 }
 
 // errorTypes are the names of errors. The first that fits is taken, and a refusal is no

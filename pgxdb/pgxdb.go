@@ -8,6 +8,7 @@
 package pgxdb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -72,6 +73,20 @@ func (n *native) Query(ctx context.Context, text string, args []any, take func(s
 		}
 	}
 	return unsent(rows.Err())
+}
+
+// Row implements sqldb.Native.
+func (n *native) Row(ctx context.Context, text string, args, dest []any) (found bool, err error) {
+	rows, err := n.pool.Query(ctx, text, args...)
+	if err != nil {
+		return false, unsent(err)
+	}
+	defer rows.Close()
+	if rows.Next() {
+		found, err = true, rows.Scan(dest...)
+	}
+	rows.Close() // to the end of the answer, where there may be an error too
+	return found, cmp.Or(err, unsent(rows.Err()))
 }
 
 // Exec implements sqldb.Native.

@@ -283,6 +283,7 @@ type problemPage struct {
 	// Reauthenticate is where the user proves who they are; "" if it is not
 	// about that, or if the application has no such page.
 	Reauthenticate string
+	Last           bool // there is nothing to go back to
 	// SignOut is the ID of the session to end in order to log in again; "" if
 	// that would not help.
 	SignOut string

@@ -14,6 +14,9 @@
 //	})
 //	mux.Handle("/admin/sessions/", admin)
 //
+// [NotMe] is the page behind a link in a mail, on which users say that a sign-in was
+// somebody else's. What follows is about the other two.
+//
 // A handler can be mounted under any prefix, which is either removed before it
 // (http.StripPrefix) or named in the options. Every link is relative, so that a
 // proxy may add another one. Both load the session themselves, and may be inside

@@ -110,6 +110,35 @@ func ExampleAdmin_withoutAuthorize() {
 	// Output: sessionui: AdminOptions.Authorize is required: it says who may see everybody's sessions
 }
 
+// The link of a mail about a new sign-in. Nothing happens before the user confirms.
+func ExampleNotMe() {
+	sessions, db := newSessions()
+	defer db.Close()
+
+	notMe, err := sessionui.NotMe(sessions, &sessionui.NotMeOptions{
+		URL:  "https://example.com/not-me",
+		Keys: [][]byte{[]byte("32 random bytes, out of a secret")},
+	})
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/not-me/", notMe) // it needs no session
+
+	cookie := login(sessions, "42")
+	list, err := sessions.ListSessions(context.Background(), "42")
+	if err != nil {
+		panic(err)
+	}
+	// In Options.OnEvent the event is that of EventNewDevice.
+	link := notMe.Link(usersession.Event{UserID: "42", SessionID: list[0].ID})
+	fmt.Println(get(mux, strings.TrimPrefix(link, "https://example.com"), "text/html", cookie).Code)
+	fmt.Println(get(mux, "/not-me/?link=another", "text/html", cookie).Code)
+	// Output:
+	// 200
+	// 404
+}
+
 // Some texts of the program's own. Without a Language, what Label leaves out stays
 // English.
 func ExampleDefaultLabels() {

@@ -30,6 +30,14 @@ var labels = map[string]string{
 	"confirm.yes":    "Sign out",
 	"confirm.no":     "Cancel",
 
+	"notme.title":    "Was this you?",
+	"notme.what":     "If it was not you who signed in, say so here. That device is signed out, and so is every device that has signed in since.",
+	"notme.yes":      "This was not me",
+	"notme.no":       "If it was you, there is nothing to do.",
+	"notme.done":     "That device is signed out, and so is every device that has signed in since.",
+	"notme.password": "Change your password now: whoever signed in may know it.",
+	"notme.change":   "Change the password",
+
 	"rename.title": "Name this device",
 	"rename.label": "Name",
 	"rename.hint":  "Only you and the administrators see it. Without a name, the page shows the device only.",
@@ -84,6 +92,8 @@ var labels = map[string]string{
 	"reason.password_changed": "Password changed",
 	"reason.factor_changed":   "Second factor changed",
 	"reason.account_disabled": "Account disabled",
+	"reason.not_me":           "You said that it was not you",
+	"reason.token_reused":     "Somebody else had its cookie",
 	"reason.other":            "Ended by an administrator",
 
 	"problem.title":   "That did not work",
@@ -102,6 +112,7 @@ var labels = map[string]string{
 	"error.login":       "Please sign in.",
 	"error.forbidden":   "You may not see this.",
 	"error.stale":       "Your last sign-in was a while ago. To end other sessions, prove first that it is you.",
+	"error.link":        "This link is not good any more.",
 	"error.unavailable": "This does not work at the moment. Please try again later.",
 	"error.page":        "There is no such page of the list.",
 	"error.filter":      "The filter cannot be understood: check the dates, the IP address and the user.",

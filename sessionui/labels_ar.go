@@ -30,6 +30,14 @@ var labelsArabic = map[string]string{
 	"confirm.yes":    "تسجيل الخروج",
 	"confirm.no":     "إلغاء",
 
+	"notme.title":    "هل كنت أنت؟",
+	"notme.what":     "إذا لم تكن أنت من سجّل الدخول فأخبرنا هنا. سيُسجَّل خروج ذلك الجهاز وكل جهاز سجّل الدخول بعده.",
+	"notme.yes":      "لم أكن أنا",
+	"notme.no":       "إذا كنت أنت فلا حاجة إلى فعل شيء.",
+	"notme.done":     "سُجّل خروج ذلك الجهاز وكل جهاز سجّل الدخول بعده.",
+	"notme.password": "غيّر كلمة المرور الآن: قد يعرفها من سجّل الدخول.",
+	"notme.change":   "تغيير كلمة المرور",
+
 	"rename.title": "تسمية هذا الجهاز",
 	"rename.label": "الاسم",
 	"rename.hint":  "لا يراه إلا أنت والمشرفون. من دون اسم تعرض الصفحة الجهاز فقط.",
@@ -102,6 +110,8 @@ var labelsArabic = map[string]string{
 	"reason.password_changed": "تغيّرت كلمة المرور",
 	"reason.factor_changed":   "تغيّر العامل الثاني",
 	"reason.account_disabled": "عُطّل الحساب",
+	"reason.not_me":           "قلت إنك لم تكن أنت",
+	"reason.token_reused":     "كان ملف تعريف ارتباطها لدى شخص آخر",
 	"reason.other":            "أنهاها مشرف",
 
 	"problem.title":   "لم ينجح ذلك",
@@ -120,6 +130,7 @@ var labelsArabic = map[string]string{
 	"error.login":       "يُرجى تسجيل الدخول.",
 	"error.forbidden":   "لا يُسمح لك برؤية هذا.",
 	"error.stale":       "مضى وقت على آخر تسجيل دخول لك. لإنهاء جلسات أخرى أثبت أولًا أنك صاحب الحساب.",
+	"error.link":        "لم يعد هذا الرابط صالحًا.",
 	"error.unavailable": "لا يعمل هذا في الوقت الحالي. يُرجى المحاولة لاحقًا.",
 	"error.page":        "لا توجد صفحة كهذه في القائمة.",
 	"error.filter":      "تعذّر فهم عامل التصفية: تحقق من التواريخ وعنوان IP والمستخدم.",

@@ -30,6 +30,14 @@ var labelsGerman = map[string]string{
 	"confirm.yes":    "Abmelden",
 	"confirm.no":     "Abbrechen",
 
+	"notme.title":    "Waren Sie das?",
+	"notme.what":     "Wenn nicht Sie sich angemeldet haben, sagen Sie es hier. Dieses Gerät wird abgemeldet und jedes, das sich seitdem angemeldet hat.",
+	"notme.yes":      "Das war ich nicht",
+	"notme.no":       "Wenn Sie es waren, ist nichts zu tun.",
+	"notme.done":     "Dieses Gerät ist abgemeldet und jedes, das sich seitdem angemeldet hat.",
+	"notme.password": "Ändern Sie jetzt Ihr Passwort: Wer sich angemeldet hat, kennt es vielleicht.",
+	"notme.change":   "Passwort ändern",
+
 	"rename.title": "Diesem Gerät einen Namen geben",
 	"rename.label": "Name",
 	"rename.hint":  "Nur Sie und die Administratoren sehen ihn. Ohne Namen zeigt die Seite nur das Gerät.",
@@ -84,6 +92,8 @@ var labelsGerman = map[string]string{
 	"reason.password_changed": "Passwort geändert",
 	"reason.factor_changed":   "Zweiter Faktor geändert",
 	"reason.account_disabled": "Konto gesperrt",
+	"reason.not_me":           "Sie haben gesagt, dass Sie es nicht waren",
+	"reason.token_reused":     "Jemand anders hatte ihr Cookie",
 	"reason.other":            "Von der Verwaltung beendet",
 
 	"problem.title":   "Das hat nicht geklappt",
@@ -102,6 +112,7 @@ var labelsGerman = map[string]string{
 	"error.login":       "Bitte melden Sie sich an.",
 	"error.forbidden":   "Das dürfen Sie nicht sehen.",
 	"error.stale":       "Ihre letzte Anmeldung ist eine Weile her. Um andere Sitzungen zu beenden, weisen Sie zuerst nach, dass Sie es sind.",
+	"error.link":        "Dieser Link gilt nicht mehr.",
 	"error.unavailable": "Das geht im Moment nicht. Bitte versuchen Sie es später noch einmal.",
 	"error.page":        "Diese Seite der Liste gibt es nicht.",
 	"error.filter":      "Der Filter ist nicht zu verstehen: Prüfen Sie die Zeiten, die IP-Adresse und den Benutzer.",

@@ -30,6 +30,14 @@ var labelsSpanish = map[string]string{
 	"confirm.yes":    "Cerrar sesión",
 	"confirm.no":     "Cancelar",
 
+	"notme.title":    "¿Ha sido usted?",
+	"notme.what":     "Si no ha sido usted quien ha iniciado sesión, dígalo aquí. Se cerrará la sesión de ese dispositivo y de todos los que la hayan iniciado desde entonces.",
+	"notme.yes":      "No he sido yo",
+	"notme.no":       "Si ha sido usted, no hay nada que hacer.",
+	"notme.done":     "Se ha cerrado la sesión de ese dispositivo y de todos los que la han iniciado desde entonces.",
+	"notme.password": "Cambie ahora su contraseña: quien ha iniciado sesión puede conocerla.",
+	"notme.change":   "Cambiar la contraseña",
+
 	"rename.title": "Dar nombre a este dispositivo",
 	"rename.label": "Nombre",
 	"rename.hint":  "Solo lo ven usted y los administradores. Sin nombre, la página muestra solo el dispositivo.",
@@ -84,6 +92,8 @@ var labelsSpanish = map[string]string{
 	"reason.password_changed": "Contraseña cambiada",
 	"reason.factor_changed":   "Segundo factor cambiado",
 	"reason.account_disabled": "Cuenta desactivada",
+	"reason.not_me":           "Usted dijo que no era usted",
+	"reason.token_reused":     "Otra persona tenía su cookie",
 	"reason.other":            "Terminada por un administrador",
 
 	"problem.title":   "No ha funcionado",
@@ -102,6 +112,7 @@ var labelsSpanish = map[string]string{
 	"error.login":       "Inicie sesión, por favor.",
 	"error.forbidden":   "No tiene permiso para ver esto.",
 	"error.stale":       "Su último inicio de sesión fue hace tiempo. Para terminar otras sesiones, demuestre primero que es usted.",
+	"error.link":        "Este enlace ya no es válido.",
 	"error.unavailable": "No funciona en este momento. Inténtelo más tarde.",
 	"error.page":        "Esta página de la lista no existe.",
 	"error.filter":      "El filtro no se entiende: compruebe las fechas, la dirección IP y el usuario.",

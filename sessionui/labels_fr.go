@@ -30,6 +30,14 @@ var labelsFrench = map[string]string{
 	"confirm.yes":    "Déconnecter",
 	"confirm.no":     "Annuler",
 
+	"notme.title":    "Était-ce vous ?",
+	"notme.what":     "Si ce n’est pas vous qui vous êtes connecté, dites-le ici. Cet appareil sera déconnecté, ainsi que tous ceux qui se sont connectés depuis.",
+	"notme.yes":      "Ce n’était pas moi",
+	"notme.no":       "Si c’était vous, il n’y a rien à faire.",
+	"notme.done":     "Cet appareil est déconnecté, ainsi que tous ceux qui se sont connectés depuis.",
+	"notme.password": "Changez maintenant votre mot de passe : la personne qui s’est connectée le connaît peut-être.",
+	"notme.change":   "Changer le mot de passe",
+
 	"rename.title": "Nommer cet appareil",
 	"rename.label": "Nom",
 	"rename.hint":  "Seuls vous et les administrateurs le voyez. Sans nom, la page montre seulement l’appareil.",
@@ -84,6 +92,8 @@ var labelsFrench = map[string]string{
 	"reason.password_changed": "Mot de passe modifié",
 	"reason.factor_changed":   "Second facteur modifié",
 	"reason.account_disabled": "Compte désactivé",
+	"reason.not_me":           "Vous avez dit que ce n’était pas vous",
+	"reason.token_reused":     "Quelqu’un d’autre avait son cookie",
 	"reason.other":            "Terminée par un administrateur",
 
 	"problem.title":   "Cela n’a pas fonctionné",
@@ -102,6 +112,7 @@ var labelsFrench = map[string]string{
 	"error.login":       "Veuillez vous connecter.",
 	"error.forbidden":   "Vous n’avez pas le droit de voir cela.",
 	"error.stale":       "Votre dernière connexion date un peu. Pour terminer d’autres sessions, prouvez d’abord que c’est bien vous.",
+	"error.link":        "Ce lien n’est plus valable.",
 	"error.unavailable": "Cela ne fonctionne pas pour le moment. Veuillez réessayer plus tard.",
 	"error.page":        "Cette page de la liste n’existe pas.",
 	"error.filter":      "Le filtre est incompréhensible : vérifiez les dates, l’adresse IP et l’utilisateur.",

@@ -30,6 +30,14 @@ var labelsJapanese = map[string]string{
 	"confirm.yes":    "ログアウト",
 	"confirm.no":     "キャンセル",
 
+	"notme.title":    "ご本人によるログインですか？",
+	"notme.what":     "ログインしたのがご本人でない場合は、ここでお知らせください。そのデバイスと、その後にログインしたすべてのデバイスがログアウトされます。",
+	"notme.yes":      "私ではありません",
+	"notme.no":       "ご本人の場合は、何もする必要はありません。",
+	"notme.done":     "そのデバイスと、その後にログインしたすべてのデバイスをログアウトしました。",
+	"notme.password": "今すぐパスワードを変更してください。ログインした人がパスワードを知っている可能性があります。",
+	"notme.change":   "パスワードを変更",
+
 	"rename.title": "このデバイスに名前を付ける",
 	"rename.label": "名前",
 	"rename.hint":  "あなたと管理者だけに表示されます。名前がなければ、デバイスだけが表示されます。",
@@ -78,6 +86,8 @@ var labelsJapanese = map[string]string{
 	"reason.password_changed": "パスワードの変更",
 	"reason.factor_changed":   "二要素認証の変更",
 	"reason.account_disabled": "アカウントの無効化",
+	"reason.not_me":           "ご本人ではないとの申告",
+	"reason.token_reused":     "Cookieが別の人に使われたため",
 	"reason.other":            "管理者による終了",
 
 	"problem.title":   "うまくいきませんでした",
@@ -96,6 +106,7 @@ var labelsJapanese = map[string]string{
 	"error.login":       "ログインしてください。",
 	"error.forbidden":   "表示する権限がありません。",
 	"error.stale":       "最後のログインから時間が経っています。ほかのセッションを終了するには、まず本人確認をしてください。",
+	"error.link":        "このリンクは無効になりました。",
 	"error.unavailable": "現在利用できません。しばらくしてからやり直してください。",
 	"error.page":        "一覧にそのページはありません。",
 	"error.filter":      "条件を理解できません。日時、IPアドレス、ユーザーを確認してください。",

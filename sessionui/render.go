@@ -14,7 +14,7 @@ import (
 type pages map[string]*template.Template
 
 var pageNames = []string{
-	"account.html", "confirm.html", "rename.html", "problem.html",
+	"account.html", "confirm.html", "rename.html", "notme.html", "problem.html",
 	"admin.html", "session.html", "preview.html", "job.html", "jobs.html",
 }
 

@@ -27,7 +27,7 @@ const maxBody = 64 << 10
 // ui is what both handlers are made of.
 type ui struct {
 	m      *usersession.Manager
-	name   string // "account" or "admin"
+	name   string // "account", "admin" or "notme"
 	prefix string
 	ip     IPPrivacy
 	label  func(r *http.Request, key string) string
@@ -101,6 +101,9 @@ func newUI(m *usersession.Manager, name string, o common) (*ui, error) {
 	}
 	sum := sha256.Sum256(u.css)
 	u.cssName = "style.css?v=" + base64.RawURLEncoding.EncodeToString(sum[:9])
+	if name == "notme" { // for people only
+		return u, errors.Join(errs...)
+	}
 	if u.openapi, err = embedded.ReadFile("openapi/" + name + ".json"); err != nil {
 		errs = append(errs, err)
 	}
@@ -110,10 +113,10 @@ func newUI(m *usersession.Manager, name string, o common) (*ui, error) {
 // handler ties the routes together. The order of what a request passes is:
 // headers, origin, session, admit, form and synchroniser token, handler.
 func (u *ui) handler() http.Handler {
-	u.routes = append(u.routes,
-		route{"GET", "/style.css", true, u.serveCSS},
-		route{"GET", "/openapi.json", u.name == "account", u.serveOpenAPI},
-	)
+	u.routes = append(u.routes, route{"GET", "/style.css", true, u.serveCSS})
+	if u.openapi != nil {
+		u.routes = append(u.routes, route{"GET", "/openapi.json", u.name == "account", u.serveOpenAPI})
+	}
 	mux := http.NewServeMux()
 	byPath := make(map[string][]route)
 	for _, r := range u.routes {

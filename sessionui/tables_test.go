@@ -49,7 +49,7 @@ func TestLabelsAreUsed(t *testing.T) {
 	for _, reason := range []string{
 		usersession.ReasonLogout, usersession.ReasonRevoked, usersession.ReasonReplaced, usersession.ReasonEvicted,
 		usersession.ReasonExpired, usersession.ReasonAborted, usersession.ReasonUserDeleted, usersession.ReasonDataLost,
-		usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled,
+		usersession.ReasonPasswordChanged, usersession.ReasonFactorChanged, usersession.ReasonAccountDisabled, usersession.ReasonNotMe, usersession.ReasonTokenReused,
 	} {
 		if labels["reason."+reason] == "" {
 			t.Errorf("there is no label for the reason %q", reason)
@@ -75,7 +75,7 @@ func TestDocPage(t *testing.T) {
 	for _, e := range templates {
 		parts = append(parts, "`"+e.Name()+"`")
 	}
-	for _, o := range []any{sessionui.AccountOptions{}, sessionui.AdminOptions{}} {
+	for _, o := range []any{sessionui.AccountOptions{}, sessionui.AdminOptions{}, sessionui.NotMeOptions{}} {
 		for f := range reflect.TypeOf(o).Fields() {
 			parts = append(parts, f.Name)
 		}

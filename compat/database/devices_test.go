@@ -10,7 +10,8 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
-// useDevices sends what package dbsc asks of an index, about a session of a user.
+// useDevices sends what package dbsc and Options.TokenReuse ask of an index, about a
+// session of a user.
 func useDevices(t *testing.T, m *usersession.Manager, s usersession.UserSession, key string, partitioned bool) {
 	t.Helper()
 	x := inside.Of(m).Index.WithDevices()
@@ -24,7 +25,8 @@ func useDevices(t *testing.T, m *usersession.Manager, s usersession.UserSession,
 	_, err4 := x.BindDevice(t.Context(), b, "key", "challenge", "secret")
 	_, _, err5 := x.DeviceByID(t.Context(), b)
 	_, err6 := x.RefreshDevice(t.Context(), b, "key", "challenge", "next", true, index.Client{})
-	if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil {
+	_, _, _, err7 := x.Presented(t.Context(), key)
+	if err := errors.Join(err, err2, err3, err4, err5, err6, err7); err != nil {
 		t.Error(err)
 	}
 }

@@ -147,11 +147,15 @@ var everyQuery = []string{
 	"1 = 1", "purge_at <> ended_at LIMIT 500", "SET user_id = NULL", "AS ip_over", "SET ip = ''", "SET user_agent = ''",
 	// the devices
 	"SET device_secret", "SET device_key", "SELECT COALESCE(device_key", "SET device_challenge_before", "COALESCE(device_secret, '') FROM \"user_sessions\" WHERE session_key",
+	// what was renewed
+	"WHERE other_key = $2 AND renewed_at",
 	// the fences
 	"INSERT INTO \"user_sessions_fences\"", "SELECT id, disabled", "SELECT 1 FROM \"user_sessions_fences\"", "SET disabled", "DELETE FROM \"user_sessions_fences\"",
 	// the sign-outs
 	"SET idp_issuer", "FROM \"user_sessions_signouts\" WHERE id IN", "INSERT INTO \"user_sessions_signouts\"", "DELETE FROM \"user_sessions_signouts\"",
 	"idp_subject = $4 AND idp_issuer = $5",
+	// both at once
+	"WITH confirmed", "WITH gate", "WITH page",
 	// the data
 	"LEFT JOIN", "INSERT INTO \"sessions\"", "SET data", "DELETE FROM \"sessions\" WHERE token = $1", "DELETE FROM \"sessions\" WHERE token IN",
 	"WHERE token > $1", "expiry <= statement_timestamp() ORDER BY expiry", "SELECT data FROM", "SET expiry",
@@ -323,6 +327,8 @@ func useEverything(t *testing.T, db *sqlx.DB, m *usersession.Manager, configure 
 	})
 	in(m.SessionManager.Destroy)
 	c.login(t, "user1")
+	in(m.Clear)
+	in(func(ctx context.Context) error { return m.Login(ctx, "user1", usersession.WithLateRefusal()) })
 	in(m.Clear)
 	id = c.login(t, "user1")
 	ok(m.RevokeSession(ctx, "user1", id))

@@ -22,10 +22,12 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/sqlspy"
 )
 
-var allDatabases = []struct {
+type database struct {
 	name string
 	open opendb.Opener
-}{
+}
+
+var allDatabases = []database{
 	{"SQLite", opendb.SQLite},
 	{"PostgreSQL", opendb.Pq},
 	{"PostgreSQL pgx", opendb.Pgx},

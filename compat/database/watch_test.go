@@ -15,6 +15,7 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
 	"github.com/seed-296ca7ab/usersession/internal/depth"
+	"github.com/seed-296ca7ab/usersession/internal/goroutines"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 	"github.com/seed-296ca7ab/usersession/memstore"
 	"github.com/seed-296ca7ab/usersession/pgchannel"
@@ -270,7 +271,8 @@ func TestWatchedSessions(t *testing.T) {
 		}
 		tokens[i] = context.WithoutCancel(ctx)
 	}
-	goroutines, before := runtime.NumGoroutine(), heap()
+	count := goroutines.Counter(t)
+	before := heap()
 	ended := make(chan int, n)
 	contexts := make([]context.Context, n)
 	for i, ctx := range tokens {
@@ -280,8 +282,8 @@ func TestWatchedSessions(t *testing.T) {
 		}
 	}
 	each := (heap() - before) / int64(n)
-	if after := runtime.NumGoroutine(); *watched == 0 && after > goroutines+1 {
-		t.Errorf("%d goroutines with %d watched sessions, %d before", after, n, goroutines)
+	if started := count(); started > 1 {
+		t.Errorf("%d goroutines for %d watched sessions", started, n)
 	}
 	for i, ctx := range contexts {
 		context.AfterFunc(ctx, func() { ended <- i })

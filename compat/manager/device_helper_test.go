@@ -39,6 +39,24 @@ type deviceSite struct {
 // inDeviceSite runs a test in a bubble.
 func inDeviceSite(t *testing.T, configure func(*usersession.Options), opts *dbsc.Options, test func(t *testing.T, s *deviceSite)) {
 	t.Helper()
+	inSite(t, configure, func(m *usersession.Manager) http.Handler { return deviceRoutes(t, m, opts) }, test)
+}
+
+// inPlainSite is inDeviceSite without package dbsc.
+func inPlainSite(t *testing.T, configure func(*usersession.Options), test func(t *testing.T, s *deviceSite)) {
+	t.Helper()
+	inSite(t, configure, plainRoutes, test)
+}
+
+func plainRoutes(m *usersession.Manager) http.Handler {
+	return mwRoutes(m, map[string]http.HandlerFunc{
+		"/renew":          func(_ http.ResponseWriter, r *http.Request) { m.RenewToken(r.Context()) },
+		"/reauthenticate": func(_ http.ResponseWriter, r *http.Request) { m.Reauthenticate(r.Context()) },
+	})
+}
+
+func inSite(t *testing.T, configure func(*usersession.Options), routes func(*usersession.Manager) http.Handler, test func(t *testing.T, s *deviceSite)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		db, err := sqlx.Open("sqlite", ":memory:")
 		if err != nil {
@@ -62,7 +80,7 @@ func inDeviceSite(t *testing.T, configure func(*usersession.Options), opts *dbsc
 		if err := s.m.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s.handler = deviceRoutes(t, s.m, opts)
+		s.handler = routes(s.m)
 		test(t, s)
 	})
 }
@@ -120,6 +138,7 @@ type deviceBrowser struct {
 	cookies   map[string]string
 	id        string // session_identifier
 	challenge string // for the next refresh
+	ip, agent string // of each request, if set
 }
 
 func (s *deviceSite) browser() *deviceBrowser {
@@ -149,6 +168,10 @@ func (b *deviceBrowser) send(method, path string, fields ...string) *httptest.Re
 	r := httptest.NewRequestWithContext(context.Background(), method, "https://example.com"+path, nil)
 	for k, v := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: k, Value: v})
+	}
+	if b.ip != "" {
+		r.RemoteAddr = b.ip + ":1"
+		r.Header.Set("User-Agent", b.agent)
 	}
 	for i := 0; i < len(fields); i += 2 {
 		r.Header.Add(fields[i], fields[i+1])

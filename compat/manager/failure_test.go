@@ -15,6 +15,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/goroutines"
 	"github.com/seed-296ca7ab/usersession/memstore"
 	_ "modernc.org/sqlite"
 )
@@ -246,6 +247,7 @@ func TestPanicInHandler(t *testing.T) {
 	}
 	for name, act := range cases {
 		t.Run(name, func(t *testing.T) {
+			count := goroutines.Counter(t)
 			m := mwNew(t, nil)
 			h := mwRoutes(m, map[string]http.HandlerFunc{"/x": func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("X-Secret", "secret")
@@ -254,7 +256,7 @@ func TestPanicInHandler(t *testing.T) {
 			token := mwLogin(t, h, "u")
 			mwGet(h, "/put?k=k&v=kept", token)
 			before := mwIDs(t, m, "u")
-			goroutines := runtime.NumGoroutine()
+			running := count()
 			for range 20 {
 				func() {
 					defer func() {
@@ -265,7 +267,7 @@ func TestPanicInHandler(t *testing.T) {
 					mwGet(h, "/x", token)
 				}()
 			}
-			mwWantGoroutines(t, goroutines)
+			mwWantGoroutines(t, count, running)
 			mwWantUser(t, m, h, token, "u")
 			if w := mwGet(h, "/get?k=k", token); w.Body.String() != "kept" {
 				t.Errorf("the data are %q", w.Body)
@@ -351,13 +353,13 @@ func TestPanicInsideTheCommit(t *testing.T) {
 	}()
 }
 
-// mwWantGoroutines waits until no more goroutines run than before.
-func mwWantGoroutines(t *testing.T, before int) {
+// mwWantGoroutines waits until no more of the test's goroutines run than before.
+func mwWantGoroutines(t *testing.T, count func() int, before int) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
-	for runtime.NumGoroutine() > before {
+	for count() > before {
 		if time.Now().After(deadline) {
-			t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
+			t.Errorf("%d goroutines before, %d after", before, count())
 			return
 		}
 		runtime.Gosched()

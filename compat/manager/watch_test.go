@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +16,7 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
 	"github.com/seed-296ca7ab/usersession/internal/depth"
+	"github.com/seed-296ca7ab/usersession/internal/goroutines"
 	"github.com/seed-296ca7ab/usersession/internal/sqlspy"
 	"github.com/seed-296ca7ab/usersession/memstore"
 	"github.com/seed-296ca7ab/usersession/usersessiontest"
@@ -37,6 +37,8 @@ func inWatching(t *testing.T, opts *usersession.Options, test func(*watching)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &watching{t: t, over: make(chan error, 100)}
+		// Somebody polls for as long as the test waits, so no wait would end by itself.
+		defer time.AfterFunc(1000*time.Hour, func() { panic("the test waits for something that does not come") }).Stop()
 		db := opendb.Connect(t, "sqlite", "file:"+t.TempDir()+"/test.db?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=synchronous(OFF)")
 		w.spy, db = opendb.Spied(t, db)
 		db.SetMaxOpenConns(1)
@@ -428,6 +430,7 @@ func TestWatchErrors(t *testing.T) {
 func TestWatchCostsShortRequestsNothing(t *testing.T) {
 	subscribed := subscribing{make(chan struct{}, 1)}
 	inWatching(t, &usersession.Options{Watch: usersession.WatchOptions{Channel: subscribed}}, func(w *watching) {
+		count := goroutines.Counter(t)
 		token := mwLogin(t, w.handler, "bob")
 		h := w.here.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			w.spy.Take() // what loaded the session
@@ -440,7 +443,7 @@ func TestWatchCostsShortRequestsNothing(t *testing.T) {
 		}))
 		mwGet(h, "/", token)
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := count()
 		requests := 500
 		if depth.Full() {
 			requests = 10_000
@@ -453,7 +456,7 @@ func TestWatchCostsShortRequestsNothing(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute) // sleep: the clock of a bubble
 		synctest.Wait()
-		if after := runtime.NumGoroutine(); after != before {
+		if after := count(); after != before {
 			t.Errorf("%d goroutines after %d requests, %d before", after, requests, before)
 		}
 		if calls := w.spy.Take(); len(calls) > 0 || len(subscribed.done) > 0 {
@@ -477,21 +480,22 @@ func (s subscribing) Subscribe(ctx context.Context, _ func([]string)) error {
 func TestSubscriptionEndsWithTheStreams(t *testing.T) {
 	subscribed := subscribing{make(chan struct{}, 1)}
 	inWatching(t, &usersession.Options{Watch: usersession.WatchOptions{Channel: subscribed}}, func(w *watching) {
+		count := goroutines.Counter(t)
 		token := mwLogin(t, w.handler, "bob")
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := count()
 		for range 2 {
 			stop := w.stream(token)
 			time.Sleep(time.Hour / 3) // sleep: the clock of a bubble
 			if len(subscribed.done) != 1 {
-				t.Errorf("%d subscriptions", len(subscribed.done))
+				t.Fatalf("%d subscriptions", len(subscribed.done))
 			}
 			<-subscribed.done
 			stop()
 			<-w.over
 			time.Sleep(2 * time.Minute) // sleep: the clock of a bubble
 			synctest.Wait()
-			if after := runtime.NumGoroutine(); after != before {
+			if after := count(); after != before {
 				t.Errorf("%d goroutines after the stream, %d before", after, before)
 			}
 		}

@@ -34,7 +34,10 @@ func TestOthersHaveTheirTurn(t *testing.T) {
 	const sessions = 120
 	for _, d := range drivers {
 		pages, pause := 3, pageTime // of 50, 50 and 20
-		if d.driver == "postgres" || d.driver == "pgx" {
+		switch d.driver {
+		case "mysql":
+			pause = 2 * pageTime
+		case "postgres", "pgx":
 			pages, pause = 1, 0
 		}
 		for name, revoke := range map[string]func(*testing.T, *usersession.Manager) (int, error){

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/dbsc"
 	"github.com/seed-296ca7ab/usersession/sessionui"
 )
 
@@ -26,12 +28,16 @@ type app struct {
 	users          users
 	sessions       *usersession.Manager
 	account, admin http.Handler
+	notMe          *sessionui.NotMeHandler // of the links in mails
+	bound          *dbsc.Handler           // binds sessions to devices, over https
+	mails          mailbox
 	logger         *slog.Logger
 	stopping       <-chan struct{} // ends the streams
 }
 
-// newApp makes the tables and ties all together. A nil store is the database.
-func newApp(ctx context.Context, db *sqlx.DB, store usersession.Store, https bool, logger *slog.Logger) (*app, error) {
+// newApp makes the tables and ties all together. A nil store is the database. The site is
+// how browsers reach it.
+func newApp(ctx context.Context, db *sqlx.DB, store usersession.Store, site string, logger *slog.Logger) (*app, error) {
 	a := &app{db: db, users: users{db}, logger: logger, stopping: ctx.Done()}
 	if err := a.users.create(ctx); err != nil {
 		return nil, err
@@ -42,14 +48,25 @@ func newApp(ctx context.Context, db *sqlx.DB, store usersession.Store, https boo
 		UsersTable:        "users(id)",
 		IdleTimeout:       14 * 24 * time.Hour,
 		Lifetime:          90 * 24 * time.Hour,
-		InsecureCookies:   !https,
+		InsecureCookies:   !strings.HasPrefix(site, "https:"),
 		OnUnauthenticated: http.HandlerFunc(toLogin),
 		Logger:            logger,
+
+		VerifyEveryRequest: store != nil, // the row says whether a session is bound
+		NoticeNewDevices:   true,
+		TokenReuse:         usersession.ReuseEnds,
+		OnEvent:            a.notice,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := a.sessions.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	if a.bound, err = dbsc.New(a.sessions, nil); err != nil {
+		return nil, err
+	}
+	if a.notMe, err = a.newNotMe(site); err != nil {
 		return nil, err
 	}
 	a.account, err = sessionui.Account(a.sessions, &sessionui.AccountOptions{
@@ -74,6 +91,8 @@ func (a *app) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/devices/", a.account)
 	mux.Handle("/admin/sessions/", a.admin)
+	mux.Handle("/not-me/", a.notMe)
+	mux.Handle(dbsc.Path, a.bound)
 
 	user := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, a.sessions.RequireUser(h)) }
 	user("GET /{$}", a.page("home.html"))
@@ -81,6 +100,7 @@ func (a *app) handler() http.Handler {
 	user("POST /password", a.changePassword)
 	user("GET /reauth", a.page("reauth.html"))
 	user("POST /reauth", a.reauth)
+	user("GET /mail", a.page("mail.html"))
 	user("GET /live", a.page("live.html"))
 	user("GET /stream", a.stream)
 
@@ -88,13 +108,14 @@ func (a *app) handler() http.Handler {
 	mux.HandleFunc("POST /login", a.login)
 	mux.HandleFunc("POST /logout", a.logout)
 	mux.HandleFunc("GET /live.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/live.js") })
-	return http.NewCrossOriginProtection().Handler(a.sessions.LoadAndSave(mux))
+	return http.NewCrossOriginProtection().Handler(a.sessions.LoadAndSave(a.bound.Protect(mux)))
 }
 
 // data is what every template is given.
 type data struct {
 	User, Error, ReturnTo string
 	Admin                 bool
+	Mails                 []mail
 }
 
 // page shows a template.
@@ -110,7 +131,7 @@ func (a *app) show(w http.ResponseWriter, r *http.Request, status int, name, pro
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
 	w.WriteHeader(status)
-	d := data{User: user, Error: problem, ReturnTo: sessionui.ReturnTo(r, "/"), Admin: user == adminName}
+	d := data{User: user, Error: problem, ReturnTo: sessionui.ReturnTo(r, "/"), Admin: user == adminName, Mails: a.mails.of(user)}
 	if err := pages.ExecuteTemplate(w, name, d); err != nil {
 		a.logger.ErrorContext(r.Context(), "devices: a page failed", slog.Any("error", err))
 	}

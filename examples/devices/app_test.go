@@ -68,14 +68,16 @@ func start(t *testing.T, database, redis string) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeStore() })
-	a, err := newApp(ctx, db, store, false, slog.New(slog.DiscardHandler))
+	srv := httptest.NewUnstartedServer(nil)
+	a, err := newApp(ctx, db, store, "http://"+srv.Listener.Addr().String(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.users.seed(ctx, password, "ada", "bob", adminName); err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(a.handler())
+	srv.Config.Handler = a.handler()
+	srv.Start()
 	t.Cleanup(srv.Close)
 	return &server{srv, t, a}
 }

@@ -1,6 +1,8 @@
 // Command devices is a small application with sessions of its users: a login, a
 // change of password that ends the other sessions, the page of one's devices, the
-// admin's page, and a page that listens to a stream which ends with its session.
+// admin's page, and a page that listens to a stream which ends with its session. A sign-in
+// on a new device is mailed, with a link that ends it. Instead of a server of mails there
+// is a page. Over https sessions are bound to their devices.
 //
 //	go run ./examples/devices
 //	go run ./examples/devices -database postgres://… -redis redis://127.0.0.1:6379
@@ -11,6 +13,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -39,7 +42,7 @@ func run(ctx context.Context, args []string) error {
 	addr := flags.String("addr", "127.0.0.1:8081", "where to listen")
 	database := flags.String("database", "devices.db", "an SQLite file, or the postgres:// URL of a PostgreSQL database: users and index")
 	redis := flags.String("redis", "", "the redis:// URL of a Redis for the session data; without it they are in the database")
-	https := flags.Bool("https", false, "clients connect by https, to a proxy: cookies for https only")
+	site := flags.String("url", "", "how browsers reach it, such as https://example.com behind a proxy: with https, cookies are for https only, and sessions are bound to devices; without it, http and the address")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer closeStore()
-	app, err := newApp(ctx, db, store, *https, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	app, err := newApp(ctx, db, store, cmp.Or(*site, "http://"+*addr), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}

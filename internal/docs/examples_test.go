@@ -92,6 +92,8 @@ var withoutExample = map[string]string{
 	"Revocation.Format":         "fmt calls it, and it hides the keys",
 	"Store.Format":              "fmt calls it, and it hides the keys",
 	"Seal.Format":               "fmt calls it, and it hides the keys",
+	"NotMeOptions.Format":       "fmt calls it, and it hides the keys",
+	"NotMeHandler.ServeHTTP":    "net/http calls it",
 	"Seal.MarshalText":          "encoding/json calls it, and it hides the keys",
 	"Store.FindAny":             "Options.Adopt calls it",
 	"Store.KeysOfAny":           "Options.Adopt calls it",

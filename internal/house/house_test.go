@@ -31,7 +31,7 @@ const module = "github.com/seed-296ca7ab/usersession"
 const order = `
 doc.go usersession.go errors.go store.go
 level.go request.go
-adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go privacy.go seal.go watchoptions.go
+adoptoptions.go events.go filter.go indexoptions.go loginoptions.go operation.go privacy.go reuse.go seal.go watchoptions.go
 options.go
 sqlstore.go
 preset.go
@@ -39,8 +39,8 @@ place.go
 session.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
-ended.go policy.go users.go protocol_dataloss.go
-protocol_seal.go
+ended.go policy.go users.go protocol_spoiltdata.go
+enter.go protocol_reuse.go protocol_seal.go
 login.go logout.go newdevice.go protocol_data.go
 impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_login.go protocol_renew.go protocol_touch.go
 account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go watch.go
@@ -88,7 +88,7 @@ const tool = "cmd/usersession"
 var mayReach = []string{"doctor", "inside", "token"}
 
 // forTests are packages that no product package imports.
-var forTests = []string{"depth", "docs", "exampletest", "house", "prosetest", "questions", "softdevice", "sourcetest", "sqlspy", "testreport", "testserver"}
+var forTests = []string{"depth", "docs", "exampletest", "goroutines", "house", "prosetest", "questions", "softdevice", "sourcetest", "sqlspy", "testreport", "testserver"}
 
 // knows says who may have a text in the code, by the texts that are told from
 // others. A folder stands for its files.

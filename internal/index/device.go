@@ -82,24 +82,25 @@ func (x *Index) BindDevice(ctx context.Context, b *trailer.Binding, key, challen
 	return n == 1, err
 }
 
-// The challenge before is taken as well, because two requests of one browser may have
-// the same. A driver that lost the answer may ask again, and it is the one before then.
+// A challenge is good once. A driver that lost the answer may ask again with all it has
+// asked before, and what it signed is the challenge before then.
 const refreshDeviceSQL = `
 UPDATE @index
 SET device_challenge_before = device_challenge, device_challenge = ?,
 	last_seen_at = CASE WHEN ? = 1 THEN @now ELSE last_seen_at END, place = @here,` + setClientSQL + `
-WHERE id = ? AND user_id = ? AND @live AND device_key = ? AND (device_challenge = ? OR device_challenge_before = ?)`
+WHERE id = ? AND user_id = ? AND @live AND device_key = ?
+	AND (device_challenge = ? OR device_challenge_before = ? AND device_challenge = ?)`
 
 // RefreshDevice uses up a challenge that the device of a live session has signed, and
 // touches the session if the request counts as use. The answer is false if it is not the
-// challenge of the row, nor the one before, or the session has ended.
+// challenge of the row, or the session has ended.
 func (x *Index) RefreshDevice(ctx context.Context, b *trailer.Binding, key, signed, next string, use bool, by Client) (bool, error) {
 	used := 0
 	if use {
 		used = 1
 	}
 	args := append([]any{next, used}, by.args()...)
-	n, err := x.db.Exec(ctx, refreshDeviceSQL, append(args, b.ID, x.userArg(b.UserID), key, signed, signed)...)
+	n, err := x.db.Exec(ctx, refreshDeviceSQL, append(args, b.ID, x.userArg(b.UserID), key, signed, signed, next)...)
 	return n == 1, err
 }
 

@@ -49,6 +49,7 @@ type EndedRow struct {
 	Listed     int            `db:"listed"`
 	Again      int            `db:"again"` // it had ended before, see EndedBefore
 	Place      string         `db:"place"` // where its data are, see Config.Here
+	Gone       int            `db:"gone"`  // 1: its data were deleted with its ending
 }
 
 const endedColumns = `

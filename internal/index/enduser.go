@@ -42,23 +42,39 @@ FROM (
 	LIMIT ` + strconv.Itoa(PageSize) + `
 ) AS ended`
 
-// endableOfUser returns the IDs of a page of a user's rows, but for one, and where
-// the next page is; nil if there is none. by must be InPages.
-func (x *Index) endableOfUser(ctx context.Context, userID, exceptID string, from Place, by Ending) (ids []string, next *Place, err error) {
-	var found []struct {
-		ID    string `db:"id"`
-		Again int    `db:"again"`
-	}
+// foundRow is a row of endableOfUserSQL.
+type foundRow struct {
+	ID    string `db:"id"`
+	Again int    `db:"again"`
+}
+
+// endableArgs are the arguments of endableOfUserSQL.
+func (x *Index) endableArgs(userID, exceptID string, from Place, by Ending) []any {
 	user, due := x.userArg(userID), 10*time.Minute
 	if from.unended {
 		due = -100 * 365 * 24 * time.Hour // none is
 	}
-	if err := x.db.Read(ctx, &found, endableOfUserSQL, user, exceptID, user, due.Microseconds(), by.purgeAfter(), from.after, exceptID); err != nil {
+	return []any{user, exceptID, user, due.Microseconds(), by.purgeAfter(), from.after, exceptID}
+}
+
+// endableOfUser returns the IDs of a page of a user's rows, but for one, and where
+// the next page is; nil if there is none. by must be InPages.
+func (x *Index) endableOfUser(ctx context.Context, userID, exceptID string, from Place, by Ending) (ids []string, next *Place, err error) {
+	var found []foundRow
+	if err := x.db.Read(ctx, &found, endableOfUserSQL, x.endableArgs(userID, exceptID, from, by)...); err != nil {
 		return nil, nil, err
 	}
-	unended, ended, last := 0, 0, ""
 	for _, f := range found {
 		ids = append(ids, f.ID)
+	}
+	return ids, nextPlace(found, from, x.c.endPage()), nil
+}
+
+// nextPlace returns where the page is that follows that which was found, of at most
+// page rows that had not ended; nil if there is none.
+func nextPlace(found []foundRow, from Place, page int) (next *Place) {
+	unended, ended, last := 0, 0, ""
+	for _, f := range found {
 		if f.Again == 0 {
 			unended++
 		} else if ended++; f.ID > last {
@@ -66,7 +82,7 @@ func (x *Index) endableOfUser(ctx context.Context, userID, exceptID string, from
 		}
 	}
 	switch {
-	case unended == x.c.endPage():
+	case unended == page:
 		// Those that this ending ends come into the other range, which is not
 		// read on every page.
 		next = &Place{unended: true}
@@ -77,7 +93,7 @@ func (x *Index) endableOfUser(ctx context.Context, userID, exceptID string, from
 	case ended == PageSize:
 		next = &Place{after: last}
 	}
-	return ids, next, nil
+	return next
 }
 
 // EndUser ends a page of a user's sessions, and returns where the next one is; nil
@@ -98,13 +114,13 @@ func (x *Index) EndUser(ctx context.Context, userID string, from Place, by Endin
 		}
 		ended = append(ended, rows...)
 	}
-	return ended, next, unendable(ids, ended, next)
+	return ended, next, unendable(len(ids), ended, next)
 }
 
 // unendable returns an error if no row of a page was ended that the next page would
 // find again.
-func unendable(ids []string, ended []EndedRow, next *Place) error {
-	if next != nil && next.unended && len(ids) > 0 && len(ended) == 0 {
+func unendable(found int, ended []EndedRow, next *Place) error {
+	if next != nil && next.unended && found > 0 && len(ended) == 0 {
 		return errors.New("the rows of the index can be read and not changed")
 	}
 	return nil
@@ -164,5 +180,5 @@ func (x *Index) EndOthers(ctx context.Context, userID, callerID string, from Pla
 	case err != nil:
 		return nil, nil, false, err
 	}
-	return done, next, true, unendable(ids, done, next)
+	return done, next, true, unendable(len(ids), done, next)
 }

@@ -126,6 +126,21 @@ type Raise struct {
 	Own      []string      // fences that do not concern the request, such as its own
 }
 
+// since is how long ago a fence is certainly older than the request.
+func (r Raise) since() time.Duration {
+	if r.Began.IsZero() {
+		return 0
+	}
+	return time.Since(r.Began) + r.Within
+}
+
+func (r Raise) disabled() int {
+	if r.Disabled {
+		return 1
+	}
+	return 0
+}
+
 // Raise raises a fence. tx is the application's transaction, or nil.
 func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error {
 	var q sqldb.Querier = x.db.Unkept()
@@ -136,21 +151,14 @@ func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error 
 	if x.c.Dialect == sqldb.MariaDB {
 		again = raiseAgainMariaDB
 	}
-	disabled := 0
-	if r.Disabled {
-		disabled = 1
-	}
 	own := append([]string{"-"}, r.Own...) // a list is not empty
 	nobodys := NewFenceID()
-	var since time.Duration
-	if !r.Began.IsZero() {
-		since = time.Since(r.Began) + r.Within
-	}
+	since := r.since()
 	// In one order, so that two of them do not wait for each other.
 	for users := range slices.Chunk(slices.Sorted(slices.Values(r.Users)), PageSize) {
 		var args []any
 		for _, u := range users {
-			args = append(args, x.userArg(u), r.ID, disabled)
+			args = append(args, x.userArg(u), r.ID, r.disabled())
 		}
 		args = append(args, -since.Microseconds(), sqldb.ListOf(own), nobodys)
 		if _, err := q.Exec(ctx, raiseFirstSQL+strings.Repeat(raiseNextSQL, len(users)-1)+again, args...); err != nil {
@@ -160,6 +168,32 @@ func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error 
 	raisedHere.note(r.ID)
 	raisedHere.note(nobodys)
 	return nil
+}
+
+// raiseAloneSQL is raiseFirstSQL where no fence is in the way that somebody else may
+// have raised since the request began. Such a fence stays.
+const raiseAloneSQL = raiseFirstSQL + `
+ON CONFLICT (user_id) DO UPDATE
+SET id = excluded.id, not_before = excluded.not_before,
+	disabled = CASE WHEN excluded.disabled = 1 THEN 1 ELSE @fence.disabled END
+WHERE @fence.not_before <= @after(?) OR @fence.id = ?`
+
+// RaiseAlone is Raise for one user, in one statement that is kept. It reports false, and
+// has done nothing, if that cannot do. Ask Fence then, and Raise.
+func (x *Index) RaiseAlone(ctx context.Context, r Raise) (bool, error) {
+	if x.c.Dialect == sqldb.MariaDB || len(r.Users) != 1 || len(r.Own) > 1 {
+		return false, nil
+	}
+	own := "-"
+	if len(r.Own) == 1 {
+		own = r.Own[0]
+	}
+	n, err := x.db.Exec(ctx, raiseAloneSQL, x.userArg(r.Users[0]), r.ID, r.disabled(), -r.since().Microseconds(), own)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	raisedHere.note(r.ID)
+	return true, nil
 }
 
 // NewFenceID returns an ID for a fence.

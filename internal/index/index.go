@@ -56,6 +56,7 @@ type Config struct {
 	Retention time.Duration // of ended rows
 
 	Devices bool // rows say whether sessions are bound to devices
+	Reuse   bool // rows say when a session was renewed, for Presented
 }
 
 // Index is the index in one database. It is safe for concurrent use.
@@ -103,7 +104,7 @@ type Row struct {
 }
 
 // ColumnsSQL reads nothing, and fails if a column is not there.
-const ColumnsSQL = "SELECT" + rowColumns + ", purge_at" + deviceColumnNames + "\nFROM @index\nWHERE 1 = 0"
+const ColumnsSQL = "SELECT" + rowColumns + ", purge_at, renewed_at" + deviceColumnNames + "\nFROM @index\nWHERE 1 = 0"
 
 const rowColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,

@@ -1,6 +1,9 @@
 package index
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Keys returns every key of some rows.
 func Keys(rows []EndedRow) []string {
@@ -12,4 +15,18 @@ func Keys(rows []EndedRow) []string {
 		}
 	}
 	return keys
+}
+
+// WithData returns the rows whose data are still to be deleted.
+func WithData(rows []EndedRow) []EndedRow {
+	if !slices.ContainsFunc(rows, func(r EndedRow) bool { return r.Gone == 1 }) {
+		return rows
+	}
+	var left []EndedRow
+	for _, r := range rows {
+		if r.Gone == 0 {
+			left = append(left, r)
+		}
+	}
+	return left
 }

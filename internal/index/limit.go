@@ -184,7 +184,7 @@ func (x *Index) insertUnlocked(ctx context.Context, l Login, replaces []string, 
 
 // insertBelow inserts the row of a login if the user has fewer sessions than that.
 func (x *Index) insertBelow(ctx context.Context, q sqldb.Querier, l Login, replaces []string, below int) (bool, error) {
-	n, err := q.Exec(ctx, insertBelowSQL, append(x.values(l), x.belowArgs(l, replaces, below)...)...)
+	n, err := q.Exec(ctx, x.lazily(q, insertBelowSQL, insertBelowSQL+lazilySQL), append(x.values(l), x.belowArgs(l, replaces, below)...)...)
 	return n == 1, err
 }
 

@@ -25,10 +25,11 @@ func (l Login) idleArg() sql.NullInt64 {
 }
 
 const (
-	insertIntoSQL   = "\nINSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place, idle_timeout)\n"
-	insertValuesSQL = insertIntoSQL + "VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, ?)"
-	insertSelectSQL = insertIntoSQL + "SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, CAST(? AS @bigint)\nFROM ("
-	insertSQL       = insertSelectSQL + `SELECT 1 AS one) AS one
+	insertIntoSQL    = "\nINSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place, idle_timeout)\n"
+	insertValuesSQL  = insertIntoSQL + "VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, ?)"
+	insertColumnsSQL = insertIntoSQL + "SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, CAST(? AS @bigint)\nFROM "
+	insertSelectSQL  = insertColumnsSQL + "("
+	insertSQL        = insertSelectSQL + `SELECT 1 AS one) AS one
 WHERE one = 1` + unfencedSQL
 )
 
@@ -40,11 +41,24 @@ func (x *Index) values(l Login) []any {
 // insert writes the row of a login, unless a fence is in the way. On MariaDB q is a
 // transaction.
 func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) (Entry, error) {
-	n, err := q.Exec(ctx, insertSQL, append(x.values(l), x.unfenced(l.UserID, l.Checked, 2)...)...)
+	n, err := q.Exec(ctx, x.lazily(q, insertSQL, insertSQL+lazilySQL), append(x.values(l), x.unfenced(l.UserID, l.Checked, 2)...)...)
 	if err == nil && n == 0 {
 		return Fenced, nil
 	}
 	return Entered, err
+}
+
+// lazilySQL has PostgreSQL answer a statement before it is on disk. A server that
+// crashes then forgets the row of a login, and its commit finds none. That commit waits
+// for the disk, and for all before it.
+const lazilySQL = "\n\tAND set_config('synchronous_commit', 'off', true) = 'off'"
+
+// lazily returns the text for q. In a transaction with other statements it is the first.
+func (x *Index) lazily(q sqldb.Querier, text, lazy string) string {
+	if _, alone := q.(*sqldb.DB); alone && x.c.Dialect == sqldb.Postgres {
+		return lazy
+	}
+	return text
 }
 
 // insertUnlimited is insert where there is no limit, on the pool.

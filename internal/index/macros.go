@@ -30,6 +30,7 @@ import (
 //	@bytes(x)            the column x of texts, which is read likewise
 //	@lastagent           the User-Agent of the last touch, likewise
 //	@bound               whether the session is bound to a device, after a comma, with Config.Devices
+//	@renewed             notes when a session was renewed, before a comma, with Config.Reuse
 //	@charsets            asks MariaDB for the charsets of User-Agents, and of actors and reasons
 //	@keepuntil           when the row of an ended session may be deleted
 //	@endpage             how many sessions a page of an ending has
@@ -67,6 +68,11 @@ func (c Config) words() sqldb.Words {
 		case "bound":
 			if c.Devices {
 				return ", CASE WHEN device_key IS NULL THEN 0 ELSE 1 END AS bound", true
+			}
+			return "", true
+		case "renewed":
+			if c.Reuse {
+				return " renewed_at = @now,", true
 			}
 			return "", true
 		case "bigint":

@@ -57,7 +57,7 @@ const renewSwapSQL = `
 UPDATE @index
 SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
 	meta = CASE WHEN ? = '' THEN meta ELSE ? END,
-	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?, place = @here,` + setClientSQL + `
+	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?, place = @here,@renewed` + setClientSQL + `
 WHERE id = ? AND user_id = ? AND ended_at IS NULL
 	AND (session_key = ? AND other_key = ? AND reason = ? OR session_key = ? AND other_key = ?)`
 

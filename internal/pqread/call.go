@@ -14,9 +14,13 @@ type call struct {
 	args  []any
 	to    rowTaker
 	conn  driver.Conn
-	kept  bool  // the connection was not known
-	stale bool  // the statement has to be prepared again
-	err   error // what became of it
+	kept  bool     // the connection was not known
+	stale bool     // the statement has to be prepared again
+	err   error    // what became of it
+	room  struct { // for what most reads need
+		args   [2]driver.NamedValue
+		values [6]driver.Value
+	}
 
 	mu    sync.Mutex
 	looks int  // of tick
@@ -86,7 +90,7 @@ func (c *call) look() {
 }
 
 func (c *call) rows(stmt driver.Stmt) error {
-	args, err := Values(c.args)
+	args, err := valuesIn(c.room.args[:0], c.args)
 	if err != nil {
 		return err
 	}
@@ -95,18 +99,21 @@ func (c *call) rows(stmt driver.Stmt) error {
 	if err != nil {
 		return err
 	}
-	return drain(rows, c.to)
+	return drain(rows, c.to, c.room.values[:])
 }
 
 // Values returns arguments as a driver takes them.
 func Values(args []any) ([]driver.NamedValue, error) {
-	values := make([]driver.NamedValue, len(args))
+	return valuesIn(make([]driver.NamedValue, 0, len(args)), args)
+}
+
+func valuesIn(values []driver.NamedValue, args []any) ([]driver.NamedValue, error) {
 	for i, a := range args {
 		v, err := driver.DefaultParameterConverter.ConvertValue(a)
 		if err != nil {
 			return nil, err
 		}
-		values[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+		values = append(values, driver.NamedValue{Ordinal: i + 1, Value: v})
 	}
 	return values, nil
 }

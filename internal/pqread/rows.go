@@ -15,7 +15,7 @@ import (
 // drivers whose values are those of lib/pq, or strings.
 func ReadRow(rows driver.Rows, dest []any) (found bool, err error) {
 	row := &scanned{dest: dest}
-	err = drain(rows, row)
+	err = drain(rows, row, row.values[:])
 	return row.found, err
 }
 
@@ -24,15 +24,16 @@ func ReadRow(rows driver.Rows, dest []any) (found bool, err error) {
 func ReadRows(rows driver.Rows, mapper *reflectx.Mapper, dest any) error {
 	to := reflect.ValueOf(dest).Elem()
 	all := &selected{mapper: mapper, slice: reflect.New(to.Type()).Elem()}
-	err := drain(rows, all)
+	err := drain(rows, all, nil)
 	if err == nil {
 		to.Set(all.slice)
 	}
 	return err
 }
 
-// drain gives the rows of a statement to who takes them, and closes them.
-func drain(rows driver.Rows, to rowTaker) (err error) {
+// drain gives the rows of a statement to who takes them, and closes them. room is for
+// the values of a row, if it is enough.
+func drain(rows driver.Rows, to rowTaker, room []driver.Value) (err error) {
 	defer func() {
 		// To the end of the answer, where there may be an error too.
 		if cerr := rows.Close(); err == nil {
@@ -43,7 +44,10 @@ func drain(rows driver.Rows, to rowTaker) (err error) {
 	if err := to.columns(names); err != nil {
 		return err
 	}
-	values := make([]driver.Value, len(names))
+	if len(room) < len(names) {
+		room = make([]driver.Value, len(names))
+	}
+	values := room[:len(names)]
 	for {
 		if err := rows.Next(values); err == io.EOF {
 			return nil
@@ -65,8 +69,9 @@ type rowTaker interface {
 
 // scanned takes at most one row into dest.
 type scanned struct {
-	dest  []any
-	found bool
+	dest   []any
+	found  bool
+	values [6]driver.Value // room for drain
 }
 
 func (s *scanned) columns(names []string) error {

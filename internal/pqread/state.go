@@ -7,6 +7,9 @@ import (
 
 // SQLState returns the SQLSTATE of an error of lib/pq or pgx, or "".
 func SQLState(err error) string {
+	if err == nil {
+		return "" // without what errors.As takes
+	}
 	var s interface{ SQLState() string }
 	if errors.As(err, &s) {
 		return s.SQLState()

@@ -27,13 +27,15 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	device_secret    VARCHAR(43)  CHARACTER SET ascii COLLATE ascii_bin NULL,
 	device_challenge VARCHAR(43)  CHARACTER SET ascii COLLATE ascii_bin NULL,
 	device_challenge_before VARCHAR(43) CHARACTER SET ascii COLLATE ascii_bin NULL,
+	renewed_at       DATETIME(6)  NULL,
 	UNIQUE KEY `{{.Table}}_key` (session_key),
 	KEY `{{.Table}}_user` (user_id, ended_at),
 	KEY `{{.Table}}_expires` (ended_at, expires_at),
 	KEY `{{.Table}}_purge` (purge_at),
 	KEY `{{.Table}}_due` (user_id, purge_at),
 	KEY `{{.Table}}_idp_session` (idp_session, idp_issuer),
-	KEY `{{.Table}}_idp_subject` (idp_subject, idp_issuer){{with .Users}},
+	KEY `{{.Table}}_idp_subject` (idp_subject, idp_issuer),
+	KEY `{{.Table}}_other` (other_key){{with .Users}},
 	FOREIGN KEY (user_id) REFERENCES {{.}} ON DELETE SET NULL{{end}}
 ) ENGINE=InnoDB;
 CREATE TABLE IF NOT EXISTS {{.Lock}} (

@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	device_bound_at  timestamptz,
 	device_secret    text,
 	device_challenge text,
-	device_challenge_before text
+	device_challenge_before text,
+	renewed_at       timestamptz
 ){{if .Partitions}} PARTITION BY HASH (user_id){{else}} WITH (fillfactor = 90){{end}};
 {{range .Partitions}}CREATE TABLE IF NOT EXISTS {{.Name}} PARTITION OF {{$.Index}} (
 	PRIMARY KEY (id),
@@ -38,6 +39,7 @@ CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE pur
 CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_session" ON {{.Index}} (idp_session, idp_issuer) WHERE idp_session IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_subject" ON {{.Index}} (idp_subject, idp_issuer) WHERE idp_subject IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_other" ON {{.Index}} (other_key) WHERE other_key IS NOT NULL;
 CREATE TABLE IF NOT EXISTS {{.Fence}} (
 	user_id    {{.UserIDType}} NOT NULL PRIMARY KEY,
 	not_before timestamptz NOT NULL,

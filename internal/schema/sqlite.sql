@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS {{.Index}} (
 	device_bound_at  INTEGER,
 	device_secret    TEXT,
 	device_challenge TEXT,
-	device_challenge_before TEXT
+	device_challenge_before TEXT,
+	renewed_at       INTEGER
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_user" ON {{.Index}} (user_id, ended_at);
 CREATE INDEX IF NOT EXISTS "{{.Table}}_expires" ON {{.Index}} (expires_at) WHERE ended_at IS NULL;
@@ -34,6 +35,7 @@ CREATE INDEX IF NOT EXISTS "{{.Table}}_purge" ON {{.Index}} (purge_at) WHERE pur
 CREATE INDEX IF NOT EXISTS "{{.Table}}_due" ON {{.Index}} (user_id, purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_session" ON {{.Index}} (idp_session, idp_issuer) WHERE idp_session IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "{{.Table}}_idp_subject" ON {{.Index}} (idp_subject, idp_issuer) WHERE idp_subject IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{{.Table}}_other" ON {{.Index}} (other_key) WHERE other_key IS NOT NULL;
 CREATE TABLE IF NOT EXISTS {{.Fence}} (
 	user_id    {{.UserIDType}} NOT NULL UNIQUE,
 	not_before INTEGER NOT NULL,

@@ -24,7 +24,7 @@ type userColumn struct {
 // laterColumns are those that an index of an older version may lack.
 var laterColumns = []string{
 	"place", "idle_timeout", "last_ip", "last_user_agent", "idp_issuer", "idp_subject", "idp_session",
-	"device_key", "device_bound_at", "device_secret", "device_challenge", "device_challenge_before",
+	"device_key", "device_bound_at", "device_secret", "device_challenge", "device_challenge_before", "renewed_at",
 }
 
 // anyOfLater are those of laterColumns that are among the rows, each with a space. A

@@ -185,6 +185,10 @@ func IsDuplicate(err error) bool {
 	return strings.Contains(text, "Error 1062") || strings.Contains(text, "UNIQUE constraint failed")
 }
 
+// Refused reports whether a server of PostgreSQL has answered a statement with an
+// error, so that the statement has done nothing.
+func Refused(err error) bool { return pqread.SQLState(err) != "" }
+
 // IsLockTimeout reports whether err says that a lock was not got in time.
 func IsLockTimeout(err error) bool {
 	if err == nil {

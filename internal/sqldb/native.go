@@ -19,6 +19,8 @@ type Native interface {
 	// Query runs a statement and gives take each row, which is good until take
 	// returns. An error of take ends it.
 	Query(ctx context.Context, text string, args []any, take func(Row) error) error
+	// Row is Query for at most one row, which is scanned into dest.
+	Row(ctx context.Context, text string, args, dest []any) (found bool, err error)
 	// Exec runs a statement and returns how many rows it has changed.
 	Exec(ctx context.Context, text string, args []any) (int64, error)
 	// Conns returns how many connections are open.
@@ -38,13 +40,7 @@ type native struct {
 }
 
 func (d *native) row(ctx context.Context, s statement, dest []any) (found bool, err error) {
-	err = d.on.Query(ctx, s.text, s.args, func(r Row) error {
-		if found {
-			return nil // as sql.Row does
-		}
-		found = true
-		return r.Scan(dest...)
-	})
+	found, err = d.on.Row(ctx, s.text, s.args, dest)
 	return found, again(err)
 }
 

@@ -3,12 +3,12 @@ package timeout_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-296ca7ab/usersession/internal/goroutines"
 	"github.com/seed-296ca7ab/usersession/internal/timeout"
 )
 
@@ -123,7 +123,7 @@ func TestAskedLate(t *testing.T) {
 func TestLeavesNothing(t *testing.T) {
 	parent, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	before := runtime.NumGoroutine()
+	count := goroutines.Counter(t)
 	var all []*timeout.Context
 	for range 100 {
 		ctx := timeout.New(parent, time.Hour)
@@ -132,8 +132,8 @@ func TestLeavesNothing(t *testing.T) {
 		defer stop()
 		all = append(all, ctx)
 	}
-	if n := runtime.NumGoroutine(); n >= before+100 {
-		t.Errorf("%d goroutines, %d before", n, before)
+	if n := count(); n > 0 {
+		t.Errorf("%d goroutines for 100 contexts", n)
 	}
 	for _, ctx := range all {
 		ctx.Release()

@@ -7,23 +7,23 @@ package touch
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Log remembers which keys this process touched lately, for Stores that
 // cannot tell. It is in parts, so that requests seldom wait for each other.
 type Log struct {
-	seed  maphash.Seed
-	start time.Time
-	parts [64]logPart
+	seed     maphash.Seed
+	start    time.Time
+	interval time.Duration
+	parts    atomic.Pointer[[64]logPart] // nil until a key is noted: most Managers note none
 }
 
 // logPart has two generations, each at most one interval old, so that it
 // holds the sessions of two intervals at most. It holds hashes of their keys: two
 // that are the same cost one of them a touch.
 type logPart struct {
-	interval time.Duration
-
 	mu        sync.Mutex
 	cur, prev map[uint64]time.Duration // when, since the log's start
 	turned    time.Duration
@@ -31,16 +31,17 @@ type logPart struct {
 
 // NewLog returns a Log in which a key is due once an interval.
 func NewLog(interval time.Duration) *Log {
-	l := &Log{seed: maphash.MakeSeed(), start: time.Now()}
-	for i := range l.parts {
-		l.parts[i].interval = interval
-	}
-	return l
+	return &Log{seed: maphash.MakeSeed(), start: time.Now(), interval: interval}
 }
 
 func (l *Log) part(key string) (p *logPart, hash uint64) {
+	parts := l.parts.Load()
+	if parts == nil {
+		l.parts.CompareAndSwap(nil, new([64]logPart))
+		parts = l.parts.Load()
+	}
 	hash = maphash.String(l.seed, key)
-	return &l.parts[hash%uint64(len(l.parts))], hash
+	return &parts[hash%uint64(len(parts))], hash
 }
 
 // Due reports whether a key was not touched for an interval, and takes it for
@@ -50,12 +51,12 @@ func (l *Log) Due(key string) bool {
 	p, hash := l.part(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.turn(now)
+	p.turn(now, l.interval)
 	at, ok := p.cur[hash]
 	if !ok {
 		at, ok = p.prev[hash]
 	}
-	if ok && now-at < p.interval {
+	if ok && now-at < l.interval {
 		return false
 	}
 	p.cur[hash] = now
@@ -64,6 +65,9 @@ func (l *Log) Due(key string) bool {
 
 // Noted reports whether a key was touched within an interval, and changes nothing.
 func (l *Log) Noted(key string) bool {
+	if l.parts.Load() == nil {
+		return false
+	}
 	p, hash := l.part(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,7 +75,7 @@ func (l *Log) Noted(key string) bool {
 	if !ok {
 		at, ok = p.prev[hash]
 	}
-	return ok && time.Since(l.start)-at < p.interval
+	return ok && time.Since(l.start)-at < l.interval
 }
 
 // Note takes a key for touched, because it was just written.
@@ -91,13 +95,13 @@ func (l *Log) set(key string, eighths time.Duration) {
 	p, hash := l.part(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.turn(now)
-	p.cur[hash] = now - p.interval/8*eighths
+	p.turn(now, l.interval)
+	p.cur[hash] = now - l.interval/8*eighths
 }
 
 // turn begins a new generation when it is time.
-func (p *logPart) turn(now time.Duration) {
-	if p.cur == nil || now-p.turned >= p.interval {
+func (p *logPart) turn(now, interval time.Duration) {
+	if p.cur == nil || now-p.turned >= interval {
 		p.prev, p.cur, p.turned = p.cur, make(map[uint64]time.Duration), now
 	}
 }

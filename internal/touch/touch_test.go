@@ -54,13 +54,24 @@ func TestLogForgets(t *testing.T) {
 			time.Sleep(time.Minute) // sleep: of virtual time
 		}
 		n := 0
-		for i := range l.parts {
-			n += len(l.parts[i].cur) + len(l.parts[i].prev)
+		for i := range l.parts.Load() {
+			n += len(l.parts.Load()[i].cur) + len(l.parts.Load()[i].prev)
 		}
 		if n > 2000 {
 			t.Errorf("%d keys are kept, at most those of two intervals", n)
 		}
 	})
+}
+
+// A Manager has three Logs, and most need none.
+func TestLogOfNothing(t *testing.T) {
+	l := NewLog(time.Minute)
+	if l.Noted("key") || l.parts.Load() != nil {
+		t.Error("a Log of which nobody has made use takes room")
+	}
+	if !l.Due("key") || !l.Noted("key") || l.Noted("other") {
+		t.Error("what was touched is not noted")
+	}
 }
 
 // Of many requests of one session one touches it.

@@ -29,22 +29,35 @@ func init() {
 		}
 		return err
 	}, operation{})
+	for name, next := range map[string]string{"refresh": "next", "refresh too": "another"} {
+		special[name] = operation{by: first, run: func(w *world, ctx context.Context) outcome {
+			return w.request(ctx, w.replica, w.first, func(m *usersession.Manager, r *http.Request) error {
+				d := inside.DevicesOf(m)
+				s, ok := d.Session(r.Context())
+				if !ok {
+					return errNotBound
+				}
+				ok, err := d.Index().RefreshDevice(r.Context(), s.Binding, "key", "challenge", next, true, d.Client(r.Context()))
+				if ok {
+					w.refreshed++
+				}
+				return err
+			})
+		}}
+	}
 }
 
-// bind has every replica of the world know bound sessions, and offers the first session
-// a binding.
-func (w *world) bind(t *testing.T) {
-	t.Helper()
+// bind has every replica of the world know bound sessions, and changes the row of the
+// first session.
+func (w *world) bind(bind func(*usersession.Manager), set string) {
 	all := append([]*usersession.Manager{w.replica, w.judge}, w.logins...)
 	for _, touches := range w.touches {
 		all = append(all, touches.m)
 	}
 	for _, m := range all {
-		if _, err := dbsc.New(m, nil); err != nil {
-			t.Fatal(err)
-		}
+		bind(m)
 	}
-	w.exec("UPDATE user_sessions SET device_secret = 'secret' WHERE id = '" + w.first.id + "'")
+	w.exec("UPDATE user_sessions SET " + set + " WHERE id = '" + w.first.id + "'")
 	w.exec("DROP TABLE template")
 	w.exec("CREATE TABLE template AS SELECT * FROM user_sessions")
 }
@@ -72,7 +85,11 @@ func TestBound(t *testing.T) {
 	for _, other := range others {
 		t.Run(other, func(t *testing.T) {
 			w := openWorld(t, "verified")
-			w.bind(t)
+			w.bind(func(m *usersession.Manager) {
+				if _, err := dbsc.New(m, nil); err != nil {
+					t.Error(err)
+				}
+			}, "device_secret = 'secret'")
 			w.extra = func(w *world, _ []*task, _ bool) (wrong []string) {
 				live, bound := w.isBound(t)
 				if out := w.outcomes[0]; live && !bound && out != nil && out.ok {
@@ -96,4 +113,48 @@ func TestBound(t *testing.T) {
 		})
 	}
 	report(t, "a registration", &total, 0)
+}
+
+// TestBoundRefresh refreshes a session that is bound to a device at each step of what else
+// happens to it. All invariants hold for the device. Whoever has the tokens alone is never
+// served, and a challenge is used once.
+func TestBoundRefresh(t *testing.T) {
+	others := []string{"revoke", "renew", "refresh too", "logout", "login over first", "write", "touch", "expire"}
+	if !depth.Full() {
+		others = others[:3]
+	}
+	var total sum
+	for _, other := range others {
+		t.Run(other, func(t *testing.T) {
+			w := openWorld(t, "verified")
+			w.device = "secret"
+			w.bind(func(m *usersession.Manager) {
+				inside.DevicesOf(m).Bind(func(r *http.Request, _, secret string) inside.Proof {
+					if r.Header.Get(deviceHeader) == secret {
+						return inside.Proved
+					}
+					return inside.Unproved
+				})
+			}, "device_secret = 'secret', device_key = 'key', device_challenge = 'challenge', device_bound_at = 0")
+			w.extra = func(w *world, _ []*task, _ bool) (wrong []string) {
+				if live, bound := w.isBound(t); live && !bound {
+					wrong = append(wrong, "the binding is lost")
+				}
+				if w.refreshed > 1 {
+					wrong = append(wrong, "a challenge is used twice")
+				}
+				w.device = ""
+				for _, b := range w.seen {
+					if b.id == w.first.id && w.servedAs(b) != "" {
+						wrong = append(wrong, "a bound session is served to whom has its cookie alone")
+					}
+				}
+				w.device = "secret"
+				return wrong
+			}
+			e := &explorer{sys: w, names: []string{"refresh", other}, faults: depth.Full() && !withoutFaults}
+			total.explore(t, e, e.all)
+		})
+	}
+	report(t, "a refresh", &total, 0)
 }

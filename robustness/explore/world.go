@@ -25,6 +25,8 @@ const (
 	grace      = 5 * time.Minute
 
 	touchInterval = time.Millisecond
+
+	deviceHeader = "Device" // stands for the short cookie
 )
 
 // world is what the operations act on: a user with two sessions and an
@@ -39,7 +41,8 @@ type world struct {
 	touches []toucher              // serve those that are to touch
 	judge   *usersession.Manager   // is asked at the end
 
-	sealed bool // the values in the Store
+	sealed bool   // the values in the Store
+	device string // what each request proves that it comes from the device with; "" if nothing
 
 	template map[string]entry // the store at the beginning
 	began    int64            // when that was
@@ -60,7 +63,9 @@ type world struct {
 	proved   int        // the password that the login has looked at first
 	skewed   bool       // the clock of the index is ahead of the Store's, and a session is over by it
 	gone     map[string]bool
-	known    []row // the rows, as everyStep saw them last
+
+	refreshed int   // how often the challenge of the first session was used
+	known     []row // the rows, as everyStep saw them last
 }
 
 // toucher is a replica that touches at every request.
@@ -208,7 +213,7 @@ func (w *world) reset(names []string) error {
 	w.store.clock.us.Store(w.began)
 	w.names, w.outcomes = names, make([]*outcome, len(names))
 	w.seen = []browser{w.first, w.second, w.visitor}
-	w.userless, w.skewed, w.known = false, false, nil
+	w.userless, w.skewed, w.known, w.refreshed = false, false, nil, 0
 	w.gone = map[string]bool{}
 	for _, n := range names {
 		key := keyOf(w.first.token)
@@ -277,6 +282,9 @@ func (w *world) request(ctx context.Context, m *usersession.Manager, b browser, 
 	r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
 	if b.token != "" {
 		r.AddCookie(&http.Cookie{Name: cookieName, Value: b.token})
+	}
+	if w.device != "" {
+		r.Header.Set(deviceHeader, w.device)
 	}
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, r)

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/robustness/backends"
 )
 
@@ -43,7 +44,11 @@ var limits = []struct {
 	{"LimitEvictOldest", maxSessions, usersession.LimitEvictOldest},
 	{"LimitEvictLeastRecent", maxSessions, usersession.LimitEvictLeastRecent},
 	{"LimitReject", maxSessions, usersession.LimitReject},
+	{"sessions that are bound to devices", usersession.NoMaxSessions, usersession.LimitEvictOldest}, // if they are in the database
 }
+
+// devices is which of limits that is.
+const devices = 4
 
 // Stats counts what was run.
 type Stats struct{ Sequences, Operations int64 }
@@ -54,7 +59,11 @@ func Check(tb testing.TB, b backends.Backend) *Stats {
 	tb.Helper()
 	db, store := b.Open(tb)
 	var managers []*usersession.Manager
-	for _, l := range limits {
+	kinds := len(limits)
+	if store != nil {
+		kinds-- // without VerifyEveryRequest no session is bound
+	}
+	for i, l := range limits[:kinds] {
 		m, err := usersession.New(db, &usersession.Options{
 			Store: store, InsecureCookies: true, MaxSessions: l.max, OnLimit: l.policy, TouchInterval: 15 * time.Minute,
 			ReadTimeout: time.Minute, WriteTimeout: time.Minute,
@@ -62,14 +71,17 @@ func Check(tb testing.TB, b backends.Backend) *Stats {
 		if err != nil {
 			tb.Fatal(err)
 		}
+		if i == devices {
+			inside.DevicesOf(m).Bind(fromDevice)
+		}
 		managers = append(managers, m)
 	}
 	var stats Stats
 	rapid.Check(tb, func(t *rapid.T) {
-		limit := rapid.IntRange(0, len(limits)-1).Draw(t, "limit")
+		limit := rapid.IntRange(0, kinds-1).Draw(t, "limit")
 		w := &world{
 			db: db, m: managers[limit], max: limits[limit].max, policy: limits[limit].policy,
-			sequence: atomic.AddInt64(&stats.Sequences, 1), sql: store == nil,
+			sequence: atomic.AddInt64(&stats.Sequences, 1), sql: store == nil, devices: limit == devices,
 			sessions: map[string]*session{}, stats: &stats,
 		}
 		t.Logf("on %s with %s:", b.Name, limits[limit].name)
@@ -80,11 +92,12 @@ func Check(tb testing.TB, b backends.Backend) *Stats {
 
 // session is what the model knows of one that is live.
 type session struct {
-	id, user string
-	cart     int
-	holder   int   // the browser
-	created  int64 // when, in operations
-	seen     int64
+	id, user  string
+	cart      int
+	holder    int   // the browser
+	created   int64 // when, in operations
+	seen      int64
+	refreshes int // 0 if it is not bound; and its challenge
 }
 
 // browser is a cookie jar, and what the model knows of it.
@@ -101,6 +114,7 @@ type world struct {
 	policy   usersession.LimitPolicy
 	sequence int64
 	sql      bool // the sessions are in the database of the index
+	devices  bool // they may be bound to devices
 	stats    *Stats
 
 	clock    int64
@@ -170,6 +184,9 @@ func (w *world) compare(t *rapid.T) {
 		var got, want []string
 		for _, s := range list {
 			got = append(got, s.ID)
+			if own := w.sessions[s.ID]; own != nil && s.Bound != (own.refreshes > 0) {
+				t.Fatalf("the session of browser %d is bound: %v", own.holder, s.Bound)
+			}
 			if s.UserID != w.user(n) {
 				t.Fatalf("the list of %s has a session of %s", w.user(n), s.UserID)
 			}
@@ -183,6 +200,13 @@ func (w *world) compare(t *rapid.T) {
 		}
 		if w.max > 0 && len(got) > w.max {
 			t.Fatalf("%d sessions of %s, at most %d", len(got), w.user(n), w.max)
+		}
+	}
+	for _, s := range w.sessions {
+		who := ""
+		w.sendFrom("", w.browsers[s.holder].token, func(ctx context.Context) { who = w.m.UserID(ctx) })
+		if want := map[bool]string{true: "", false: s.user}[s.refreshes > 0]; who != want {
+			t.Fatalf("the cookie of browser %d alone is served as %q, want %q", s.holder, who, want)
 		}
 	}
 	for i := range min(5, len(w.dead)) { // the latest

@@ -32,6 +32,9 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		// as it goes.
 		actions["time passes"] = w.timePasses
 	}
+	if w.devices {
+		actions["bind"], actions["refresh"] = w.bind, w.refresh
+	}
 	for name, action := range actions {
 		actions[name] = func(t *rapid.T) {
 			w.clock++
@@ -74,10 +77,16 @@ func (w *world) request(t *rapid.T, n int, fn func(ctx context.Context)) int {
 	return status
 }
 
-// send sends a request with a token. It returns the token of the cookie that the
-// response sets; "-" if it clears it.
+// send sends a request with a token, from the device that every session is bound to, if
+// it is. It returns the token of the cookie that the response sets; "-" if it clears it.
 func (w *world) send(token string, fn func(ctx context.Context)) (status int, newToken string) {
+	return w.sendFrom(deviceSecret, token, fn)
+}
+
+// sendFrom is send that proves something else.
+func (w *world) sendFrom(device, token string, fn func(ctx context.Context)) (status int, newToken string) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set(deviceHeader, device)
 	if token != "" {
 		r.AddCookie(&http.Cookie{Name: cookieName, Value: token})
 	}

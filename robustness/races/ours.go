@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/inside"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
 	"github.com/seed-296ca7ab/usersession/robustness/backends"
 )
 
@@ -25,12 +27,13 @@ type ours struct {
 	eager, calm *usersession.Manager
 	// watched says that the data in the Store alone decide.
 	watched bool
+	bound   bool // sessions are bound to devices
 }
 
-func newOurs(tb testing.TB, b backends.Backend) *ours {
+func newOurs(tb testing.TB, b backends.Backend, bound bool) *ours {
 	tb.Helper()
 	db, store := b.Open(tb)
-	o := &ours{store: store, watched: store != nil && backends.Atomic(store)}
+	o := &ours{store: store, watched: store != nil && backends.Atomic(store), bound: bound}
 	replica := func(touch time.Duration) *usersession.Manager {
 		m, err := usersession.New(db, &usersession.Options{
 			Store: store, InsecureCookies: true, TouchInterval: touch,
@@ -39,10 +42,48 @@ func newOurs(tb testing.TB, b backends.Backend) *ours {
 		if err != nil {
 			tb.Fatal(err)
 		}
+		if bound {
+			inside.DevicesOf(m).Bind(fromDevice)
+		}
 		return m
 	}
 	o.eager, o.calm = replica(time.Millisecond), replica(15*time.Minute)
 	return o
+}
+
+// What stands for a short cookie: each request of send has it.
+const deviceHeader, deviceSecret = "Device", "secret"
+
+func fromDevice(r *http.Request, _, secret string) inside.Proof {
+	if r.Header.Get(deviceHeader) == secret {
+		return inside.Proved
+	}
+	return inside.Unproved
+}
+
+// bind binds a session to its device.
+func (o *ours) bind(s session) error {
+	ctx, x, b := context.Background(), inside.DevicesOf(o.calm).Index(), &trailer.Binding{ID: s.id, UserID: s.user}
+	offered, err := x.OfferDevice(ctx, b, deviceSecret)
+	if err != nil {
+		return err
+	}
+	bound, err := x.BindDevice(ctx, b, "key", "challenge", deviceSecret)
+	if err == nil && !(offered && bound) {
+		err = errors.New("the session is not bound")
+	}
+	return err
+}
+
+// refresh is what a device asks for.
+func refresh(ctx context.Context, m *usersession.Manager) error {
+	d := inside.DevicesOf(m)
+	s, ok := d.Session(ctx)
+	if !ok {
+		return usersession.ErrNoSession
+	}
+	_, err := d.Index().RefreshDevice(ctx, s.Binding, "key", "challenge", "next", true, d.Client(ctx))
+	return err
 }
 
 // send sends a request to a replica and returns the token of the cookie that the
@@ -52,6 +93,7 @@ func send(ctx context.Context, load func(http.Handler) http.Handler, token strin
 	if token != "" {
 		r.AddCookie(&http.Cookie{Name: cookieName, Value: token})
 	}
+	r.Header.Set(deviceHeader, deviceSecret)
 	rec := httptest.NewRecorder()
 	load(handler).ServeHTTP(rec, r)
 	for _, line := range rec.Header().Values("Set-Cookie") {
@@ -74,6 +116,9 @@ func (o *ours) login(user string) (session, error) {
 	})
 	if err == nil && (s.token == "" || s.id == "") {
 		err = errors.New("no session")
+	}
+	if err == nil && o.bound {
+		err = o.bind(s)
 	}
 	return s, err
 }
@@ -106,6 +151,8 @@ func (o *ours) request(ctx context.Context, s session, a Action, in func()) stri
 			err = m.RenewToken(ctx)
 		case LoginAgain:
 			err = m.Login(ctx, s.user)
+		case Refresh:
+			err = refresh(ctx, m)
 		}
 		if err != nil {
 			w.WriteHeader(http.StatusConflict)

@@ -32,10 +32,11 @@ const (
 	WriteAndRenew
 	LoginAgain // as the same user
 	actions
+	Refresh = actions // of a session that is bound to its device, by that; with Load.Bound
 )
 
 func (a Action) String() string {
-	return [...]string{"read", "write", "touch", "renew", "reauthenticate", "write and renew", "login again"}[a]
+	return [...]string{"read", "write", "touch", "renew", "reauthenticate", "write and renew", "login again", "refresh"}[a]
 }
 
 // A Revocation is a way to end a session.
@@ -120,6 +121,7 @@ type Load struct {
 	Trials  int64         // raced ones
 	Time    time.Duration // ends earlier after so long; 0: never
 	Workers int           // trials at once; 0: 8
+	Bound   bool          // sessions are bound to devices, from which every request comes
 	Seed    uint64
 }
 
@@ -139,7 +141,7 @@ func (l Load) run(s system) *Result {
 		done.Go(func() {
 			random := rand.New(rand.NewPCG(l.Seed, uint64(w)))
 			for n := 0; atomic.LoadInt64(&res.Trials) < l.Trials && (until.IsZero() || time.Now().Before(until)); n++ {
-				if trial(s, random, fmt.Sprintf("user-%d-%d", w, n), &res) {
+				if trial(s, random, l.action(random), fmt.Sprintf("user-%d-%d", w, n), &res) {
 					continue
 				}
 				if atomic.AddInt64(&res.Unraced, 1) > 20*l.Trials+1000 {
@@ -152,13 +154,22 @@ func (l Load) run(s system) *Result {
 	return &res
 }
 
+// action is what the request of a trial does.
+func (l Load) action(random *rand.Rand) Action {
+	n := int(actions)
+	if l.Bound {
+		n++
+	}
+	return Action(random.IntN(n))
+}
+
 // patience is how long a request is held while the revocation does not return: it
 // may hold a lock that the revocation waits for.
 const patience = 20 * time.Millisecond
 
 // trial runs one trial and reports whether it was a race.
-func trial(s system, random *rand.Rand, user string, res *Result) bool {
-	action, how := Action(random.IntN(int(actions))), Revocation(random.IntN(int(revocations)))
+func trial(s system, random *rand.Rand, action Action, user string, res *Result) bool {
+	how := Revocation(random.IntN(int(revocations)))
 	victim, err := s.login(user)
 	if err != nil {
 		res.failed(fmt.Errorf("login: %w", err))
@@ -288,7 +299,7 @@ func trial(s system, random *rand.Rand, user string, res *Result) bool {
 // Run runs the load on this library over a backend.
 func (l Load) Run(tb testing.TB, b backends.Backend) *Result {
 	tb.Helper()
-	return l.run(newOurs(tb, b))
+	return l.run(newOurs(tb, b, l.Bound))
 }
 
 // RunPlain runs the load on plain scs over a store of its own, with an index made

@@ -40,6 +40,26 @@ func TestRevokedStaysRevoked(t *testing.T) {
 	}
 }
 
+// TestBoundStaysRevoked is TestRevokedStaysRevoked for sessions that are bound to devices,
+// whose refreshes are in flight as well.
+func TestBoundStaysRevoked(t *testing.T) {
+	list, trials := []string{"SQLite", "PostgreSQL", "MariaDB"}, int64(100)
+	if !depth.Full() {
+		list, trials = list[:1], 30
+	}
+	for _, name := range list {
+		t.Run(name, func(t *testing.T) {
+			load := races.Load{Trials: trials, Seed: seed, Bound: true}
+			res := load.Run(t, backends.Named(name))
+			t.Logf("seed %d: %d raced revocations, %d unraced; %d probes; %d served, %d came back",
+				seed, res.Trials, res.Unraced, res.Probes, res.Served, res.CameBack)
+			if res.Trials < load.Trials || res.Served != 0 || res.CameBack != 0 || res.Errors != 0 {
+				t.Errorf("%d raced, want %d; %d served, %d came back, %d errors: %q, %v", res.Trials, load.Trials, res.Served, res.CameBack, res.Errors, res.Wrong(), res.Errs())
+			}
+		})
+	}
+}
+
 // TestPlainScsFails shows that the load can find what it looks for: plain scs with
 // an index made by hand does bring sessions back.
 func TestPlainScsFails(t *testing.T) {

@@ -158,7 +158,7 @@ func RunWritten(t *testing.T, open func(t *testing.T) *sqlx.DB) {
 
 // databaseBehaviours returns the columns that depend on the index's database only.
 func databaseBehaviours() []behaviour {
-	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours, personalBehaviours, idpBehaviours, deviceBehaviours)
+	return slices.Concat(userIDBehaviours, usersTableBehaviours, migrationBehaviours, filterBehaviours, filterIDsBehaviours, operateBehaviours, limitForBehaviours, setMetaBehaviours, lastUsedBehaviours, fenceRowBehaviours, personalBehaviours, idpBehaviours, deviceBehaviours, reuseBehaviours)
 }
 
 func run(t *testing.T, behaviours []behaviour, b backend) {

@@ -84,7 +84,7 @@ func (b backend) unmigrated(t *testing.T, db *sqlx.DB) *usersession.Manager {
 
 func migrateColumn(t *testing.T, b backend) {
 	for _, c := range []struct{ table, column string }{
-		{usersession.DefaultTable, "other_key"},
+		{usersession.DefaultTable, "user_agent"},
 		{usersession.DefaultTable, "reason"},
 		{usersession.DefaultDataTable, "data"},
 	} {
@@ -116,7 +116,7 @@ func migrateColumn(t *testing.T, b backend) {
 }
 
 func migratePlace(t *testing.T, b backend) {
-	for _, lacks := range [][]string{{"place", "idle_timeout", "last_ip", "last_user_agent"}, {"device_key", "device_bound_at", "device_secret", "device_challenge", "device_challenge_before"}, {"last_ip", "last_user_agent"}, {"device_challenge"}, {"idle_timeout"}, {"place"}} {
+	for _, lacks := range [][]string{{"place", "idle_timeout", "last_ip", "last_user_agent"}, {"device_key", "device_bound_at", "device_secret", "device_challenge", "device_challenge_before"}, {"last_ip", "last_user_agent"}, {"device_challenge"}, {"renewed_at"}, {"idle_timeout"}, {"place"}} {
 		e := b.start(t)
 		laptop := e.browser()
 		laptop.login("alice")

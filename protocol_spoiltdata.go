@@ -29,7 +29,7 @@ func gone(key string, data []byte) bool {
 func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool) {
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
-	row, found, err := m.index.LiveRowByKey(wctx, key)
+	row, found, err := m.presented(ctx, wctx, key, there)
 	if found && there {
 		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(row, key).Actor, Err: errSpoilt})
 	}
@@ -40,27 +40,52 @@ func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool)
 	if lost {
 		_, err = m.endLost(wctx, row)
 	} else if r := m.request(ctx); r != nil && ctx.Value(m.scsKey) == nil && (found || err != nil) {
-		r.notHere(key, row)
+		m.notHere(ctx, r, key, row)
 	}
 	if err != nil {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a session whose data are lost could not be ended yet", "error", err)
 	}
 }
 
+// presented returns the live row of a key without data. That of a key which was renewed
+// is none, and is noted.
+func (m *Manager) presented(ctx, wctx context.Context, key string, there bool) (index.Row, bool, error) {
+	if m.opts.TokenReuse == ReuseIgnored || there {
+		return m.index.LiveRowByKey(wctx, key)
+	}
+	row, found, renewed, err := m.index.Presented(wctx, key)
+	if r, _ := ctx.Value(requestKey{m.id}).(*request); renewed && r != nil {
+		r.do(func() { r.reused = &row })
+	}
+	return row, found && !renewed, err
+}
+
 // notHere notes a session whose data are not in the Store of the Manager, or not in a
 // form that it knows. Like one whose data the codec cannot read, it ends with what ends
 // or replaces the session of this browser. Without a user in its row, only Logout ends
-// it.
-func (r *request) notHere(key string, row index.Row) {
+// it. One that is bound to a device is this browser's if the request comes from there.
+func (m *Manager) notHere(ctx context.Context, r *request, key string, row index.Row) {
 	if !row.UserID.Valid {
 		r.alsoEnds(key)
 		return
 	}
-	r.do(func() {
-		if r.own != nil {
+	b := bindingOf(row, key)
+	if row.Bound != 0 {
+		wctx, cancel := m.finishing(ctx)
+		defer cancel()
+		live, err := m.index.LiveByKey(wctx, b)
+		if err != nil {
+			r.alsoEnds(key) // Logout looks again, and says so
 			return
 		}
-		r.standing, r.own = decide.Unreadable, bindingOf(row, key)
+		if !m.onDevice(ctx, b, live.Device) {
+			return
+		}
+	}
+	r.do(func() {
+		if r.own == nil {
+			r.standing, r.own = decide.Unreadable, b
+		}
 	})
 }
 

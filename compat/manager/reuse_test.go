@@ -1,0 +1,166 @@
+package manager_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
+	"github.com/seed-296ca7ab/usersession/memstore"
+)
+
+// reuses returns the events of tokens from before a renewal since the last call.
+func (s *deviceSite) reuses() (list []usersession.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		if e.Kind == usersession.EventTokenReused {
+			list = append(list, e)
+		}
+	}
+	s.events = nil
+	return list
+}
+
+// reuseStores are those that differ in who says that a session is live.
+var reuseStores = map[string]func(o *usersession.Options){
+	"sql":               func(*usersession.Options) {},
+	"memstore":          func(o *usersession.Options) { o.Store = memstore.New() },
+	"memstore verified": func(o *usersession.Options) { o.Store, o.VerifyEveryRequest = memstore.New(), true },
+}
+
+func TestTokenReuse(t *testing.T) {
+	for name, store := range reuseStores {
+		for _, policy := range []usersession.ReusePolicy{usersession.ReuseIgnored, usersession.ReuseReported, usersession.ReuseEnds} {
+			inPlainSite(t, func(o *usersession.Options) {
+				store(o)
+				o.TokenReuse, o.Retention = policy, time.Hour
+			}, func(t *testing.T, s *deviceSite) {
+				laptop := s.browser()
+				laptop.ip, laptop.agent = "192.0.2.1", "laptop"
+				laptop.login("alice")
+				id := s.live("alice")[0].ID
+				for range 2 {
+					s.later(time.Hour / 2)
+					laptop.want("alice")
+				}
+				thief := laptop.thief()
+				thief.ip, thief.agent = "198.51.100.9", "thief"
+				thief.want("alice")
+				laptop.send("POST", "/renew")
+				for range 2 { // the other requests of the page
+					thief.want("")
+					s.later(29 * time.Second)
+				}
+				if got := s.reuses(); len(got) > 0 {
+					t.Errorf("%s: within the minute: %v", name, got)
+				}
+				s.later(3 * time.Second)
+				laptop.want("alice")
+				both := laptop.thief()
+				both.ip, both.agent, both.cookies = laptop.ip, laptop.agent, map[string]string{}
+				if w := both.send("GET", "/me", "Cookie", "__Host-session="+thief.cookies["__Host-session"]+"; __Host-session="+laptop.cookies["__Host-session"]); w.Body.String() != "alice" || len(s.reuses()) > 0 {
+					t.Errorf("%s: a browser that sends both: %q, and an event", name, w.Body)
+				}
+				thief.want("")
+				got := s.reuses()
+				if want := policy != usersession.ReuseIgnored; (len(got) == 1) != want || want && (got[0].SessionID != id || got[0].UserID != "alice" || got[0].Err != nil ||
+					got[0].IP.String() != "198.51.100.9" || got[0].LastIP.String() != "192.0.2.1" || got[0].UserAgent != "thief" || got[0].LastUserAgent != "laptop") {
+					t.Fatalf("%s, policy %d: %+v", name, policy, got)
+				}
+				if policy == usersession.ReuseEnds {
+					laptop.want("")
+					ended, err := s.m.ListEndedSessions(t.Context(), "alice", 1)
+					if err != nil || len(ended) != 1 || ended[0].Reason != usersession.ReasonTokenReused || ended[0].EndedBy != "" {
+						t.Errorf("%s: %v, %v", name, ended, err)
+					}
+					thief.want("")
+					if got := s.reuses(); len(got) > 0 {
+						t.Errorf("%s: of an ended session: %v", name, got)
+					}
+					return
+				}
+				laptop.want("alice")
+				// Two renewals later it is a token like any other that is dead.
+				laptop.send("POST", "/reauthenticate")
+				s.later(2 * time.Minute)
+				thief.want("")
+				if got := s.reuses(); len(got) > 0 {
+					t.Errorf("%s: of the token before the one before: %v", name, got)
+				}
+			})
+		}
+	}
+}
+
+// A renewal that was made while nobody asked for it is not told of, and neither is one
+// that is still under way.
+func TestTokenReuseUnknown(t *testing.T) {
+	inPlainSite(t, func(o *usersession.Options) { o.TokenReuse = usersession.ReuseEnds }, func(t *testing.T, s *deviceSite) {
+		laptop := s.browser()
+		laptop.login("alice")
+		thief := laptop.thief()
+		laptop.send("POST", "/renew")
+		opendb.MustExec(t, s.db, "UPDATE user_sessions SET renewed_at = NULL")
+		s.later(time.Hour / 2)
+		thief.want("")
+		laptop.want("alice")
+		opendb.MustExec(t, s.db, "UPDATE user_sessions SET renewed_at = 0, other_key = '+' || other_key")
+		thief.want("")
+		laptop.want("alice")
+		if got := s.reuses(); len(got) > 0 {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// A copied token cannot end a session that is bound to a device, and is reported.
+func TestTokenReuseOfBoundSession(t *testing.T) {
+	inDeviceSite(t, func(o *usersession.Options) { o.TokenReuse = usersession.ReuseEnds }, nil, func(t *testing.T, s *deviceSite) {
+		laptop := s.browser()
+		laptop.bind("alice")
+		thief := laptop.thief()
+		laptop.send("POST", "/renew")
+		s.later(2 * time.Minute)
+		thief.want("")
+		if got := s.reuses(); len(got) != 1 || got[0].SessionID != laptop.id {
+			t.Errorf("%v", got)
+		}
+		laptop.want("alice")
+	})
+}
+
+// Whoever does not use it has no statement with its column. Who does has not one more.
+func TestTokenReuseStatements(t *testing.T) {
+	for _, policy := range []usersession.ReusePolicy{usersession.ReuseIgnored, usersession.ReuseReported} {
+		spy, spied := opendb.Spied(t, opendb.SQLite(t)(t))
+		m := opendb.Migrated(t, spied, &usersession.Options{TokenReuse: policy})
+		s := &deviceSite{T: t, m: m, handler: plainRoutes(m)}
+		laptop := s.browser()
+		spy.Take()
+		laptop.login("alice")
+		laptop.send("POST", "/renew")
+		laptop.want("alice")
+		of := func() (list []string) {
+			for _, c := range spy.Take() {
+				if !c.Prepare {
+					list = append(list, c.Query)
+				}
+			}
+			return list
+		}
+		if all := of(); strings.Contains(strings.Join(all, "\n"), "renewed_at") != (policy != usersession.ReuseIgnored) {
+			t.Errorf("policy %d: %v", policy, all)
+		}
+		unknown := s.browser()
+		unknown.cookies["__Host-session"] = strings.Repeat("A", 43)
+		unknown.want("")
+		if got := of(); len(got) != 2 || strings.Contains(got[1], "other_key = ") != (policy != usersession.ReuseIgnored) {
+			t.Errorf("policy %d: an unknown token costs %q, want two statements", policy, got)
+		}
+	}
+	if _, err := usersession.New(opendb.SQLite(t)(t), &usersession.Options{TokenReuse: 3}); err == nil || !strings.Contains(err.Error(), "Options.TokenReuse: is 3, which is none of") {
+		t.Errorf("New: %v", err)
+	}
+}
