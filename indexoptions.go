@@ -1,12 +1,6 @@
 package usersession
 
-import (
-	"fmt"
-
-	"github.com/jmoiron/sqlx"
-
-	"github.com/seed-296ca7ab/usersession/internal/sqldb"
-)
+import "github.com/jmoiron/sqlx"
 
 // UserIDType is the column type of user IDs in the index.
 type UserIDType string
@@ -71,36 +65,4 @@ type IndexOptions struct {
 	// first request goes through such a pooler, because it may execute another
 	// client's statement.
 	NoPreparedStatements bool
-}
-
-// refuse returns what adds to errs why a field of some options is refused.
-func refuse(errs *[]error, options string) func(field, format string, args ...any) {
-	return func(field, format string, args ...any) {
-		*errs = append(*errs, fmt.Errorf("usersession: %s%s: %s", options, field, fmt.Sprintf(format, args...)))
-	}
-}
-
-// resolveTable refuses names and a dialect that a table cannot have. If no dialect is
-// given, the database tells it.
-func resolveTable(db *sqlx.DB, schema, table string, dialect *Dialect, bad func(field, format string, args ...any)) {
-	for field, name := range map[string]string{"Schema": schema, "Table": table} {
-		if name != "" && !sqldb.Identifier.MatchString(name) {
-			bad(field, "%q is not a name of at most 48 letters, digits and underscores", name)
-		}
-	}
-	if *dialect == "" && db != nil && db.DB != nil {
-		d, ok := sqldb.DialectOf(db)
-		if *dialect = Dialect(d); !ok {
-			bad("Dialect", "the driver %T does not tell the SQL dialect; set it to postgres, sqlite or mariadb", db.Driver())
-		}
-	}
-	switch *dialect {
-	case "", DialectPostgres, DialectMariaDB:
-	case DialectSQLite:
-		if schema != "" {
-			bad("Schema", "SQLite has no schemas")
-		}
-	default:
-		bad("Dialect", "is %q, which is none of postgres, sqlite, mariadb", *dialect)
-	}
 }

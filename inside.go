@@ -11,7 +11,7 @@ import (
 func init() {
 	inside.Of = func(manager any) inside.Parts {
 		m := manager.(*Manager)
-		p := inside.Parts{Index: m.index, Place: m.data.name, Reconcile: m.reconcile, Touch: m.data.store.Touch}
+		p := inside.Parts{Index: m.index, Place: string(m.data.name), Reconcile: m.reconcile, Touch: m.data.store.Touch}
 		p.Tables = append(p.Tables, inside.Tables{Tables: m.tables(), DB: m.index.DB(), Columns: index.ColumnsSQL})
 		if s, ok := m.data.store.(*SQLStore); ok {
 			p.Tables = append(p.Tables, inside.Tables{Tables: s.tables, DB: s.db, Columns: datatable.ColumnsSQL})

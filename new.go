@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -75,7 +74,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		}
 		m.data = m.data.shared(m.adopting)
 	}
-	if c.Here = m.data.name; !validPlace.MatchString(c.Here) {
+	if c.Here = string(m.data.name); !m.data.name.Valid() {
 		return nil, fmt.Errorf("usersession: Options.Store: its Place %q is not at most 200 letters, digits, spaces and characters of \"_.,:/#+-\"", c.Here)
 	}
 	m.index = index.New(db, c)
@@ -128,9 +127,6 @@ func (p keyProbe) Value(key any) any {
 func NewFromDB(db *sql.DB, opts *Options) (*Manager, error) {
 	return New(sqlx.NewDb(db, ""), opts)
 }
-
-// validPlace has nothing that means something in a statement.
-var validPlace = regexp.MustCompile(`^=?[A-Za-z0-9 _.,:/#+-]{0,200}$`)
 
 // index says how the index is to be.
 func (o Options) indexConfig() index.Config {

@@ -8,19 +8,20 @@ import (
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/place"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
-// place is where the data of sessions are, and who vouches for a user's session
+// dataPlace is where the data of sessions are, and who vouches for a user's session
 // when it is loaded. It does not change.
-type place struct {
+type dataPlace struct {
 	store   Store
 	table   *SQLStore // the Store, if it is a table in the index's database
 	voucher voucher
 	atomic  bool          // the Store's updates are atomic
 	idle    time.Duration // Options.IdleTimeout; there is none if it is not positive
-	name    string        // the place as rows keep it
+	name    place.Name    // the place as rows keep it
 	began   time.Time     // when this Manager was made
 	adopts  bool          // plain scs writes to the Store as well
 }
@@ -36,8 +37,8 @@ const (
 
 // newPlace returns the place of a Store. table is the Store itself, if it is a table
 // in the index's database.
-func newPlace(s Store, table *SQLStore, o Options) place {
-	p := place{store: s, table: table, atomic: updatesAtomically(s), idle: o.IdleTimeout, began: time.Now()}
+func newPlace(s Store, table *SQLStore, o Options) dataPlace {
+	p := dataPlace{store: s, table: table, atomic: updatesAtomically(s), idle: o.IdleTimeout, began: time.Now()}
 	switch {
 	case table != nil && o.Index.Partitions == 0: // else a key alone would be looked up in every partition
 		p.voucher = vouchedByBoth
@@ -45,10 +46,10 @@ func newPlace(s Store, table *SQLStore, o Options) place {
 		p.voucher = vouchedByRow
 	}
 	if p.name = placeOf(s); table != nil {
-		p.name = "index" + strings.TrimPrefix(p.name, "sql")
+		p.name = "index" + place.Name(strings.TrimPrefix(string(p.name), "sql"))
 	}
 	if p.voucher == vouchedByBoth || !p.atomic || o.Store == nil {
-		p.name = rowVouches + p.name
+		p.name = p.name.Checked()
 	}
 	return p
 }
@@ -56,7 +57,7 @@ func newPlace(s Store, table *SQLStore, o Options) place {
 // inFile returns the name of the place with a sum of its address, where the Store is a
 // table in another database and SQLite tells the file. Other databases tell nothing
 // that would not take I/O.
-func (p place) inFile(s *SQLStore) (string, error) {
+func (p dataPlace) inFile(s *SQLStore) (place.Name, error) {
 	if s.db.Dialect() != sqldb.SQLite {
 		return p.name, nil
 	}
@@ -66,49 +67,23 @@ func (p place) inFile(s *SQLStore) (string, error) {
 	if err != nil || file == "" {
 		return p.name, err
 	}
-	return fmt.Sprintf("%s+%.8x", p.name, sha256.Sum256([]byte(file))), nil
+	return place.Name(fmt.Sprintf("%s+%.8x", p.name, sha256.Sum256([]byte(file)))), nil
 }
-
-// rowVouches begins the place of a Store whose sessions are checked against the index
-// by every Manager. A row that has ended is enough for those.
-const rowVouches = "="
 
 // shared returns the place while plain scs writes to the Store as well, through which
 // s goes. Plain scs brings back what was deleted, so the row vouches for a session, and
 // what is refused is deleted.
-func (p place) shared(s Store) place {
+func (p dataPlace) shared(s Store) dataPlace {
 	p.store, p.voucher, p.atomic, p.adopts = s, vouchedByRow, false, true
-	p.name = rowVouches + bare(p.name)
+	p.name = p.name.Bare().Checked()
 	return p
-}
-
-// has reports whether the data of a row with that place are in this Store.
-func (p place) has(name string) bool { return name != "" && bare(name) == bare(p.name) }
-
-// bare returns a place without what says who vouches for its sessions.
-func bare(name string) string { return strings.TrimPrefix(name, rowVouches) }
-
-// mayBeFormer reports whether the data of a row with that place may be those of a
-// process before this one, with which they have ended.
-func (p place) mayBeFormer(name string) bool {
-	kind, _, mortal := strings.Cut(bare(name), "#")
-	own, _, _ := strings.Cut(bare(p.name), "#")
-	return mortal && kind == own && !p.has(name)
-}
-
-// mayBe reports whether the data of a row with that place may be in this Store, though
-// it was reached by another address.
-func (p place) mayBe(name string) bool {
-	there, _, addressed := strings.Cut(bare(name), "+")
-	here, _, _ := strings.Cut(bare(p.name), "+")
-	return addressed && there == here
 }
 
 // elsewhere returns those of some ended rows whose data may be good for a request
 // and are not in this Store.
-func (p place) elsewhere(rows []index.EndedRow) (other []index.EndedRow) {
+func (p dataPlace) elsewhere(rows []index.EndedRow) (other []index.EndedRow) {
 	for _, r := range rows {
-		if r.Listed == 1 && r.Place != "" && r.Place != p.name && !strings.HasPrefix(r.Place, rowVouches) {
+		if r.Listed == 1 && p.name.Misses(r.Place) {
 			other = append(other, r)
 		}
 	}
@@ -117,15 +92,15 @@ func (p place) elsewhere(rows []index.EndedRow) (other []index.EndedRow) {
 
 // verified reports whether a session is checked against the index on every
 // request.
-func (p place) verified() bool { return p.voucher != vouchedByData }
+func (p dataPlace) verified() bool { return p.voucher != vouchedByData }
 
 // rowTells reports whether the row of the session of b says when it was last seen,
 // so that its data need not.
-func (p place) rowTells(b *trailer.Binding) bool { return b.Authenticated() && p.verified() }
+func (p dataPlace) rowTells(b *trailer.Binding) bool { return b.Authenticated() && p.verified() }
 
 // idleOf returns the idle timeout of the session of b; there is none if it is not
 // positive.
-func (p place) idleOf(b *trailer.Binding) time.Duration {
+func (p dataPlace) idleOf(b *trailer.Binding) time.Duration {
 	if b.Idle != 0 {
 		return b.Idle
 	}
@@ -134,10 +109,10 @@ func (p place) idleOf(b *trailer.Binding) time.Duration {
 
 // idleInStore reports whether the Store's expiry carries the idle timeout of
 // sessions for which no row tells: only where moving it cannot undo a deletion.
-func (p place) idleInStore(b *trailer.Binding) bool { return p.idleOf(b) > 0 && p.atomic }
+func (p dataPlace) idleInStore(b *trailer.Binding) bool { return p.idleOf(b) > 0 && p.atomic }
 
 // storeExpiry returns the expiry a session is stored with that was seen then.
-func (p place) storeExpiry(b *trailer.Binding, seen time.Time) time.Time {
+func (p dataPlace) storeExpiry(b *trailer.Binding, seen time.Time) time.Time {
 	if idle := seen.Add(p.idleOf(b)); p.idleInStore(b) && !p.rowTells(b) && idle.Before(b.Deadline) {
 		return idle
 	}
@@ -147,4 +122,4 @@ func (p place) storeExpiry(b *trailer.Binding, seen time.Time) time.Time {
 // deletesRefused reports whether the data of a session that is refused are to be
 // deleted. Those in a table of the index's database may be another Manager's,
 // whose rows are not in this index.
-func (p place) deletesRefused() bool { return p.table == nil || !p.verified() || p.adopts }
+func (p dataPlace) deletesRefused() bool { return p.table == nil || !p.verified() || p.adopts }

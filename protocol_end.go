@@ -109,7 +109,7 @@ func (m *Manager) elsewhere(ctx context.Context, rows []index.EndedRow) (other [
 	for _, r := range m.data.elsewhere(rows) {
 		found := false
 		for _, key := range index.Keys([]index.EndedRow{r}) {
-			if m.data.mayBe(r.Place) && !found && failed == nil {
+			if m.data.name.MayBe(r.Place) && !found && failed == nil {
 				_, found, failed = m.data.store.Find(ctx, key)
 			}
 		}

@@ -162,7 +162,7 @@ func (m *Manager) endIfLost(ctx context.Context, row index.Row) (int, error) {
 // shouldHave reports whether the data of a row are in the Store, or were in one of its
 // kind that has ended with its process.
 func (m *Manager) shouldHave(ctx context.Context, row index.Row) (bool, error) {
-	if m.data.has(row.Place) {
+	if m.data.name.Has(row.Place) {
 		return true, nil
 	}
 	return m.former(ctx, row)
@@ -172,7 +172,7 @@ func (m *Manager) shouldHave(ctx context.Context, row index.Row) (bool, error) {
 // Another process may live as well as this one, and then one of its sessions is seen
 // now and then.
 func (m *Manager) former(ctx context.Context, row index.Row) (bool, error) {
-	if !m.data.mayBeFormer(row.Place) {
+	if !m.data.name.MayBeFormer(row.Place) {
 		return false, nil
 	}
 	now, err := m.index.Now(ctx)

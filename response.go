@@ -280,14 +280,6 @@ func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
 	return m.endOwn(ctx, s.from, index.Ending{Reason: ReasonLogout, Actor: s.actor})
 }
 
-func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {
-	if h := m.opts.OnUnauthenticated; h != nil {
-		h.ServeHTTP(w, r)
-	} else {
-		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
-	}
-}
-
 // failed lets the ErrorFunc answer.
 func (m *Manager) failed(w http.ResponseWriter, r *http.Request, err error) {
 	m.answer(w, http.StatusServiceUnavailable, func(rw http.ResponseWriter) { m.SessionManager.ErrorFunc(rw, r, err) })

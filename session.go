@@ -43,7 +43,7 @@ type Manager struct {
 	opts      Options
 	index     *index.Index
 	lists     *index.Index // the index, or that of Options.Index.ReadReplica
-	data      place
+	data      dataPlace
 	adopting  *adopt.Store // its Store; nil without Options.Adopt
 	seal      *sealing     // nil without Options.Seal
 	touches   *touch.Log

@@ -33,6 +33,15 @@ func StepUpOf(ctx context.Context) (need StepUp, ok bool) {
 	return need, ok
 }
 
+// unauthenticated answers a request that needs a user and has none.
+func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {
+	if h := m.opts.OnUnauthenticated; h != nil {
+		h.ServeHTTP(w, r)
+	} else {
+		http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
+	}
+}
+
 // refuseImpersonated answers a request of somebody who is not the user. No proof of
 // theirs would do, so it is told from one for which there is.
 func (m *Manager) refuseImpersonated(w http.ResponseWriter, r *http.Request, b *trailer.Binding) {

@@ -3,10 +3,10 @@ package usersession
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"regexp"
 	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/place"
 )
 
 // Store resolves session keys to session data.
@@ -84,15 +84,12 @@ type Placer interface {
 }
 
 // placeOf returns the place of s, which is its type if it does not say.
-func placeOf(s Store) string {
+func placeOf(s Store) place.Name {
 	if p, ok := s.(Placer); ok {
-		return p.Place()
+		return place.Name(p.Place())
 	}
-	name := "store " + notInPlace.ReplaceAllString(fmt.Sprintf("%T", s), "")
-	return name[:min(len(name), 200)]
+	return place.OfType(s)
 }
-
-var notInPlace = regexp.MustCompile(`[^A-Za-z0-9 _.,:/#+-]`)
 
 // KeyLister is implemented by a Store that can iterate its keys.
 type KeyLister interface {

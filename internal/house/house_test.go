@@ -67,6 +67,7 @@ var imports = map[string][]string{
 	"index":       {"sqldb", "token", "trailer"},
 	"doctor":      {"inside", "sqldb"},
 	"inside":      {"index", "schema", "sqldb", "trailer"},
+	"place":       nil,
 	"pqread":      {"bounded"},
 	"reconcile":   {"index", "trailer"},
 	"response":    nil,
