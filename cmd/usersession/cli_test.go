@@ -225,6 +225,22 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+// TestBound: a flag that selects bound sessions leaves out the others, also of one user.
+func TestBound(t *testing.T) {
+	p := newProgram(t)
+	phone, laptop, _ := p.three()
+	p.exec("UPDATE user_sessions SET device_key = 'key', device_secret = 'secret', device_bound_at = 0 WHERE id = '" + p.ids["alice-phone"] + "'")
+	if r := p.run("list", "--bound", "--json"); r.code != 0 || strings.Count(r.out, `"bound":true`) != 1 || !strings.Contains(r.out, p.ids["alice-phone"]) {
+		t.Errorf("list: %+v", r)
+	}
+	if r := p.run("revoke", "--yes", "--bound", p.ids["alice-laptop"]); r.code != exitUsage {
+		t.Errorf("an ID and a filter: %+v", r)
+	}
+	if r := p.run("revoke", "--yes", "--user", "alice", "--bound"); r.code != 0 || p.user(phone) != "" || p.user(laptop) != "alice" {
+		t.Errorf("the bound sessions of one user: %+v", r)
+	}
+}
+
 // TestAnswer: only yes is yes, and a terminal that is closed is no.
 func TestAnswer(t *testing.T) {
 	p := newProgram(t)

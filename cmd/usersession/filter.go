@@ -18,6 +18,7 @@ type filterFlags struct {
 	createdBefore, createdAfter string
 	seenBefore, seenAfter       string
 	meta                        []string
+	bound                       bool
 }
 
 func (ff *filterFlags) flags(cmd *cobra.Command) {
@@ -29,6 +30,7 @@ func (ff *filterFlags) flags(cmd *cobra.Command) {
 	f.StringVar(&ff.createdAfter, "created-after", "", "login after this `time`")
 	f.StringVar(&ff.seenBefore, "seen-before", "", "last seen before this `time`")
 	f.StringVar(&ff.seenAfter, "seen-after", "", "last seen after this `time`")
+	f.BoolVar(&ff.bound, "bound", false, "those that are bound to a device")
 	f.StringArrayVar(&ff.meta, "meta", nil, "those with this `name=value`; may be given again")
 }
 
@@ -37,7 +39,7 @@ func (ff *filterFlags) filter(ids []string, now time.Time) (f usersession.Filter
 	if err := checkIDs(ids); err != nil {
 		return f, err
 	}
-	f = usersession.Filter{UserIDs: ff.users, UserAgent: ff.userAgent}
+	f = usersession.Filter{UserIDs: ff.users, UserAgent: ff.userAgent, Bound: ff.bound}
 	if len(ids) > 0 {
 		f.IDs = ids
 	}
@@ -97,6 +99,6 @@ func checkIDs(ids []string) error {
 
 // narrows reports whether a filter leaves anybody out.
 func narrows(f usersession.Filter) bool {
-	return len(f.IDs)+len(f.UserIDs)+len(f.Meta) > 0 || f.IP.IsValid() || f.UserAgent != "" ||
+	return len(f.IDs)+len(f.UserIDs)+len(f.Meta) > 0 || f.IP.IsValid() || f.UserAgent != "" || f.Bound ||
 		!f.CreatedAfter.IsZero() || !f.CreatedBefore.IsZero() || !f.SeenAfter.IsZero() || !f.SeenBefore.IsZero()
 }

@@ -196,6 +196,9 @@ func (a *app) writeSession(s usersession.UserSession) error {
 		{"device", s.Device()}, {"ip", address(s.IP)}, {"agent", orDash(s.UserAgent)},
 		{"used from", address(s.LastIP)}, {"used with", orDash(s.LastUserAgent)},
 	}...)
+	if s.Bound {
+		lines = append(lines, [2]string{"bound", "to its device"})
+	}
 	for name := range sortedKeys(s.Meta) {
 		lines = append(lines, [2]string{"meta", name + " = " + s.Meta[name]})
 	}

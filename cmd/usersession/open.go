@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -94,6 +95,8 @@ func (a *app) open(ctx context.Context, h how) (_ *site, err error) {
 	if s.Manager, err = usersession.New(db, opts); err != nil {
 		return nil, optionError(err)
 	}
+	// So that rows say whether they are bound to a device. No request is served here.
+	inside.DevicesOf(s.Manager).Bind(func(*http.Request, string, string) inside.Proof { return inside.Unproved })
 	s.parts = inside.Of(s.Manager)
 	return s, nil
 }

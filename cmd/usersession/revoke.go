@@ -37,9 +37,10 @@ a filter must all match. A filter that leaves nobody out needs --everyone.`,
 			if err != nil {
 				return err
 			}
+			rest := f
+			rest.IDs = nil
 			switch {
-			case len(ids) > 0 && (r.everyone || narrows(usersession.Filter{UserIDs: f.UserIDs, IP: f.IP, UserAgent: f.UserAgent, Meta: f.Meta,
-				CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore, SeenAfter: f.SeenAfter, SeenBefore: f.SeenBefore})):
+			case len(ids) > 0 && (r.everyone || narrows(rest)):
 				return usagef("IDs and a filter do not go together")
 			case r.everyone && narrows(f):
 				return usagef("--everyone: does not go together with a filter")
@@ -104,8 +105,9 @@ func (a *app) revokeMatching(cmd *cobra.Command, r revocation, f usersession.Fil
 		ctx = usersession.ContextWithReason(ctx, r.reason)
 	}
 	b = a.bar(n, "revoking")
-	if len(f.UserIDs) == 1 && !narrows(usersession.Filter{IP: f.IP, UserAgent: f.UserAgent, Meta: f.Meta,
-		CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore, SeenAfter: f.SeenAfter, SeenBefore: f.SeenBefore}) {
+	rest := f
+	rest.UserIDs = nil
+	if len(f.UserIDs) == 1 && !narrows(rest) {
 		n, err = s.RevokeAllSessions(inside.Interruptible(ctx), f.UserIDs[0]) // with those that log in meanwhile
 	} else {
 		n, err = s.RevokeMatching(ctx, f)

@@ -35,7 +35,12 @@ const luxury = 4
 func (a *app) columns(ended bool) []column {
 	id := column{"ID", 0, 0, func(s usersession.UserSession) string { return s.ID }}
 	user := column{"USER", 0, 12, func(s usersession.UserSession) string { return orDash(s.UserID) }}
-	device := column{"DEVICE", 2, 10, usersession.UserSession.Device}
+	device := column{"DEVICE", 2, 10, func(s usersession.UserSession) string {
+		if s.Bound {
+			return s.Device() + ", bound"
+		}
+		return s.Device()
+	}}
 	ip := column{"IP", 3, 15, func(s usersession.UserSession) string { return address(s.IP) }}
 	since := func(name string, rank int, t func(usersession.UserSession) time.Time) column {
 		return column{name, rank, 0, func(s usersession.UserSession) string { return short(a.now().Sub(t(s))) }}
