@@ -1,6 +1,7 @@
 package usersession
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,9 +16,13 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
 
+	"github.com/seed-296ca7ab/usersession/internal/lease"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
+
+// minReadLease is the shortest Options.ReadLease. A heartbeat takes a few milliseconds.
+const minReadLease = 100 * time.Millisecond
 
 // resolve returns a copy of opts with every default filled in, or every error
 // at once.
@@ -45,6 +50,7 @@ func (opts *Options) resolve() (Options, error) {
 		{"WriteTimeout", &o.WriteTimeout, DefaultWriteTimeout},
 		{"Watch.Interval", &o.Watch.Interval, DefaultWatchInterval},
 		{"PruneInterval", &o.PruneInterval, DefaultPruneInterval},
+		{"ReadLease", &o.ReadLease, 0},
 	} {
 		if *d.value < 0 {
 			bad(d.name, "must not be negative, is %v", *d.value)
@@ -126,6 +132,12 @@ func (opts *Options) resolve() (Options, error) {
 		bad("Adopt", "needs Options.SCS, with the cookie, Codec and HashTokenInStore of the program whose sessions it adopts")
 	case o.Adopt.UserID == nil:
 		bad("Adopt.UserID", "is nil: it must say whose session some values are")
+	}
+	if o.ReadLease > 0 && (o.ReadLease < minReadLease || o.ReadLease > lease.MaxLength) {
+		bad("ReadLease", "must be %v to %v, is %v", minReadLease, lease.MaxLength, o.ReadLease)
+	}
+	if o.ReadLease > 0 && o.Adopt != nil {
+		bad("ReadLease", "cannot be set together with Adopt: plain scs ends sessions and waits for nobody")
 	}
 	for _, d := range o.ClearSiteData {
 		if !slices.Contains(siteData, d) {
@@ -228,4 +240,22 @@ func remoteIP(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap().WithZone("")
+}
+
+// quietHandler is a handler of Options.Logger whose panic is nobody else's: what is
+// logged has happened.
+type quietHandler struct{ slog.Handler }
+
+func (h quietHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
+	defer func() { recover() }()
+	return h.Handler.Enabled(ctx, level)
+}
+
+func (h quietHandler) Handle(ctx context.Context, r slog.Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("usersession: the logger panicked: %v", p)
+		}
+	}()
+	return h.Handler.Handle(ctx, r)
 }

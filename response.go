@@ -20,13 +20,14 @@ import (
 type exchange struct {
 	m      *Manager
 	r      *http.Request
-	token  string // of the cookie
-	bare   bool   // it has its token elsewhere, and no cookie is set
-	came   bool   // there was a cookie of the session's name
-	over   bool   // the handler has returned
-	began  bool   // the response has begun before that
-	data   *data  // what the commit has saved then; nil: nobody had changed anything
-	saves  int    // of state, then
+	token  string      // of the cookie
+	bare   bool        // it has its token elsewhere, and no cookie is set
+	came   bool        // there was a cookie of the session's name
+	over   bool        // the handler has returned
+	began  bool        // the response has begun before that
+	data   *data       // what the commit has saved then; nil: nobody had changed anything
+	saves  int         // of state, then
+	memory *remembered // the context, if the session is served from memory
 	state  request
 	writer response.Writer
 }
@@ -38,7 +39,7 @@ func (x *exchange) Commit(h http.Header, status int) error {
 		return err
 	}
 	if !x.over {
-		x.began, x.data = true, x.m.changed(x.r.Context())
+		x.began, x.data = true, x.changed()
 		x.state.do(func() { x.saves = x.state.saves })
 	}
 	x.m.guard(h)
@@ -47,6 +48,7 @@ func (x *exchange) Commit(h http.Header, status int) error {
 
 // Refuse implements response.Committer.
 func (x *exchange) Refuse(w http.ResponseWriter, err error) {
+	x.memory.giveUp()
 	m, r, ctx, h := x.m, x.state.unwatched(x.r), x.r.Context(), w.Header()
 	given := x.giveUp()
 	addVary(h)
@@ -75,6 +77,14 @@ func (x *exchange) Abandon(h http.Header) {
 	x.m.guard(h) // whoever recovers may send them
 }
 
+// changed returns the data of the session, if somebody has changed them.
+func (x *exchange) changed() *data {
+	if asked, _ := x.memory.state(); !asked {
+		return nil
+	}
+	return x.m.changed(x.r.Context())
+}
+
 // giveUp gives up what is staged, and returns it.
 func (x *exchange) giveUp() (s *staged) {
 	x.state.do(func() { s = x.state.unstage() })
@@ -94,6 +104,9 @@ var dataNow = map[scs.Status]decide.Data{scs.Unmodified: decide.Unchanged, scs.M
 // commit commits the session and sets the cookie, if there is anything to commit or
 // to set.
 func (x *exchange) commit(h http.Header, status int) error {
+	if asked, err := x.memory.state(); !asked || err != nil {
+		return err
+	}
 	m, ctx, r := x.m, x.r.Context(), &x.state
 	failed := status >= http.StatusInternalServerError && !m.opts.KeepOnError
 	switch (decide.Response{Data: dataNow[m.SessionManager.Status(ctx)], Failed: failed}).Decide() {
@@ -260,20 +273,6 @@ func (m *Manager) commitRest(ctx context.Context, r *request) (string, time.Time
 		m.SessionManager.Put(ctx, k, v)
 	}
 	return m.SessionManager.Commit(ctx)
-}
-
-// giveUpStaged ends a login that Destroy or Clear of scs has taken back: there is
-// nothing to commit.
-func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
-	var s *staged
-	r.do(func() { s = r.unstage() })
-	if s == nil {
-		return nil
-	}
-	m.abort(ctx, s)
-	ctx, cancel := m.finishing(ctx)
-	defer cancel()
-	return m.endOwn(ctx, s.from, index.Ending{Reason: ReasonLogout, Actor: s.actor})
 }
 
 func (m *Manager) unauthenticated(w http.ResponseWriter, r *http.Request) {

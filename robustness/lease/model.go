@@ -2,11 +2,11 @@ package lease
 
 import "fmt"
 
-// Times are ticks of the clock of the database.
+// Times are ticks. No clock of the database takes part.
 const (
 	margin = 1 // of a lease, of which a replica makes no use; a clock may lose so much in a lease
 	known  = 1 // how long "there are no replicas" is known
-	warmUp = 3 // how old the row of a replica is before it gets a lease: more than known and the margin
+	warmUp = 3 // how old the row of a replica is before it has a lease: more than known and the margin
 )
 
 // Rules are the protocol, as far as a mutant or a world may change it.
@@ -24,31 +24,30 @@ type Rules struct {
 
 // Mutants are the names of what may be broken.
 var Mutants = []string{
-	"lease counted from the answer", "no margin", "no wait", "acknowledged before it is dropped",
-	"new lease used before dropping", "no guard on fills", "fill trusts the Store", "nothing dropped after a lapse",
-	"a lapse is told once", "replicas are not locked", "monotonic clock alone", "wall clock alone",
-	"lease looked at before the request begins", "no warm-up", "replicas looked for before the end",
-	"own memory not dropped", "told before it is ended", "row deleted before the replica stops",
+	"lease counted from the answer", "no margin", "no wait", "wait counted from before the message",
+	"acknowledged before it is dropped", "new lease used before dropping", "no guard on fills", "fill trusts the Store",
+	"nothing dropped without a row", "row deleted of a replica that lives", "row deleted before the replica stops",
+	"monotonic clock alone", "wall clock alone", "lease looked at before the request begins", "no warm-up",
+	"replicas looked for before the end", "told before it is ended", "own memory not dropped",
 }
 
 // What a heartbeat is at.
 const (
 	idle     = iota
 	sent     // the database has not got it
-	inside   // its transaction is open, and has read the inbox
-	answered // the answer is on its way
+	beaten   // its row is beaten, if it is there
+	answered // the inbox was read, and the answer is on its way
 	late     // of a mutant: the lease is used, and nothing is dropped yet
 )
 
 // replica is a process that keeps the session in memory, with its row in the database.
-// Times are what is left, or has gone by.
+// Times are what is left, or has gone by. A row that it does not use is not here, because
+// whoever ends a session only waits for that.
 type replica struct {
 	// In the database:
 	row   bool
-	left  uint8 // of the lease
-	age   uint8 // of the row, up to warmUp
-	inbox bool  // the ending is in it
-	terms uint8 // how often the lease had lapsed since the term that the replica knows, up to 3
+	beats bool // since whoever ends the session has looked
+	inbox bool // the message is in it
 
 	// In the process:
 	up         bool
@@ -56,29 +55,30 @@ type replica struct {
 	fill       uint8 // 1: the generation is noted; 2: the row was read, and is live
 	stale      bool  // something was dropped since the fill began
 	mono, wall uint8 // of the lease, by either clock
-	dropped    bool  // what the inbox said
+	warm       uint8 // until the row is old enough for a lease, by the monotonic clock
+	dropped    bool  // what the message said
 	looked     bool  // of a mutant: a request to come has looked at the lease
 
 	// Of the heartbeat under way:
-	beat             uint8
-	sinceM, sinceW   uint8 // it was sent
-	acks, says, warm bool  // it deletes the inbox; it was told of the ending; the row is old enough
-	term             uint8 // what it was told
+	beat           uint8
+	sinceM, sinceW uint8 // it was sent
+	acks           bool  // it deletes the message
+	there          bool  // it has found the row, or made it
+	makes          bool  // it makes the row
+	says           bool  // it has read the message
 
 	even uint8 // ticks since the clock has lost one, up to Length+1
 }
 
 // What whoever ends the session is at.
 const (
-	begun     = iota
-	ended     // the row says so, and is committed
-	deleted   // the data are gone
-	unsure    // whether there are replicas
-	locked    // the rows of the replicas are
-	told      // the inboxes are, and that is committed
-	returned  // nil
-	givenUp   // it has died, or returned an error
-	toBeEnded // of a mutant: the inboxes are told, the row is not ended
+	begun    = iota
+	ended    // the row says so, and is committed
+	deleted  // the data are gone
+	looked   // at the rows of the replicas
+	told     // the inboxes are
+	returned // nil
+	givenUp  // it has died, or returned an error
 )
 
 // state is one state of everything.
@@ -89,7 +89,7 @@ type state struct {
 	skips bool     // of a mutant: whoever ends the session will not tell replicas
 	slow  bool     // the clock of whoever ends the session may still lose a tick
 	wait  [2]bool  // for this replica
-	until [2]uint8 // what was left of its lease when it was locked
+	until [2]uint8 // how long still, at most
 	live  bool     // the row of the session
 	data  bool
 }
@@ -181,93 +181,88 @@ func (m Rules) next(s state) (all []step) {
 }
 
 func (m Rules) ender(s state, add func(string, func(*state))) {
-	own := func(t *state) {
-		if m.EndsAt >= 0 && !m.is("own memory not dropped") {
-			t.r[m.EndsAt].drop()
-		}
-	}
-	if m.Faults && s.end != returned && s.end != givenUp {
-		add("whoever ends it dies", func(t *state) { t.end = givenUp; t.none = 0; t.wait = [2]bool{} })
+	if m.Faults && s.end != returned {
+		add("whoever ends it dies", func(t *state) { t.end = givenUp })
 	}
 	any := false
 	for i := range m.Replicas {
 		any = any || s.r[i].row
 	}
-	look := func(t *state) { // asks whether there are replicas
-		if t.none = known; any {
-			t.none = 0
+	look := func(t *state) {
+		t.end = looked
+		for i := range m.Replicas {
+			r := &t.r[i]
+			if t.wait[i] = r.row && i != m.EndsAt; t.wait[i] {
+				r.beats, t.until[i] = false, m.Length
+			}
 		}
 	}
-	lock := func(then uint8) {
-		for i := range m.Replicas {
-			if s.r[i].beat == inside && !m.is("replicas are not locked") {
-				return
-			}
+	ends := func(t *state) {
+		t.end, t.live = ended, false
+		if m.EndsAt >= 0 && !m.is("own memory not dropped") {
+			t.r[m.EndsAt].drop()
 		}
-		add("locks the replicas", func(t *state) {
-			t.end = then
-			for i := range m.Replicas {
-				t.wait[i] = i != m.EndsAt && t.r[i].row && t.r[i].left > 0
-				if t.until[i] = 0; t.wait[i] {
-					t.until[i] = t.r[i].left
-				}
-			}
-		})
 	}
 	switch s.end {
 	case begun:
-		if m.is("told before it is ended") {
-			lock(toBeEnded)
-			return
-		}
 		if s.none == 0 && !any {
-			add("has asked for replicas when another session ended", look)
+			add("has asked for replicas when another session ended", func(t *state) { t.none = known })
 		}
 		if m.is("replicas looked for before the end") && s.none > 0 && !s.skips {
 			add("sees that there are no replicas", func(t *state) { t.skips = true })
 		}
-		add("ends the row", func(t *state) { t.end, t.live = ended, false; own(t) })
-	case toBeEnded:
-		add("tells, and ends the row", func(t *state) { m.tell(t) })
+		if m.is("told before it is ended") {
+			add("looks at the replicas", look)
+			return
+		}
+		add("ends the row", ends)
 	case ended:
-		add("deletes the data", func(t *state) { t.end, t.data = deleted, false })
+		add("deletes the data", func(t *state) {
+			if t.end, t.data = deleted, false; m.is("told before it is ended") {
+				t.end = told
+			}
+		})
 	case deleted:
 		if s.none > 0 || s.skips {
 			add("knows that there are no replicas, and returns", func(t *state) { t.end, t.none, t.skips = returned, 0, false })
 			return
 		}
-		add("asks for replicas", func(t *state) {
-			if look(t); t.none == 0 {
-				t.end = unsure
+		add("looks at the replicas", look)
+	case looked:
+		add("tells", func(t *state) {
+			t.end = told
+			for i := range m.Replicas {
+				if t.wait[i] && t.r[i].row {
+					t.r[i].inbox = true
+				}
+				if t.wait[i] && !m.is("wait counted from before the message") {
+					t.until[i] = m.Length
+				}
 			}
 		})
-	case unsure:
-		lock(locked)
-	case locked:
-		add("tells", func(t *state) { m.tell(t) })
 	case told:
-		if m.is("told before it is ended") && s.live {
-			add("ends the row", func(t *state) { t.live, t.data = false, false; own(t) })
+		if s.live {
+			add("ends the row", ends)
 			return
 		}
+		waits := false
 		for i := range m.Replicas {
-			acked := s.r[i].row && !s.r[i].inbox || !s.r[i].row
-			if s.wait[i] && s.until[i] > 0 && !acked && !m.is("no wait") {
-				return
+			if !s.wait[i] {
+				continue
+			}
+			waits = waits || s.until[i] > 0 && s.r[i].row && s.r[i].inbox && !m.is("no wait")
+			if s.until[i] == 0 && s.r[i].row && (!s.r[i].beats || m.is("row deleted of a replica that lives")) {
+				add("deletes the row of a replica that is dead", func(t *state) { t.r[i].gone() })
 			}
 		}
-		add("returns", func(t *state) { t.end = returned; t.wait, t.until = [2]bool{}, [2]uint8{} })
+		if !waits {
+			add("returns", func(t *state) { t.end = returned; t.wait, t.until = [2]bool{}, [2]uint8{} })
+		}
 	}
 }
 
-func (m Rules) tell(t *state) {
-	t.end = told
-	for i := range m.Replicas {
-		if t.wait[i] && t.r[i].row {
-			t.r[i].inbox = true
-		}
-	}
-}
+// gone deletes the row.
+func (r *replica) gone() { r.row, r.beats, r.inbox = false, false, false }
 
 // drop takes the session out of memory.
 func (r *replica) drop() {
@@ -277,22 +272,21 @@ func (r *replica) drop() {
 	}
 }
 
-// blocked reports whether the rows of the replicas are locked.
-func (m Rules) blocked(s *state) bool {
-	return (s.end == locked || s.end == toBeEnded) && !m.is("replicas are not locked")
-}
-
 func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 	r := s.r[i]
-	do := func(what string, change func(*replica, *state)) {
-		add(i+1, what, func(t *state) { change(&t.r[i], t) })
+	do := func(what string, change func(*replica)) {
+		add(i+1, what, func(t *state) { change(&t.r[i]) })
 	}
-	lost := func(r *replica) {
-		r.beat, r.sinceM, r.sinceW, r.acks, r.says, r.warm, r.term = idle, 0, 0, false, false, false, 0
+	over := func(r *replica) {
+		r.beat, r.sinceM, r.sinceW, r.acks, r.there, r.makes, r.says = idle, 0, 0, false, false, false, false
 	}
 	grant := func(r *replica) {
-		r.mono, r.wall = 0, 0
-		if r.warm {
+		switch {
+		case !r.there:
+			r.mono, r.wall = 0, 0
+		case r.makes && !m.is("no warm-up"):
+			r.warm = warmUp
+		case r.warm == 0:
 			use := m.Length - margin
 			if m.is("no margin") {
 				use = m.Length
@@ -303,96 +297,79 @@ func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 			r.mono, r.wall = use-min(use, r.sinceM), use-min(use, r.sinceW)
 		}
 	}
-	apply := func(r *replica) { // what the answer says
+	drop := func(r *replica) { // what the answer says
 		if r.says {
 			r.drop()
 			r.dropped = true
 		}
-		if r.term > 0 && !m.is("nothing dropped after a lapse") {
+		if (!r.there || r.makes) && !m.is("nothing dropped without a row") {
 			r.drop()
 		}
 	}
 	switch r.beat {
 	case idle:
 		if r.up {
-			do("sends a heartbeat", func(r *replica, _ *state) { r.beat, r.acks = sent, r.dropped })
+			do("sends a heartbeat", func(r *replica) { r.beat, r.acks = sent, r.dropped })
+			if !r.row {
+				do("sends a new row", func(r *replica) { r.beat, r.makes = sent, true; r.dropped = false })
+			}
 		}
 	case sent:
-		if !m.blocked(&s) {
-			do("is in the transaction of its heartbeat", func(r *replica, _ *state) {
-				r.beat = inside
-				if r.says = r.inbox && !r.acks; m.is("acknowledged before it is dropped") && r.says {
-					r.acks = true
-				}
-			})
-		}
-	case inside:
-		do("commits its heartbeat", func(r *replica, t *state) {
-			if !r.row {
-				r.row, r.age, r.left = true, 0, 0
+		do("beats its row", func(r *replica) {
+			r.beat = beaten
+			if r.makes {
+				r.row, r.inbox = true, false
 			}
-			if r.left == 0 {
-				r.terms = min(3, r.terms+1)
+			if r.there = r.row; r.row {
+				r.beats = true
 			}
-			if r.acks && (!r.says || m.is("acknowledged before it is dropped")) {
+			if r.acks {
+				r.inbox, r.dropped = false, false
+			}
+		})
+	case beaten:
+		do("reads its inbox", func(r *replica) {
+			r.beat, r.says = answered, r.inbox
+			if m.is("acknowledged before it is dropped") {
 				r.inbox = false
-			}
-			r.beat, r.left, r.term = answered, m.Length, r.terms
-			if m.is("a lapse is told once") {
-				r.terms = 0
-			}
-			r.warm = r.age == warmUp || m.is("no warm-up")
-			if !r.up {
-				lost(r)
 			}
 		})
 	case answered:
-		if !r.up {
-			do("is not there for the answer", func(r *replica, _ *state) { lost(r) })
-			break
-		}
-		do("hears its answer", func(r *replica, _ *state) {
-			r.terms -= min(r.terms, r.term)
+		do("hears its answer", func(r *replica) {
 			if m.is("new lease used before dropping") {
 				grant(r)
 				r.beat = late
 				return
 			}
-			apply(r)
+			drop(r)
 			grant(r)
-			lost(r)
+			over(r)
 		})
 	case late:
-		do("drops", func(r *replica, _ *state) { apply(r); lost(r) })
+		do("drops", func(r *replica) { drop(r); over(r) })
 	}
-	if m.Faults {
-		switch r.beat {
-		case sent, answered:
-			do("loses its heartbeat", func(r *replica, _ *state) { lost(r) })
+	if !m.Faults || !r.up {
+		if !r.up && m.Faults {
+			do("starts again", func(r *replica) { r.up = true })
 		}
-		if r.up && r.beat == idle {
-			do("dies", func(r *replica, _ *state) { r.die() })
-		}
-		if r.up && r.beat == idle && r.row && !m.blocked(&s) {
-			do("stops, and deletes its row", func(r *replica, _ *state) {
-				if !m.is("row deleted before the replica stops") {
-					r.die()
-				}
-				r.row, r.left, r.age, r.inbox = false, 0, 0, false
-			})
-		}
-		if r.row && r.left == 0 && !m.blocked(&s) && r.beat != inside {
-			do("has lapsed, and its row is deleted", func(r *replica, _ *state) { r.row, r.age, r.inbox = false, 0, false })
-		}
-		if !r.up && !r.row && r.beat == idle {
-			do("starts again", func(r *replica, _ *state) { r.up = true; r.terms = 0 })
-		}
+		return
 	}
-}
-
-// die leaves the row as it is.
-func (r *replica) die() {
-	*r = replica{row: r.row, left: r.left, age: r.age, inbox: r.inbox, terms: r.terms, even: r.even}
+	if r.beat != idle && r.beat != late {
+		do("loses its heartbeat", func(r *replica) {
+			if r.makes { // the row is nobody's, because the next one is another
+				r.gone()
+			}
+			over(r)
+		})
+	}
+	do("dies", func(r *replica) { *r = replica{even: r.even} })
+	if r.beat == idle && r.row {
+		do("stops, and deletes its row", func(r *replica) {
+			if r.gone(); !m.is("row deleted before the replica stops") {
+				*r = replica{even: r.even}
+			}
+		})
+	}
 }
 
 func (m Rules) memory(s state, i int, add func(int, string, func(*state))) {
@@ -428,11 +405,11 @@ func (m Rules) tick(s state, i int, to state, what string, all *[]step) {
 		if to.none > 0 && to.slow {
 			slow := to
 			slow.slow = false
-			m.database(&slow)
+			slow.waits()
 			*all = append(*all, step{slow, what + "; whoever ends it does not notice", 0})
 		}
 		less(&to.none)
-		m.database(&to)
+		to.waits()
 		*all = append(*all, step{to, what, 0})
 		return
 	}
@@ -452,6 +429,9 @@ func (m Rules) tick(s state, i int, to state, what string, all *[]step) {
 			}
 		}
 		clock(mono, &r.mono, &r.sinceM)
+		if mono {
+			r.warm -= min(r.warm, 1)
+		}
 		clock(wall, &r.wall, &r.sinceW)
 		m.tick(s, i+1, t, what+how, all)
 	}
@@ -475,13 +455,9 @@ func (m Rules) tick(s state, i int, to state, what string, all *[]step) {
 	}
 }
 
-func (m Rules) database(s *state) {
-	for i := range m.Replicas {
-		r := &s.r[i]
-		r.left -= min(r.left, 1)
+// waits lets a tick go by for whoever ends the session.
+func (s *state) waits() {
+	for i := range s.until {
 		s.until[i] -= min(s.until[i], 1)
-		if r.row {
-			r.age = min(warmUp, r.age+1)
-		}
 	}
 }
