@@ -229,6 +229,7 @@ func (m *Manager) deleted(r *request, tok string) (key string, ok bool) {
 // AllCtx implements scs.IterableCtxStore. The tokens of the map are handles:
 // inside Iterate they stand for the session, and for nothing elsewhere.
 func (a *adapter) AllCtx(ctx context.Context) (map[string][]byte, error) {
+	ctx.Value(a.m.scsKey) // loads what is served from memory, so that the contexts of Iterate are told from it
 	all := make(map[string][]byte)
 	for key, err := range keysOfStore(ctx, a.m.data.store) {
 		if err != nil {

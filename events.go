@@ -2,6 +2,8 @@ package usersession
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -88,4 +90,22 @@ func reason(ctx context.Context) string {
 		return r
 	}
 	return ReasonRevoked
+}
+
+// quietHandler is a handler of Options.Logger whose panic is nobody else's: what is
+// logged has happened.
+type quietHandler struct{ slog.Handler }
+
+func (h quietHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
+	defer func() { recover() }()
+	return h.Handler.Enabled(ctx, level)
+}
+
+func (h quietHandler) Handle(ctx context.Context, r slog.Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("usersession: the logger panicked: %v", p)
+		}
+	}()
+	return h.Handler.Handle(ctx, r)
 }

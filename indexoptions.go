@@ -1,6 +1,14 @@
 package usersession
 
-import "github.com/jmoiron/sqlx"
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/seed-296ca7ab/usersession/internal/sqldb"
+)
 
 // UserIDType is the column type of user IDs in the index.
 type UserIDType string
@@ -65,4 +73,35 @@ type IndexOptions struct {
 	// first request goes through such a pooler, because it may execute another
 	// client's statement.
 	NoPreparedStatements bool
+}
+
+// usersTable is Options.UsersTable taken apart.
+type usersTable struct{ schema, table, column string }
+
+var usersTablePattern = regexp.MustCompile(`^(?:([^.()]+)\.)?([^.()]+?)(?:\(([^.()]+)\))?$`)
+
+func parseUsersTable(s string) (usersTable, error) {
+	bad := fmt.Errorf("usersession: Options.UsersTable: want table, table(column) or schema.table(column), with names of letters, digits and underscores")
+	p := usersTablePattern.FindStringSubmatch(s)
+	if p == nil {
+		return usersTable{}, bad
+	}
+	u := usersTable{schema: p[1], table: p[2], column: p[3]}
+	if u.column == "" {
+		u.column = "id"
+	}
+	for _, name := range []string{u.table, u.column} {
+		if !sqldb.Identifier.MatchString(name) {
+			return usersTable{}, bad
+		}
+	}
+	if u.schema != "" && !sqldb.Identifier.MatchString(u.schema) {
+		return usersTable{}, bad
+	}
+	return u, nil
+}
+
+func isNilPointer(v any) bool {
+	r := reflect.ValueOf(v)
+	return slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice}, r.Kind()) && r.IsNil()
 }

@@ -36,7 +36,14 @@ func (m *Manager) Run(ctx context.Context) error {
 		defer close(written)
 		m.writeTouches(ctx)
 	}()
-	defer func() { <-written }()
+	leased := make(chan struct{})
+	go func() {
+		defer close(leased)
+		if m.remembers() {
+			m.leases.Run(ctx)
+		}
+	}()
+	defer func() { <-written; <-leased }()
 	tick := time.NewTicker(m.opts.PruneInterval)
 	defer tick.Stop()
 	for {

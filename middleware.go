@@ -56,7 +56,7 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 		header.VaryByCookie(w.Header())
 		x.state.passive = m.opts.NoTouch != nil && m.opts.NoTouch(r)
 		x.state.loggedOut, x.state.http, x.state.began = x.came && len(tokens) == 0, r, time.Now()
-		ctx, err := m.loadFirst(x, r, tokens)
+		ctx, err := m.loadOrRemember(x, r, tokens)
 		if err != nil {
 			if r.Context().Err() == nil { // else the client has gone
 				m.emit(r.Context(), Event{Kind: EventStoreFailed, Err: err})
@@ -72,7 +72,9 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 		x.r = sr
 		panicked := true
 		defer func() {
-			if panicked {
+			if panicked && x.dataFailed() {
+				recover()
+			} else if panicked {
 				x.writer.Abandon()
 			}
 			x.state.watched.Release()
@@ -99,7 +101,7 @@ func (x *exchange) reportDropped() {
 	if !x.began || saves != x.saves {
 		return
 	}
-	if now := x.m.changed(ctx); now == nil || reflect.DeepEqual(now, x.data) {
+	if now := x.changed(); now == nil || reflect.DeepEqual(now, x.data) {
 		return
 	}
 	e := Event{Kind: EventDropped, Err: fmt.Errorf("session data were changed after the response had begun, and are not saved (route %q)", x.r.Pattern)}
@@ -169,6 +171,19 @@ func (m *Manager) cookies(r *http.Request, room []string) (tokens []string, came
 		}
 	}
 	return tokens, came, false
+}
+
+// loadOrRemember loads the session of the request, or takes it from memory.
+func (m *Manager) loadOrRemember(x *exchange, r *http.Request, tokens []string) (context.Context, error) {
+	if c := m.fromMemory(x, r, tokens); c != nil {
+		x.memory = c
+		return c, nil
+	}
+	ctx, err := m.loadFirst(x, r, tokens)
+	if err == nil {
+		m.remember(ctx, x, tokens)
+	}
+	return ctx, err
 }
 
 // loadFirst loads the session of the first token that has one: a dead cookie must not
@@ -256,7 +271,7 @@ func (m *Manager) require(need StepUp, proved func(*trailer.Binding) bool) func(
 	m.guards(need)
 	return func(next http.Handler) http.Handler {
 		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch b := m.binding(r.Context()); {
+			switch b := m.identity(r.Context()); {
 			case b.Impersonated():
 				m.refuseImpersonated(w, r, b)
 			case !proved(b):

@@ -87,6 +87,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	m.queue = touch.NewQueue[index.Client](maxQueuedTouches)
 
 	m.watches = m.newWatches()
+	m.leases = m.newLeases()
 
 	m.adapter = &adapter{m}
 	s := m.SessionManager
@@ -147,6 +148,7 @@ func (o Options) indexConfig() index.Config {
 	}
 	return index.Config{
 		Dialect: d, Table: d.Quote(o.Index.Schema, o.Index.Table), Locks: d.Quote(o.Index.Schema, o.Index.Table+"_locks"), Fences: d.Quote(o.Index.Schema, o.Index.Table+"_fences"), SignOut: d.Quote(o.Index.Schema, o.Index.Table+"_signouts"),
+		Replica: d.Quote(o.Index.Schema, o.Index.Table+"_replicas"), Inbox: d.Quote(o.Index.Schema, o.Index.Table+"_inbox"),
 		UserIDType: index.UserIDType(o.UserIDType), Max: most, SoftMax: soft, OnLimit: limit, Partitions: o.Index.Partitions, Grace: loginGrace,
 		Idle: o.IdleTimeout, Touch: o.TouchInterval, Retention: o.Retention, Prepare: !o.Index.NoPreparedStatements, Reuse: o.TokenReuse != ReuseIgnored,
 	}

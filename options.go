@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -218,6 +216,25 @@ type Options struct {
 	// their session has ended. The zero value suits one replica and many.
 	Watch WatchOptions
 
+	// ReadLease lets requests be served without a look at the database or the Store if
+	// they need no session data. UserID, RequireUser, RequireFresh and RequireLevel need
+	// none. While a process calls Run, it has a lease of this length, and remembers for at
+	// most half a minute who is logged in.
+	//
+	// Whoever ends a session waits until each process with a lease has dropped it, or its
+	// lease is over. So once a revocation has returned nil, no request that starts later is
+	// served, as without a lease. After a process has died, one revocation takes as long as
+	// the lease. See docs/lease.md of the module for what that rests on.
+	//
+	// Session data are loaded when they are first asked for. If that fails, the method of
+	// scs panics, and LoadAndSave answers 503, or 401 if the session has ended. So give a
+	// goroutine of a handler what it needs of them.
+	//
+	// It must be 100 milliseconds to 10 seconds, and 3 seconds suit most. It cannot be set
+	// together with Adopt. With VerifyEveryRequest or package dbsc nothing is remembered.
+	// By default there is no lease.
+	ReadLease time.Duration
+
 	// PruneInterval is the pause between two passes of Run. Default: 1 minute.
 	PruneInterval time.Duration
 
@@ -259,9 +276,4 @@ type Options struct {
 	// it what is needed. The default is OnUnauthenticated, and 401 as plain text without
 	// that.
 	OnStaleLogin http.Handler
-}
-
-func isNilPointer(v any) bool {
-	r := reflect.ValueOf(v)
-	return slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice}, r.Kind()) && r.IsNil()
 }

@@ -47,7 +47,11 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 		return ErrSessionEnded
 	}
 	if now.Authenticated() && now.Deadline.Before(was.Deadline) {
-		return m.index.Shorten(ctx, now)
+		unleased, err := m.index.Shorten(ctx, now)
+		if err != nil {
+			return err
+		}
+		return m.dropEverywhere(ctx, unleased, now.ID)
 	}
 	return nil
 }

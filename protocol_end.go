@@ -3,9 +3,11 @@ package usersession
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/lease"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -93,6 +95,9 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by ind
 		err = m.data.store.Delete(ctx, index.Keys(left)...)
 	}
 	m.emitEnded(ctx, rows, by)
+	if dropped := m.dropEnded(ctx, rows); dropped != nil {
+		err, left = errors.Join(err, dropped), rows
+	}
 	if err != nil {
 		return n, m.leavePending(ctx, left, by, err)
 	}
@@ -142,6 +147,20 @@ func (m *Manager) tellEnded(ctx context.Context, rows []index.EndedRow) {
 	m.watches.Tell(ids)
 }
 
+// dropEverywhere waits until no replica serves sessions from memory, by their IDs or keys.
+// Their rows must have been written, by whoever ends them or moves them to another key. It
+// may take as long as the lease of a replica that is dead.
+func (m *Manager) dropEverywhere(ctx context.Context, unleased time.Time, names ...string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.MaxLength+m.opts.WriteTimeout)
+	defer cancel()
+	return m.leases.End(ctx, names, unleased)
+}
+
+// dropEnded is dropEverywhere of the sessions of ended rows.
+func (m *Manager) dropEnded(ctx context.Context, rows []index.EndedRow) error {
+	return m.dropEverywhere(ctx, index.Unleased(rows), index.IDs(rows)...)
+}
+
 // leavePending notes that the data of rows that have ended are still to be deleted,
 // and returns ErrRevocationPending with the reason.
 func (m *Manager) leavePending(ctx context.Context, rows []index.EndedRow, by index.Ending, why error) error {
@@ -156,11 +175,15 @@ func (m *Manager) leavePending(ctx context.Context, rows []index.EndedRow, by in
 // detach deletes a key for scs: first the row loses its life, then the data go.
 // It reports whether this call was the one that took it.
 func (m *Manager) detach(ctx context.Context, key string) (bool, error) {
-	detached, err := m.index.Detach(ctx, key, ReasonLogout)
+	detached, unleased, err := m.index.Detach(ctx, key, ReasonLogout)
 	if err != nil {
 		return false, err
 	}
-	return detached, m.data.store.Delete(ctx, key)
+	err = m.data.store.Delete(ctx, key)
+	if detached {
+		err = errors.Join(err, m.dropEverywhere(ctx, unleased, key))
+	}
+	return detached, err
 }
 
 // abort ends the row of a login that will not be committed. If even that fails,
@@ -174,6 +197,20 @@ func (m *Manager) abort(ctx context.Context, s *staged) {
 	if _, err := m.index.EndID(ctx, s.binding, index.Ending{Reason: ReasonAborted, Actor: s.actor}); err != nil {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a login that was given up could not be ended yet", "error", err)
 	}
+}
+
+// giveUpStaged ends a login that Destroy or Clear of scs has taken back: there is
+// nothing to commit.
+func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
+	var s *staged
+	r.do(func() { s = r.unstage() })
+	if s == nil {
+		return nil
+	}
+	m.abort(ctx, s)
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	return m.endOwn(ctx, s.from, index.Ending{Reason: ReasonLogout, Actor: s.actor})
 }
 
 func (m *Manager) endedMeanwhile(ctx context.Context, b *trailer.Binding) error {

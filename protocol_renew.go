@@ -35,7 +35,7 @@ func (m *Manager) renew(ctx context.Context, from *trailer.Binding, key string, 
 		m.discard(ctx, key) // the outcome of a failed Create is unknown
 		return nil, err
 	}
-	ok, err = m.index.RenewSwap(ctx, &nb, from.Key, how)
+	ok, unleased, err := m.index.RenewSwap(ctx, &nb, from.Key, how)
 	if err != nil {
 		// Perhaps it was done and only the answer is lost. The browser keeps
 		// the old token, so the row has to keep it too.
@@ -47,9 +47,14 @@ func (m *Manager) renew(ctx context.Context, from *trailer.Binding, key string, 
 		m.discard(ctx, key)
 		return nil, m.endedMeanwhile(ctx, &nb)
 	}
-	if err := m.data.store.Delete(ctx, from.Key); err != nil && !m.data.verified() {
-		// The row does not speak on every request. A token from before the renewal
-		// must not stay good, so there is no renewal: the browser keeps the one it has.
+	// A token from before the renewal must not stay good, so if that cannot be seen to,
+	// there is no renewal: the browser keeps the one it has.
+	if err = m.dropEverywhere(ctx, unleased, nb.ID); err == nil {
+		if err = m.data.store.Delete(ctx, from.Key); m.data.verified() {
+			err = nil // the row speaks on every request
+		}
+	}
+	if err != nil {
 		m.renewBack(ctx, from, key)
 		m.discard(ctx, key)
 		return nil, err

@@ -129,7 +129,8 @@ func (m *Manager) endLost(ctx context.Context, row index.Row) (int, error) {
 	}
 	m.tellEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
-	return index.NewlyEnded(rows), m.data.store.Delete(ctx, index.Keys(rows)...) // of a renewal under way
+	err = m.data.store.Delete(ctx, index.Keys(rows)...) // of a renewal under way
+	return index.NewlyEnded(rows), errors.Join(err, m.dropEnded(ctx, rows))
 }
 
 // uncommitted reports whether a row is that of a login whose data are still to come.

@@ -19,9 +19,13 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-296ca7ab/usersession/internal/header"
+	"github.com/seed-296ca7ab/usersession/internal/lease"
 	"github.com/seed-296ca7ab/usersession/internal/schema"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
+
+// minReadLease is the shortest Options.ReadLease. A heartbeat takes a few milliseconds.
+const minReadLease = 100 * time.Millisecond
 
 // resolve returns a copy of opts with every default filled in, or every error
 // at once. db is that of the index.
@@ -47,6 +51,7 @@ func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 		{"WriteTimeout", &o.WriteTimeout, DefaultWriteTimeout},
 		{"Watch.Interval", &o.Watch.Interval, DefaultWatchInterval},
 		{"PruneInterval", &o.PruneInterval, DefaultPruneInterval},
+		{"ReadLease", &o.ReadLease, 0},
 	} {
 		if *d.value < 0 {
 			bad(d.name, "must not be negative, is %v", *d.value)
@@ -115,6 +120,12 @@ func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 		bad("Adopt", "needs Options.SCS, with the cookie, Codec and HashTokenInStore of the program whose sessions it adopts")
 	case o.Adopt.UserID == nil:
 		bad("Adopt.UserID", "is nil: it must say whose session some values are")
+	}
+	if o.ReadLease > 0 && (o.ReadLease < minReadLease || o.ReadLease > lease.MaxLength) {
+		bad("ReadLease", "must be %v to %v, is %v", minReadLease, lease.MaxLength, o.ReadLease)
+	}
+	if o.ReadLease > 0 && o.Adopt != nil {
+		bad("ReadLease", "cannot be set together with Adopt: plain scs ends sessions and waits for nobody")
 	}
 	for _, d := range o.ClearSiteData {
 		if !slices.Contains(header.SiteData, d) {

@@ -21,15 +21,16 @@ import (
 type exchange struct {
 	m         *Manager
 	r         *http.Request
-	token     string    // of the cookie
-	bare      bool      // it has its token elsewhere, and no cookie is set
-	came      bool      // there was a cookie of the session's name
-	over      bool      // the handler has returned
-	began     bool      // the response has begun before that
-	data      *data     // what the commit has saved then; nil: nobody had changed anything
-	saves     int       // of state, then
-	tokens    [1]string // the room for that of the cookie
-	unchanged bool      // the commit has found nothing to save
+	token     string      // of the cookie
+	bare      bool        // it has its token elsewhere, and no cookie is set
+	came      bool        // there was a cookie of the session's name
+	over      bool        // the handler has returned
+	began     bool        // the response has begun before that
+	data      *data       // what the commit has saved then; nil: nobody had changed anything
+	saves     int         // of state, then
+	tokens    [1]string   // the room for that of the cookie
+	memory    *remembered // the context, if the session is served from memory
+	unchanged bool        // the commit has found nothing to save
 	state     request
 	writer    response.Writer
 }
@@ -42,7 +43,7 @@ func (x *exchange) Commit(h http.Header, status int) error {
 	}
 	if !x.over {
 		if x.began = true; !x.unchanged {
-			x.data = x.m.changed(x.r.Context())
+			x.data = x.changed()
 		}
 		x.state.do(func() { x.saves = x.state.saves })
 	}
@@ -52,6 +53,7 @@ func (x *exchange) Commit(h http.Header, status int) error {
 
 // Refuse implements response.Committer.
 func (x *exchange) Refuse(w http.ResponseWriter, err error) {
+	x.memory.giveUp()
 	m, r, ctx, h := x.m, x.state.unwatched(x.r), x.r.Context(), w.Header()
 	given := x.giveUp()
 	header.VaryByCookie(h)
@@ -80,6 +82,14 @@ func (x *exchange) Abandon(h http.Header) {
 	x.m.guard(h) // whoever recovers may send them
 }
 
+// changed returns the data of the session, if somebody has changed them.
+func (x *exchange) changed() *data {
+	if asked, _ := x.memory.state(); !asked {
+		return nil
+	}
+	return x.m.changed(x.r.Context())
+}
+
 // giveUp gives up what is staged, and returns it.
 func (x *exchange) giveUp() (s *staged) {
 	x.state.do(func() { s = x.state.unstage() })
@@ -98,6 +108,9 @@ var dataNow = map[scs.Status]decide.Data{scs.Unmodified: decide.Unchanged, scs.M
 
 // commit commits the session and sets the cookie, as far as there is anything to do.
 func (x *exchange) commit(h http.Header, status int) error {
+	if asked, err := x.memory.state(); !asked || err != nil {
+		return err
+	}
 	m, ctx, r := x.m, x.r.Context(), &x.state
 	failed := status >= http.StatusInternalServerError && !m.opts.KeepOnError
 	now := dataNow[m.SessionManager.Status(ctx)]
@@ -265,19 +278,6 @@ func (m *Manager) commitRest(ctx context.Context, r *request) (string, time.Time
 		m.SessionManager.Put(ctx, k, v)
 	}
 	return m.SessionManager.Commit(ctx)
-}
-
-// giveUpStaged ends a login that Destroy or Clear of scs has taken back.
-func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
-	var s *staged
-	r.do(func() { s = r.unstage() })
-	if s == nil {
-		return nil
-	}
-	m.abort(ctx, s)
-	ctx, cancel := m.finishing(ctx)
-	defer cancel()
-	return m.endOwn(ctx, s.from, index.Ending{Reason: ReasonLogout, Actor: s.actor})
 }
 
 // failed lets the ErrorFunc answer.

@@ -196,10 +196,13 @@ func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by inde
 	}
 	m.tellEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
-	if rows = index.WithData(rows); len(rows) == 0 {
-		return nil
+	dropped := m.dropEnded(ctx, rows)
+	if dropped == nil {
+		if rows = index.WithData(rows); len(rows) == 0 {
+			return nil
+		}
 	}
-	return m.leavePending(ctx, rows, by, nil)
+	return m.leavePending(ctx, rows, by, dropped)
 }
 
 // checkRevoking refuses filters that cannot be meant for revoking.

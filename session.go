@@ -17,6 +17,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
+	"github.com/seed-296ca7ab/usersession/internal/lease"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 	"github.com/seed-296ca7ab/usersession/internal/watch"
@@ -60,6 +61,7 @@ type Manager struct {
 	blanked        atomic.Int64 // when every row was looked at last, in microseconds
 	unseen         sync.Map     // places of which no session was seen: when that was asked
 	watches        *watch.Set   // the sessions whose end somebody waits for
+	leases         *lease.Memory
 
 	id      *identity
 	scsKey  any               // the context key of the scs manager
@@ -74,10 +76,27 @@ func (m *Manager) Format(f fmt.State, _ rune) { io.WriteString(f, "usersession.M
 // UserID returns the user who is logged in, or "" if nobody is or the context
 // has no session. It costs no I/O.
 func (m *Manager) UserID(ctx context.Context) string {
-	if b := m.binding(ctx); b != nil {
+	if b := m.identity(ctx); b != nil {
 		return b.UserID
 	}
 	return ""
+}
+
+// identity is binding for those who need no session data.
+func (m *Manager) identity(ctx context.Context) (b *trailer.Binding) {
+	if r, _ := ctx.Value(requestKey{m.id}).(*request); r != nil {
+		r.do(func() { b = r.remembered })
+	}
+	if b != nil {
+		return b
+	}
+	return m.binding(ctx)
+}
+
+// remembers reports whether sessions are served from memory at all. Those that are bound
+// to devices are proved in each request.
+func (m *Manager) remembers() bool {
+	return m.opts.ReadLease > 0 && !m.opts.VerifyEveryRequest && m.prove == nil
 }
 
 // Token is Token of scs. It returns "" inside Iterate and InSession, where the
@@ -157,9 +176,9 @@ func (m *Manager) request(ctx context.Context) *request {
 	if r == nil {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.session != nil && r.session != ctx.Value(m.scsKey) {
+	var session any
+	r.do(func() { session = r.session })
+	if session != nil && session != ctx.Value(m.scsKey) { // which may load it, and locks r then
 		return nil
 	}
 	return r
@@ -271,24 +290,6 @@ func (m *Manager) guarded(ctx context.Context, name, of string, hook func()) {
 		}
 	}()
 	hook()
-}
-
-// quietHandler is a handler of Options.Logger whose panic is nobody else's: what is
-// logged has happened.
-type quietHandler struct{ slog.Handler }
-
-func (h quietHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
-	defer func() { recover() }()
-	return h.Handler.Enabled(ctx, level)
-}
-
-func (h quietHandler) Handle(ctx context.Context, r slog.Record) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("usersession: the logger panicked: %v", p)
-		}
-	}()
-	return h.Handler.Handle(ctx, r)
 }
 
 // now is the program's clock, as fine as what is stored.

@@ -205,7 +205,7 @@ func TestMigrateWithoutRights(t *testing.T) {
 				opendb.Migrated(t, admin, opts)
 				opendb.MustExec(t, admin, "CREATE USER "+name+" IDENTIFIED BY 'p'")
 				t.Cleanup(func() { admin.ExecContext(context.WithoutCancel(t.Context()), "DROP USER "+name) })
-				for _, table := range []string{"user_sessions", "user_sessions_fences", "user_sessions_signouts", "user_sessions_locks", "sessions"} {
+				for _, table := range []string{"user_sessions", "user_sessions_fences", "user_sessions_signouts", "user_sessions_replicas", "user_sessions_inbox", "user_sessions_locks", "sessions"} {
 					opendb.MustExec(t, admin, "GRANT SELECT, INSERT, UPDATE, DELETE ON "+table+" TO "+name)
 				}
 				c, err := mysql.ParseDSN(dsn)
@@ -231,7 +231,7 @@ func TestMigrateWithoutRights(t *testing.T) {
 					t.Fatal(err)
 				}
 				opendb.MustExec(t, db, "GRANT USAGE ON SCHEMA "+schema+" TO "+name)
-				opendb.MustExec(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON user_sessions, user_sessions_fences, user_sessions_signouts, sessions TO "+name)
+				opendb.MustExec(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON user_sessions, user_sessions_fences, user_sessions_signouts, user_sessions_replicas, user_sessions_inbox, sessions TO "+name)
 				opendb.MustExec(t, db, "SET ROLE "+name)
 			}
 			m := newManager(t, db, opts)

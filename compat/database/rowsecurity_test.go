@@ -49,7 +49,7 @@ func TestRowSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	opendb.MustExec(t, db, "GRANT USAGE ON SCHEMA "+schema+" TO "+role)
-	opendb.MustExec(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON user_sessions, user_sessions_fences, user_sessions_signouts, sessions TO "+role)
+	opendb.MustExec(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON user_sessions, user_sessions_fences, user_sessions_signouts, user_sessions_replicas, user_sessions_inbox, sessions TO "+role)
 	opendb.MustExec(t, db, "ALTER TABLE user_sessions ENABLE ROW LEVEL SECURITY")
 	opendb.MustExec(t, db, "ALTER TABLE user_sessions FORCE ROW LEVEL SECURITY")
 	opendb.MustExec(t, db, "ALTER TABLE sessions ENABLE ROW LEVEL SECURITY")

@@ -44,9 +44,10 @@ enter.go protocol_reuse.go protocol_seal.go
 login.go logout.go newdevice.go protocol_data.go
 impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_login.go protocol_renew.go protocol_touch.go
 account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go watch.go
-insession.go inside.go adapter.go cookie.go
+insession.go inside.go adapter.go cookie.go remembered.go
 response.go
-middleware.go resolve.go
+lease.go resolve.go
+middleware.go
 new.go
 `
 
@@ -76,6 +77,7 @@ var imports = map[string][]string{
 	"sqldb":       {"bounded", "bubble", "pqread"},
 	"timeout":     nil,
 	"token":       nil,
+	"lease":       {"index", "token", "trailer"},
 	"touch":       {"trailer"},
 	"trailer":     {"token"},
 	"watch":       nil,

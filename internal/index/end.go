@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"math/rand/v2"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
@@ -47,16 +49,62 @@ type EndedRow struct {
 	SessionKey string         `db:"session_key"`
 	OtherKey   string         `db:"other_key"`
 	Listed     int            `db:"listed"`
-	Again      int            `db:"again"` // it had ended before, see EndedBefore
-	Place      string         `db:"place"` // where its data are, see Config.Here
-	Gone       int            `db:"gone"`  // 1: its data were deleted with its ending
+	Again      int            `db:"again"`  // it had ended before, see EndedBefore
+	Place      string         `db:"place"`  // where its data are, see Config.Here
+	Gone       int            `db:"gone"`   // 1: its data were deleted with its ending
+	Leased     int            `db:"leased"` // there are replicas, see Replica
+
+	Began time.Time `db:"-"` // when the statement was sent that says so, if that is known
+}
+
+// Unleased returns since when it is known that there are no replicas; the zero time if
+// that is not known.
+func Unleased(rows []EndedRow) (since time.Time) {
+	for i, r := range rows {
+		if r.Leased != 0 || r.Began.IsZero() {
+			return time.Time{}
+		}
+		if i == 0 || r.Began.Before(since) {
+			since = r.Began
+		}
+	}
+	return since
+}
+
+const (
+	leasedColumn    = ", " + leased
+	leasedReturning = "\nRETURNING " + leased
+	leased          = "CASE WHEN EXISTS (SELECT 1 FROM @replica) THEN 1 ELSE 0 END AS leased"
+)
+
+// execLeased is Exec for a statement with leasedReturning, which MariaDB has not. It also
+// returns what Unleased would.
+func (x *Index) execLeased(ctx context.Context, q string, args ...any) (n int, unleased time.Time, err error) {
+	if x.c.Dialect == sqldb.MariaDB {
+		n, err := x.db.Exec(ctx, strings.TrimSuffix(q, leasedReturning), args...)
+		return int(n), time.Time{}, err
+	}
+	var rows []EndedRow
+	began := time.Now()
+	if err := x.db.Select(ctx, &rows, q, args...); err != nil {
+		return 0, time.Time{}, err
+	}
+	begun(rows, began)
+	return len(rows), Unleased(rows), nil
+}
+
+// begun notes when the statement was sent that has returned some rows.
+func begun(rows []EndedRow, at time.Time) {
+	for i := range rows {
+		rows[i].Began = at
+	}
 }
 
 const endedColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
 	CASE WHEN @current THEN 1 ELSE 0 END AS listed,
 	CASE WHEN purge_at = @again THEN 1 WHEN purge_at = @retried THEN 2 ELSE 0 END AS again,
-	place`
+	place` + leasedColumn
 
 // EndedBefore is EndedRow.Again of a row that had ended before. It is 2 if the data
 // could not be deleted then.
@@ -66,7 +114,8 @@ const EndedBefore = 1
 // mark it is the previous key, which is dead.
 const bindingMark = "+"
 
-func idsOf(rows []EndedRow) []string {
+// IDs returns the IDs of some rows.
+func IDs(rows []EndedRow) []string {
 	ids := make([]string, len(rows))
 	for i, r := range rows {
 		ids[i] = r.ID
@@ -138,7 +187,7 @@ const endSelectColumns = `
 	id, user_id, session_key, COALESCE(other_key, '') AS other_key,
 	CASE WHEN @current THEN 1 ELSE 0 END AS listed,
 	CASE WHEN ended_at IS NULL THEN 0 WHEN purge_at = ended_at THEN 2 ELSE 1 END AS again,
-	place`
+	place` + leasedColumn
 
 // end ends the rows that a condition selects and returns them. cond must name
 // an indexed column first.
@@ -167,6 +216,8 @@ func (x *Index) atOnce(ctx context.Context, pool sqldb.Querier, fn func(sqldb.Qu
 // for UPDATE, it must be a transaction.
 func (x *Index) endIn(ctx context.Context, q sqldb.Querier, by Ending, cond string, args ...any) ([]EndedRow, error) {
 	var rows []EndedRow
+	began := time.Now()
+	defer func() { begun(rows, began) }()
 	if x.c.Dialect != sqldb.MariaDB {
 		err := q.Select(ctx, &rows, endReturningSQL+cond+" AND "+endableSQL+"\nRETURNING"+endedColumns,
 			append([]any{sqldb.Text(by.Actor), sqldb.Text(by.Reason), by.purgeAfter()}, args...)...)
@@ -175,7 +226,7 @@ func (x *Index) endIn(ctx context.Context, q sqldb.Querier, by Ending, cond stri
 	if err := q.Select(ctx, &rows, endSelectSQL+cond+" AND "+endableSQL+"\nORDER BY id\nFOR UPDATE", args...); err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	for chunk := range slices.Chunk(idsOf(rows), PageSize) {
+	for chunk := range slices.Chunk(IDs(rows), PageSize) {
 		if _, err := q.Exec(ctx, endByIDsSQL, sqldb.Text(by.Actor), sqldb.Text(by.Reason), by.purgeAfter(), sqldb.ListOf(chunk)); err != nil {
 			return nil, err
 		}
@@ -217,7 +268,7 @@ WHERE id IN @list AND ended_at IS NOT NULL`
 func (x *Index) Pending(ctx context.Context, rows []EndedRow) error {
 	for chunk := range slices.Chunk(rows, PageSize) {
 		cond, users := x.amongUsers(usersOf(chunk))
-		if _, err := x.db.Unkept().Exec(ctx, pendingSQL+cond, append([]any{sqldb.ListOf(idsOf(chunk))}, users...)...); err != nil {
+		if _, err := x.db.Unkept().Exec(ctx, pendingSQL+cond, append([]any{sqldb.ListOf(IDs(chunk))}, users...)...); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
@@ -10,7 +11,9 @@ import (
 // EndPageIn is EndPage in a transaction of the application. A snapshot of that
 // transaction may hide rows. EndMeanwhile ends those, once it is committed.
 func (x *Index) EndPageIn(ctx context.Context, tx sqldb.Transaction, s *Selection, after string, matches func(Row) bool, by Ending) (ended []EndedRow, next string, err error) {
-	return x.endCurrent(ctx, x.db.In(tx), s, endable, after, matches, by)
+	ended, next, err = x.endCurrent(ctx, x.db.In(tx), s, endable, after, matches, by)
+	begun(ended, time.Time{}) // it may see the replicas of long ago
+	return ended, next, err
 }
 
 // EndMeanwhile ends a page of the sessions that s selects and matches does and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
@@ -39,6 +40,7 @@ RETURNING token
 )
 SELECT page.id, page.again AS due, ended.user_id, COALESCE(ended.session_key, '') AS session_key, COALESCE(ended.other_key, '') AS other_key,
 	COALESCE(ended.listed, 0) AS listed, COALESCE(ended.again, 0) AS again, COALESCE(ended.place, '') AS place,
+	COALESCE(ended.leased, 0) AS leased,
 	CASE WHEN ended.session_key IN (SELECT token FROM gone) AND ended.other_key NOT LIKE '` + bindingMark + `%'
 		AND NOT EXISTS (SELECT 1 FROM @data WHERE token = ended.other_key AND token NOT IN (SELECT token FROM gone))
 		THEN 1 ELSE 0 END AS gone
@@ -57,6 +59,7 @@ func (x *Index) EndUserWithData(ctx context.Context, userID string, from Place, 
 		Due int `db:"due"` // as foundRow.Again
 	}
 	args := append(x.endableArgs(userID, "", from, by), sqldb.Text(by.Actor), sqldb.Text(by.Reason), by.purgeAfter())
+	began := time.Now()
 	if err := x.db.Select(ctx, &found, endUserWithDataSQL, args...); err != nil {
 		if sqldb.Refused(err) && ctx.Err() == nil {
 			return x.EndUser(ctx, userID, from, by)
@@ -70,6 +73,7 @@ func (x *Index) EndUserWithData(ctx context.Context, userID string, from Place, 
 			ended = append(ended, f.EndedRow)
 		}
 	}
+	begun(ended, began)
 	next = nextPlace(page, from, withDataPage)
 	return ended, next, unendable(len(page), ended, next)
 }

@@ -37,6 +37,8 @@ type Config struct {
 	Locks   string // the table of locks, likewise, on MariaDB only
 	Fences  string // the table of fences, likewise
 	SignOut string // the table of sign-outs at an identity provider, likewise
+	Replica string // the table of replicas with a lease, likewise
+	Inbox   string // the table of what they are told, likewise
 	Data    string // the table of the session data, likewise, or "" if it is in another database
 	Prepare bool   // keep prepared statements
 

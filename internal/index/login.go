@@ -138,6 +138,7 @@ func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, c Checked
 		}
 		return ok, rows, nil
 	}
+	began := time.Now()
 	err := x.db.Select(ctx, &rows, confirmReplacingSQL, append([]any{
 		id, lifetime, id, id, id, sqldb.Text(by.Actor), id, sqldb.Text(by.Reason), id,
 		id, b.Key, user, from.ID, x.userArg(from.UserID), id, user,
@@ -145,6 +146,7 @@ func (x *Index) Confirm(ctx context.Context, b, from *trailer.Binding, c Checked
 	if err != nil {
 		return false, nil, err
 	}
+	begun(rows, began)
 	ok := false
 	ended := rows[:0]
 	for _, r := range rows {

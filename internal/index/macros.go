@@ -14,6 +14,7 @@ import (
 //
 //	@index @lock @fence  the tables, quoted and with their schema
 //	@signout             likewise
+//	@replica @inbox      likewise
 //	@seen(x)             x microseconds from now, but not before last_seen_at
 //	@live                the row is live: not ended, not expired, not idle
 //	@current             the same without "not ended"
@@ -90,6 +91,10 @@ func (c Config) words() sqldb.Words {
 			return c.Locks, true
 		case "signout":
 			return c.SignOut, true
+		case "replica":
+			return c.Replica, true
+		case "inbox":
+			return c.Inbox, true
 		case "fence":
 			return c.Fences, true
 		case "firstpass":

@@ -83,7 +83,7 @@ func (x *Index) endBatch(ctx context.Context, text string, by Ending) ([]EndedRo
 			return err
 		}
 		var err error
-		rows, err = x.endIDs(ctx, q, idsOf(rows), by, "")
+		rows, err = x.endIDs(ctx, q, IDs(rows), by, "")
 		return err
 	})
 	if err != nil {

@@ -59,14 +59,14 @@ SET authenticated_at = CASE WHEN ? = 1 THEN @now ELSE authenticated_at END,
 	meta = CASE WHEN ? = '' THEN meta ELSE ? END,
 	last_seen_at = @now, expires_at = @after(?), reason = '', session_key = ?, other_key = ?, place = @here,@renewed` + setClientSQL + `
 WHERE id = ? AND user_id = ? AND ended_at IS NULL
-	AND (session_key = ? AND other_key = ? AND reason = ? OR session_key = ? AND other_key = ?)`
+	AND (session_key = ? AND other_key = ? AND reason = ? OR session_key = ? AND other_key = ?)` + leasedReturning
 
 // RenewSwap makes the new key, that of b, the session's key and keeps the old one
 // as the other. It reports false if the session has ended, was detached by somebody
 // else, or another renewal was faster. Done twice it is done, because
 // database/sql asks again by itself if a driver takes a lost answer for a bad
-// connection.
-func (x *Index) RenewSwap(ctx context.Context, b *trailer.Binding, from string, how Renewal) (bool, error) {
+// connection. unleased is as of Unleased.
+func (x *Index) RenewSwap(ctx context.Context, b *trailer.Binding, from string, how Renewal) (ok bool, unleased time.Time, err error) {
 	flag := 0
 	if how.Authenticated {
 		flag = 1
@@ -76,9 +76,9 @@ func (x *Index) RenewSwap(ctx context.Context, b *trailer.Binding, from string, 
 		meta = "{}" // valid in a column of JSON, and not used
 	}
 	args := append([]any{flag, how.Meta, meta, time.Until(b.Deadline).Microseconds(), b.Key, from}, how.By.args()...)
-	n, err := x.db.Exec(ctx, renewSwapSQL, append(args,
+	n, unleased, err := x.execLeased(ctx, renewSwapSQL, append(args,
 		b.ID, x.userArg(b.UserID), from, bindingMark+b.Key, how.Reason, b.Key, from)...)
-	return n == 1, err
+	return n == 1, unleased, err
 }
 
 const renewBackSQL = `
@@ -97,29 +97,30 @@ func (x *Index) RenewBack(ctx context.Context, from *trailer.Binding, key string
 const detachSQL = `
 UPDATE @index
 SET expires_at = @now, reason = @text(?, 255)
-WHERE session_key = ? AND ended_at IS NULL AND reason = ''`
+WHERE session_key = ? AND ended_at IS NULL AND reason = ''` + leasedReturning
 
 // Detach takes the life of a session whose key somebody deleted through scs, and
 // notes the reason for which it may end. The session is in no list any more. If
 // that was the first half of scs's RenewToken, the second half brings it back with
 // RenewSwap. If it was Destroy, the janitor ends it. Whatever ends sessions covers
 // it meanwhile. Detach reports false if the session has ended or was detached
-// before. Then it is not this caller's to bring back.
-func (x *Index) Detach(ctx context.Context, key, reason string) (bool, error) {
-	n, err := x.db.Exec(ctx, detachSQL, sqldb.Text(reason), key)
-	return n == 1, err
+// before. Then it is not this caller's to bring back. unleased is as of Unleased.
+func (x *Index) Detach(ctx context.Context, key, reason string) (detached bool, unleased time.Time, err error) {
+	n, unleased, err := x.execLeased(ctx, detachSQL, sqldb.Text(reason), key)
+	return n == 1, unleased, err
 }
 
 const shortenSQL = `
 UPDATE @index
 SET expires_at = @after(?)
-WHERE id = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @after(?)`
+WHERE id = ? AND user_id = ? AND ended_at IS NULL AND expires_at > @after(?)` + leasedReturning
 
-// Shorten moves the end of a session nearer, to that of b, and never away.
-func (x *Index) Shorten(ctx context.Context, b *trailer.Binding) error {
+// Shorten moves the end of a session nearer, to that of b, and never away. unleased
+// is as of Unleased.
+func (x *Index) Shorten(ctx context.Context, b *trailer.Binding) (unleased time.Time, err error) {
 	us := time.Until(b.Deadline).Microseconds()
-	_, err := x.db.Exec(ctx, shortenSQL, us, b.ID, x.userArg(b.UserID), us)
-	return err
+	_, unleased, err = x.execLeased(ctx, shortenSQL, us, b.ID, x.userArg(b.UserID), us)
+	return unleased, err
 }
 
 const setMetaSQL = `

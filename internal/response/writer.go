@@ -80,6 +80,15 @@ func (w *Writer) Abandon() {
 	})
 }
 
+// Fail refuses a response that has not begun, because of err. It reports false if it has.
+func (w *Writer) Fail(err error) (refused bool) {
+	w.once.Do(func() {
+		w.err, refused = err, true
+		w.refuse()
+	})
+	return refused
+}
+
 func (w *Writer) refuse() {
 	h := w.ResponseWriter.Header()
 	w.ignored = h.Clone()

@@ -53,7 +53,20 @@ CREATE TABLE IF NOT EXISTS {{.SignOut}} (
 	not_before DATETIME(6) NOT NULL,
 	KEY `{{.Table}}_signouts_due` (not_before)
 ) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {{.Replica}} (
+	id    VARCHAR(22) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+	beats BIGINT      NOT NULL,
+	lease BIGINT      NOT NULL
+) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {{.Inbox}} (
+	id      VARCHAR(22) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+	replica VARCHAR(22) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	names   LONGTEXT    CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	KEY `{{.Table}}_inbox_replica` (replica)
+) ENGINE=InnoDB;
 -- down
+DROP TABLE {{.Inbox}};
+DROP TABLE {{.Replica}};
 DROP TABLE {{.SignOut}};
 DROP TABLE {{.Fence}};
 DROP TABLE {{.Lock}};

@@ -52,7 +52,20 @@ CREATE TABLE IF NOT EXISTS {{.SignOut}} (
 	not_before timestamptz NOT NULL
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_signouts_due" ON {{.SignOut}} (not_before);
+CREATE TABLE IF NOT EXISTS {{.Replica}} (
+	id    text NOT NULL PRIMARY KEY,
+	beats bigint NOT NULL,
+	lease bigint NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {{.Inbox}} (
+	id      text NOT NULL PRIMARY KEY,
+	replica text NOT NULL,
+	names   text NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_inbox_replica" ON {{.Inbox}} (replica);
 -- down
+DROP TABLE {{.Inbox}};
+DROP TABLE {{.Replica}};
 DROP TABLE {{.SignOut}};
 DROP TABLE {{.Fence}};
 DROP TABLE {{.Index}};

@@ -85,6 +85,8 @@ func (t Tables) Migrations() ([]Migration, error) {
 	err = tmpl.Execute(&out, map[string]any{
 		"Table": t.Index, "Index": t.index(), "Lock": t.Dialect.Quote(t.Schema, t.Index+"_locks"), "Fence": t.Dialect.Quote(t.Schema, t.Index+"_fences"),
 		"SignOut":   t.Dialect.Quote(t.Schema, t.Index+"_signouts"),
+		"Replica":   t.Dialect.Quote(t.Schema, t.Index+"_replicas"),
+		"Inbox":     t.Dialect.Quote(t.Schema, t.Index+"_inbox"),
 		"DataTable": t.Data, "Data": t.Dialect.Quote(t.Schema, t.Data),
 		"UserIDType": cmp.Or(t.Users.Definition, userIDColumn[t.Dialect][t.UserIDType]), "Users": t.users(),
 		"Partitions": t.partitions(),

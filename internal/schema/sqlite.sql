@@ -48,7 +48,20 @@ CREATE TABLE IF NOT EXISTS {{.SignOut}} (
 	not_before INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS "{{.Table}}_signouts_due" ON {{.SignOut}} (not_before);
+CREATE TABLE IF NOT EXISTS {{.Replica}} (
+	id    TEXT NOT NULL PRIMARY KEY,
+	beats INTEGER NOT NULL,
+	lease INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {{.Inbox}} (
+	id      TEXT NOT NULL PRIMARY KEY,
+	replica TEXT NOT NULL,
+	names   TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS "{{.Table}}_inbox_replica" ON {{.Inbox}} (replica);
 -- down
+DROP TABLE {{.Inbox}};
+DROP TABLE {{.Replica}};
 DROP TABLE {{.SignOut}};
 DROP TABLE {{.Fence}};
 DROP TABLE {{.Index}};

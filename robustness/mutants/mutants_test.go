@@ -172,7 +172,7 @@ var list = []mutant{
 			{"internal/index/login.go", "\"context\"", "\"context\"\n\t\"sync\""},
 		}},
 	{"a renewal forgets the former key", "protocol_renew.go",
-		"if err := m.data.store.Delete(ctx, from.Key); err != nil && !m.data.verified() {", "if err := error(nil); err != nil {",
+		"if err = m.data.store.Delete(ctx, from.Key); m.data.verified() {", "if m.data.verified() {",
 		explore, pair("list", "renew"), nil},
 	{"the cap is counted before the login, on SQLite", "internal/index/limit.go",
 		"if x.c.Dialect != sqldb.MariaDB {", "if x.c.Dialect == sqldb.Postgres {",
@@ -317,6 +317,26 @@ var list = []mutant{
 		"r.watched.Leave()", "_ = r", "compat/manager", "^TestOwnEndingEndsNoContext$", nil},
 	{"a short request is looked up", "internal/watch/watch.go",
 		"due: time.Now().Add(s.Interval)}", "due: time.Now()}", "compat/manager", "^TestWatchCostsShortRequestsNothing$", nil},
+
+	// Leases, as robustness/lease has searched them.
+	{"lease: it is counted from the answer", "internal/lease/memory.go",
+		"m.sent = sent\n", "_, m.sent = sent, time.Now()\n", "internal/lease", "^TestSlowAnswers$", nil},
+	{"lease: no margin", "internal/lease/memory.go",
+		"return m.Length - m.Length/10", "return m.Length", "internal/lease", "^TestClocksThatDiffer$", nil},
+	{"lease: no wait", "internal/lease/end.go",
+		"return m.wait(ctx, of, told)", "_, _ = of, told\n\treturn nil", "internal/lease", "^TestEnd$", nil},
+	{"lease: heard before it is dropped", "internal/lease/memory.go",
+		"there, told, err := m.Post.Beat(ctx, id, heard)\n",
+		"there, told, err := m.Post.Beat(ctx, id, heard)\n\tfor _, t := range told {\n\t\tm.Post.Beat(ctx, id, []string{t.ID})\n\t}\n",
+		"internal/lease", "^TestSlowAnswers$", nil},
+	{"lease: no guard on what is kept", "internal/lease/memory.go",
+		"if m.drops != drops {", "if false {", "internal/lease", "^TestKeepAfterADrop$", nil},
+	{"lease: no warm-up", "internal/lease/memory.go",
+		"if time.Since(m.joined) > warmUp {", "if true {", "internal/lease", "^TestNoLeaseBeforeTheWarmUp$", nil},
+	{"lease: a renewal tells nobody", "protocol_renew.go",
+		"if err = m.dropEverywhere(ctx, unleased, nb.ID); err == nil {", "if _, err = unleased, error(nil); err == nil {", "compat/manager", "^TestLeaseOfARenewal$", nil},
+	{"lease: an ending tells nobody", "protocol_end.go",
+		"return m.dropEverywhere(ctx, index.Unleased(rows), index.IDs(rows)...)", "return nil", "compat/manager", "^TestLease$", nil},
 }
 
 // root returns the directory of the root module.

@@ -1,0 +1,434 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+// post is the tables, in memory. Each call takes a millisecond on both ways.
+type post struct {
+	mu       sync.Mutex
+	replicas map[string]index.Replica
+	inbox    map[string]index.Message
+	asked    int
+	slow     time.Duration // what the answers to heartbeats take
+	down     bool          // for replicas: heartbeats fail
+	lost     bool          // the answers to heartbeats are lost
+}
+
+func newPost() *post {
+	return &post{replicas: make(map[string]index.Replica), inbox: make(map[string]index.Message)}
+}
+
+var errDown = errors.New("down")
+
+func (p *post) call(ctx context.Context, do func() error) error {
+	time.Sleep(time.Millisecond) // sleep: the clock of a bubble
+	p.mu.Lock()
+	err := do()
+	p.mu.Unlock()
+	time.Sleep(time.Millisecond) // sleep: the clock of a bubble
+	return errors.Join(err, ctx.Err())
+}
+
+func (p *post) beaten(ctx context.Context, do func()) error {
+	return p.call(ctx, func() error {
+		if p.down {
+			return errDown
+		}
+		if do(); p.lost {
+			return errDown
+		}
+		p.mu.Unlock()
+		time.Sleep(p.slow) // sleep: the clock of a bubble
+		p.mu.Lock()
+		return nil
+	})
+}
+
+func (p *post) Join(ctx context.Context, id string, lease time.Duration) error {
+	return p.beaten(ctx, func() { p.replicas[id] = index.Replica{ID: id, Lease: lease.Microseconds()} })
+}
+
+func (p *post) Beat(ctx context.Context, id string, heard []string) (there bool, told []index.Message, err error) {
+	err = p.beaten(ctx, func() {
+		for _, h := range heard {
+			delete(p.inbox, h)
+		}
+		r, ok := p.replicas[id]
+		if there = ok; ok {
+			r.Beats++
+			p.replicas[id] = r
+		}
+		for _, m := range p.inbox {
+			if m.Replica == id {
+				told = append(told, m)
+			}
+		}
+	})
+	return there, told, err
+}
+
+func (p *post) Leave(ctx context.Context, id string) error {
+	return p.call(ctx, func() error { delete(p.replicas, id); return nil })
+}
+
+func (p *post) Replicas(ctx context.Context) (all []index.Replica, err error) {
+	err = p.call(ctx, func() error {
+		p.asked++
+		for _, r := range p.replicas {
+			all = append(all, r)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (p *post) Tell(ctx context.Context, messages []index.Message) error {
+	return p.call(ctx, func() error {
+		for _, m := range messages {
+			p.inbox[m.ID] = m
+		}
+		return nil
+	})
+}
+
+func (p *post) Unheard(ctx context.Context, messages []string) (left []string, err error) {
+	err = p.call(ctx, func() error {
+		for _, id := range messages {
+			if _, ok := p.inbox[id]; ok {
+				left = append(left, id)
+			}
+		}
+		return nil
+	})
+	return left, err
+}
+
+func (p *post) Bury(ctx context.Context, r index.Replica) error {
+	return p.call(ctx, func() error {
+		if p.replicas[r.ID].Beats == r.Beats {
+			delete(p.replicas, r.ID)
+		}
+		return nil
+	})
+}
+
+func (p *post) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+func newMemory(p *post, length time.Duration) *Memory {
+	return New(Config{Post: p, Length: length, Timeout: time.Second, Entries: 10, Bytes: 1 << 20, Failed: func(error) {}})
+}
+
+func of(i int) *trailer.Binding {
+	return &trailer.Binding{ID: fmt.Sprint("id", i), Key: fmt.Sprint("key", i), UserID: "ann", Deadline: time.Now().Add(time.Hour)}
+}
+
+// inBubble runs a Memory with a lease until the test is over.
+func inBubble(t *testing.T, test func(t *testing.T, p *post, m, other *Memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost()
+		m := newMemory(p, 3*time.Second)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			m.Run(ctx)
+		}()
+		time.Sleep(warmUp + 2*time.Second) // sleep: the clock of a bubble
+		test(t, p, m, newMemory(p, 0))
+		stop()
+		<-done
+		if m.Get(of(1).Key) != nil || len(p.replicas) > 0 && !p.down {
+			t.Errorf("after Run something is served, or %d rows are left", len(p.replicas))
+		}
+	})
+}
+
+func keep(t *testing.T, m *Memory, b *trailer.Binding) {
+	t.Helper()
+	drops, ok := m.Begin()
+	if !ok {
+		t.Fatal("there is no lease")
+	}
+	m.Keep(drops, b, time.Now(), time.Hour)
+	if got := m.Get(b.Key); got == nil || got.ID != b.ID {
+		t.Fatalf("%v is kept as %v", b, got)
+	}
+}
+
+func TestNoLeaseBeforeTheWarmUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost()
+		m := newMemory(p, time.Second)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			m.Run(ctx)
+		}()
+		time.Sleep(warmUp) // sleep: the clock of a bubble
+		if _, ok := m.Begin(); ok {
+			t.Error("there is a lease while others may not know of the replica")
+		}
+		time.Sleep(time.Second) // sleep: the clock of a bubble
+		if _, ok := m.Begin(); !ok {
+			t.Error("there is no lease after the warm-up")
+		}
+		stop()
+		<-done
+	})
+}
+
+func TestEnd(t *testing.T) {
+	for _, name := range []string{of(1).ID, of(1).Key} {
+		inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
+			keep(t, m, of(1))
+			keep(t, m, of(2))
+			began := time.Now()
+			if err := other.End(t.Context(), []string{name}, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			if m.Get(of(1).Key) != nil {
+				t.Error("the session is served after its end")
+			}
+			if m.Get(of(2).Key) == nil {
+				t.Error("another session is not served any more")
+			}
+			if took := time.Since(began); took > 1200*time.Millisecond {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+// What was read before something was dropped is not kept.
+func TestKeepAfterADrop(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
+		drops, _ := m.Begin()
+		if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if m.Keep(drops, of(1), time.Now(), time.Hour); m.Get(of(1).Key) != nil {
+			t.Error("a session that was read before its end is served")
+		}
+	})
+}
+
+// Without heartbeats the lease ends before whoever ends a session stops waiting.
+func TestCutOff(t *testing.T) {
+	for name, cut := range map[string]func(*post){
+		"heartbeats fail":        func(p *post) { p.down = true },
+		"their answers are lost": func(p *post) { p.lost = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, p *post, m, other *Memory) {
+				keep(t, m, of(1))
+				p.set(func() { cut(p) })
+				began := time.Now()
+				if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took < 3*time.Second || took > 3100*time.Millisecond {
+					t.Errorf("it took %v, want the lease", took)
+				}
+				if m.Get(of(1).Key) != nil {
+					t.Error("the session is served after its end")
+				}
+				if len(p.replicas) > 0 != p.lost {
+					t.Errorf("%d replicas are left", len(p.replicas))
+				}
+				p.set(func() { p.down, p.lost = false, false })
+				time.Sleep(warmUp + 5*time.Second) // sleep: the clock of a bubble
+				if _, ok := m.Begin(); !ok || m.Get(of(1).Key) != nil {
+					t.Errorf("there is a lease again: %v; the session is served: %v", ok, m.Get(of(1).Key) != nil)
+				}
+			})
+		})
+	}
+}
+
+// Who finds no replica does not look again for a while, and a statement may have found that.
+func TestNoReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPost()
+		m := newMemory(p, 0)
+		end := func(unleased time.Time, want int) {
+			t.Helper()
+			if err := m.End(t.Context(), []string{"a"}, unleased); err != nil || p.asked != want {
+				t.Errorf("asked %d times, want %d; %v", p.asked, want, err)
+			}
+		}
+		end(time.Now(), 0)
+		end(time.Time{}, 0)
+		time.Sleep(known) // sleep: the clock of a bubble
+		end(time.Time{}, 1)
+		end(time.Time{}, 1)
+		end(time.Now().Add(-known), 2)
+	})
+}
+
+func TestBounds(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *post, m, _ *Memory) {
+		for i := range 100 {
+			keep(t, m, of(i))
+		}
+		if len(m.entries) != 10 || len(m.keys) != 10 {
+			t.Errorf("%d entries of %d sessions, want 10", len(m.entries), len(m.keys))
+		}
+		big := of(1)
+		big.UserID = strings.Repeat("u", 1<<19)
+		keep(t, m, big)
+		big = of(2)
+		big.UserID = strings.Repeat("u", 1<<19)
+		keep(t, m, big)
+		if m.bytes > m.Bytes {
+			t.Errorf("%d bytes, want %d at most", m.bytes, m.Bytes)
+		}
+		m.mu.Lock()
+		m.drop([]string{of(2).ID})
+		sizes := 0
+		for _, e := range m.entries {
+			sizes += e.size
+		}
+		if sizes != m.bytes || slices.Contains(m.keys[of(2).ID], of(2).Key) {
+			t.Errorf("%d bytes are counted, and there are %d", m.bytes, sizes)
+		}
+		m.mu.Unlock()
+	})
+}
+
+// Either clock ends a lease: one stands still in suspend, the other may be set back.
+func TestClocks(t *testing.T) {
+	began := time.Now()
+	wall := began.Round(0) // without the monotonic clock
+	for _, c := range []struct {
+		since, now time.Time
+		over       bool
+	}{
+		{began, began.Add(time.Second - 1), false},
+		{began, began.Add(time.Second), true},
+		{wall, wall.Add(time.Second), true},
+		{began, wall.Add(time.Hour), true},
+		{wall, wall.Add(-time.Hour), false},
+	} {
+		if got := over(c.since, c.now, time.Second); got != c.over {
+			t.Errorf("from %v to %v: over is %v", c.since, c.now, got)
+		}
+	}
+}
+
+// The answers to heartbeats are on their way for long.
+func TestSlowAnswers(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *post, m, other *Memory) {
+		p.set(func() { p.slow = 900 * time.Millisecond })
+		time.Sleep(10 * time.Second) // sleep: the clock of a bubble
+		for i := range 30 {
+			keep(t, m, of(i))
+			if err := other.End(t.Context(), []string{of(i).ID}, time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			if m.Get(of(i).Key) != nil {
+				t.Fatalf("session %d is served after its end", i)
+			}
+			time.Sleep(37 * time.Millisecond) // sleep: the clock of a bubble
+		}
+		p.afterABeat()
+		lastHeard(t, p, m, other)
+	})
+}
+
+// The clock of whoever waits is ahead by a twentieth.
+func TestClocksThatDiffer(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *post, m, other *Memory) {
+		p.set(func() {
+			for id, r := range p.replicas {
+				r.Lease -= r.Lease / 20
+				p.replicas[id] = r
+			}
+		})
+		p.afterABeat()
+		lastHeard(t, p, m, other)
+	})
+}
+
+// afterABeat returns when the database has just got a heartbeat.
+func (p *post) afterABeat() {
+	beats := func() (n int64) {
+		p.set(func() {
+			for _, r := range p.replicas {
+				n += r.Beats
+			}
+		})
+		return n
+	}
+	for was := beats(); beats() == was; {
+		time.Sleep(time.Millisecond / 10) // sleep: the clock of a bubble
+	}
+}
+
+// lastHeard ends a session after the last heartbeat that a replica sends.
+func lastHeard(t *testing.T, p *post, m, other *Memory) {
+	t.Helper()
+	keep(t, m, of(1))
+	p.set(func() { p.down = true })
+	if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if m.Get(of(1).Key) != nil {
+		t.Error("the session is served after its end, by a lease that should be over")
+	}
+}
+
+// A hint has a replica hear its messages at once. Nobody waits for it, and it may fail.
+func TestHints(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
+		var mu sync.Mutex
+		var hear func([]string)
+		ctx, stop := context.WithCancel(t.Context())
+		m.Hints = func(ctx context.Context, heard func([]string)) error {
+			mu.Lock()
+			hear = heard
+			mu.Unlock()
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			m.listen(ctx)
+		}()
+		synctest.Wait()
+		other.Hint = func(_ context.Context, message string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			hear([]string{message})
+			return errDown
+		}
+		keep(t, m, of(1))
+		began := time.Now()
+		if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil || m.Get(of(1).Key) != nil {
+			t.Errorf("served: %v; %v", m.Get(of(1).Key) != nil, err)
+		}
+		if took := time.Since(began); took > 50*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		stop()
+		<-done
+	})
+}

@@ -1,0 +1,320 @@
+// Package lease keeps in the memory of a process who is logged in, for as long as whoever
+// ends a session waits for that process.
+//
+// A process with a row in the table of replicas may serve what it remembers until its
+// lease is over, which is counted from before its last heartbeat was sent. Whoever ends a
+// session does so first. Then it leaves each replica a message, and waits until the
+// replica has heard it, or its lease must be over. No clock of the database takes part.
+// The folder robustness/lease searches every state of this.
+//
+// It may import the packages index and token. It must never use a lease before it has
+// dropped what the answer to its heartbeat says, never remember what was read before
+// something was dropped, and never say that a message was heard before it has dropped what
+// that says.
+package lease
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/token"
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
+)
+
+const (
+	// MaxLength is how long a lease is at most.
+	MaxLength = 10 * time.Second
+	// known is for how long somebody who found no replica goes without looking again.
+	known = 5 * time.Second
+	// warmUp is how old the row of a replica is before it has a lease: everybody has found
+	// it by then. The difference to known is for clocks.
+	warmUp = 2 * known
+	// maxAge is how long a session is served without a look at its row. The row of a
+	// session that has ended is told to replicas again, by whoever ends it once more, for
+	// longer than that.
+	maxAge = 30 * time.Second
+)
+
+// Post is where replicas are found and told, an [index.Index].
+type Post interface {
+	Join(ctx context.Context, id string, lease time.Duration) error
+	Beat(ctx context.Context, id string, heard []string) (there bool, told []index.Message, err error)
+	Leave(ctx context.Context, id string) error
+	Replicas(ctx context.Context) ([]index.Replica, error)
+	Tell(ctx context.Context, messages []index.Message) error
+	Unheard(ctx context.Context, messages []string) ([]string, error)
+	Bury(ctx context.Context, r index.Replica) error
+}
+
+// Config says how a Memory works.
+type Config struct {
+	Post    Post
+	Length  time.Duration // of a lease, or 0 if nothing is remembered
+	Timeout time.Duration // of one statement
+	Entries int           // at most
+	Bytes   int           // at most, about
+
+	// Hint tells other replicas that there is a message, and Hints calls heard when they
+	// do, until ctx ends or it fails. They may be nil, and may fail at any time.
+	Hint  func(ctx context.Context, message string) error
+	Hints func(ctx context.Context, heard func([]string)) error
+
+	// Failed is told why a lease cannot be had.
+	Failed func(error)
+}
+
+// Memory is what one process remembers. It is safe for concurrent use.
+type Memory struct {
+	Config
+	wake chan struct{}
+
+	mu      sync.RWMutex
+	entries map[string]*entry   // by key
+	keys    map[string][]string // of the sessions, by ID
+	bytes   int
+	drops   uint64    // how often something was dropped
+	sent    time.Time // when the heartbeat was sent that the lease comes from, if there is one
+	running bool
+	id      string    // of the row, if there is one
+	joined  time.Time // when it was made
+	heard   []string  // the messages whose sessions are dropped, and that are not acknowledged
+	asked   time.Time // when no replica was found, if none was
+}
+
+type entry struct {
+	binding trailer.Binding
+	read    time.Time
+	left    time.Duration // since then
+	size    int
+}
+
+// New returns a Memory with nothing in it.
+func New(c Config) *Memory { return &Memory{Config: c, wake: make(chan struct{}, 1)} }
+
+// over reports whether a time has gone by, by either clock: the monotonic one stands still
+// while a machine is suspended, and the other one may be set back.
+func over(since, now time.Time, d time.Duration) bool {
+	return now.Sub(since) >= d || now.Round(0).Sub(since.Round(0)) >= d
+}
+
+// use is how much of a lease is made use of. The rest is for clocks that differ.
+func (m *Memory) use() time.Duration { return m.Length - m.Length/10 }
+
+// runs reports whether there is a lease. The caller has locked m.
+func (m *Memory) runs(now time.Time) bool {
+	return !m.sent.IsZero() && !over(m.sent, now, m.use())
+}
+
+// Get returns the binding under a key, if it may be served without a look at its row. The
+// request must have begun.
+func (m *Memory) Get(key string) *trailer.Binding {
+	if m.Length == 0 {
+		return nil
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	now := time.Now()
+	e := m.entries[key]
+	if e == nil || !m.runs(now) || over(e.read, now, e.left) {
+		return nil
+	}
+	b := e.binding
+	return &b
+}
+
+// Begin returns what Keep is to be given, before the row of a session is read. It reports
+// false if nothing can be kept.
+func (m *Memory) Begin() (drops uint64, ok bool) {
+	if m.Length == 0 {
+		return 0, false
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.drops, m.runs(time.Now())
+}
+
+// Keep remembers a session whose row was read since Begin, at that time, and says that the
+// session may be served for so long.
+func (m *Memory) Keep(drops uint64, b *trailer.Binding, read time.Time, left time.Duration) {
+	left = min(left, maxAge)
+	if left <= 0 {
+		return
+	}
+	e := &entry{binding: *b, read: read, left: left, size: 400 + 3*len(b.Key) + 2*len(b.ID) + len(b.UserID) + len(b.Actor)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.drops != drops {
+		return
+	}
+	m.forget(b.Key)
+	for key := range m.entries {
+		if len(m.entries) < m.Entries && m.bytes+e.size <= m.Bytes {
+			break
+		}
+		m.forget(key)
+	}
+	if m.entries == nil {
+		m.entries, m.keys = make(map[string]*entry), make(map[string][]string)
+	}
+	m.entries[b.Key] = e
+	m.keys[b.ID] = append(m.keys[b.ID], b.Key)
+	m.bytes += e.size
+}
+
+// forget takes a key out. The caller has locked m.
+func (m *Memory) forget(key string) {
+	e := m.entries[key]
+	if e == nil {
+		return
+	}
+	m.bytes -= e.size
+	delete(m.entries, key)
+	rest := m.keys[e.binding.ID][:0]
+	for _, k := range m.keys[e.binding.ID] {
+		if k != key {
+			rest = append(rest, k)
+		}
+	}
+	if m.keys[e.binding.ID] = rest; len(rest) == 0 {
+		delete(m.keys, e.binding.ID)
+	}
+}
+
+// drop takes sessions out, by their IDs or keys. The caller has locked m.
+func (m *Memory) drop(names []string) {
+	m.drops++
+	for _, name := range names {
+		m.forget(name)
+		for len(m.keys[name]) > 0 {
+			m.forget(m.keys[name][0])
+		}
+	}
+}
+
+// dropAll forgets everything, and the lease. The caller has locked m.
+func (m *Memory) dropAll() {
+	m.drops++
+	m.entries, m.keys, m.bytes, m.sent = nil, nil, 0, time.Time{}
+}
+
+// Run has a lease until ctx ends, and then gives it back.
+func (m *Memory) Run(ctx context.Context) {
+	m.mu.Lock()
+	running := m.running
+	m.running = true
+	m.mu.Unlock()
+	if running || m.Length == 0 {
+		return
+	}
+	hints := make(chan struct{})
+	go func() {
+		defer close(hints)
+		m.listen(ctx)
+	}()
+	defer func() {
+		<-hints
+		m.stop(ctx)
+	}()
+	for ctx.Err() == nil {
+		wait := time.NewTimer(m.beat(ctx))
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+		case <-m.wake:
+		}
+		wait.Stop()
+	}
+}
+
+// stop serves nothing any more, and then takes the row away.
+func (m *Memory) stop(ctx context.Context) {
+	m.mu.Lock()
+	m.dropAll()
+	id := m.id
+	m.id, m.heard = "", nil
+	m.mu.Unlock()
+	if id != "" {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Timeout)
+		defer cancel()
+		m.Post.Leave(ctx, id) // if it is lost, the next ending waits for the lease
+	}
+	m.mu.Lock()
+	m.running = false
+	m.mu.Unlock()
+}
+
+// listen wakes the heartbeat when there are messages.
+func (m *Memory) listen(ctx context.Context) {
+	for m.Hints != nil && ctx.Err() == nil {
+		m.Hints(ctx, func([]string) {
+			select {
+			case m.wake <- struct{}{}:
+			default:
+			}
+		})
+		pause(ctx, m.Length)
+	}
+}
+
+// beat sends one heartbeat, and returns when the next one is due.
+func (m *Memory) beat(ctx context.Context) time.Duration {
+	m.mu.RLock()
+	id, heard := m.id, m.heard
+	m.mu.RUnlock()
+	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
+	defer cancel()
+	next := m.Length / 3
+	if id == "" {
+		id = token.NewID() // another one each time: it is not known what became of the last
+		if err := m.Post.Join(ctx, id, m.Length); err != nil {
+			m.failed(ctx, err)
+			return next
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.dropAll()
+		m.id, m.heard, m.joined = id, nil, time.Now()
+		return next
+	}
+	sent := time.Now()
+	there, told, err := m.Post.Beat(ctx, id, heard)
+	if err != nil {
+		m.failed(ctx, err)
+		return next
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !there {
+		m.dropAll()
+		m.id = ""
+		return 0
+	}
+	m.heard = nil
+	for _, t := range told {
+		m.drop(strings.Split(t.Names, ","))
+		m.heard = append(m.heard, t.ID)
+		next = 0 // somebody waits for the word that it was heard
+	}
+	if time.Since(m.joined) > warmUp {
+		m.sent = sent
+	}
+	return next
+}
+
+func (m *Memory) failed(ctx context.Context, err error) {
+	if ctx.Err() == nil || context.Cause(ctx) == context.DeadlineExceeded {
+		m.Failed(err)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
