@@ -26,7 +26,7 @@ const (
 	reading  = ReadTimeout
 	ending   = 2 * WriteTimeout // and to note that it is pending
 	changing = ReadTimeout + 4*WriteTimeout
-	pruning  = 4 * 4 * WriteTimeout
+	pruning  = 6 * 4 * WriteTimeout // six kinds of batches
 )
 
 // calls are all public calls that reach a backend, but for those that have only
