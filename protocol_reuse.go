@@ -18,7 +18,7 @@ func (m *Manager) tellReuse(ctx context.Context, r *request) {
 		}
 		r.reused = nil
 	})
-	if row == nil {
+	if row == nil || !row.UserID.Valid { // whose user is gone, and which is served to nobody
 		return
 	}
 	e := Event{Kind: EventTokenReused, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(*row, row.SessionKey).Actor, LastUserAgent: row.LastUserAgent}

@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
+	"path"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
@@ -81,8 +81,8 @@ func NotMe(m *usersession.Manager, opts *NotMeOptions) (*NotMeHandler, error) {
 		errs = append(errs, fmt.Errorf("sessionui: NotMeOptions."+format, args...))
 	}
 	at, err := url.Parse(o.URL)
-	if err != nil || at.Host == "" || at.Scheme != "https" && at.Scheme != "http" || at.RawQuery != "" || at.Fragment != "" || strings.HasSuffix(at.Path, "/") {
-		bad("URL: %q is not an http URL without a query and a slash at its end", o.URL)
+	if err != nil || at.Host == "" || at.Scheme != "https" && at.Scheme != "http" || at.RawQuery != "" || at.Fragment != "" || at.Path != "" && (path.Clean(at.Path) != at.Path || at.Path == "/") {
+		bad("URL: %q is not an http URL without a query, a slash at its end and dots in its path", o.URL)
 		at = &url.URL{}
 	}
 	if len(o.Keys) == 0 {

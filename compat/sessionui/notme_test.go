@@ -227,6 +227,8 @@ func TestNotMeOptions(t *testing.T) {
 		`NotMeOptions.URL: ""`:                                          nil,
 		`URL: "/not-me"`:                                                {URL: "/not-me"},
 		`URL: "https://example.com/a/"`:                                 {URL: "https://example.com/a/"},
+		`URL: "https://example.com//a"`:                                 {URL: "https://example.com//a"},
+		`URL: "https://example.com/"`:                                   {URL: "https://example.com/"},
 		"Keys: is empty: it needs a key of 32 bytes":                    {URL: notMeURL},
 		"Keys: key 2 of 2 is not 32 random bytes":                       {Keys: [][]byte{ringKey(1), ringKey(0)}},
 		"Keys: key 1 of 1 is not 32 random bytes":                       {Keys: [][]byte{[]byte("short")}},
