@@ -53,7 +53,8 @@ func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) (Entry, er
 // for the disk, and for all before it.
 const lazilySQL = "\n\tAND set_config('synchronous_commit', 'off', true) = 'off'"
 
-// lazily returns the text for q. In a transaction with other statements it is the first.
+// lazily returns the text for q: lazy where the statement is alone. A transaction may
+// have ended sessions, and waits.
 func (x *Index) lazily(q sqldb.Querier, text, lazy string) string {
 	if _, alone := q.(*sqldb.DB); alone && x.c.Dialect == sqldb.Postgres {
 		return lazy
