@@ -31,13 +31,16 @@ func (m *Manager) commitLogin(ctx context.Context, r *request, key string, body 
 // confirmLogin stores the data of a login and gives its row its real deadline.
 func (m *Manager) confirmLogin(ctx context.Context, s *staged, nb *trailer.Binding, body []byte) error {
 	if s.late != nil {
-		if done, err := m.enterLate(ctx, s, nb, body); done || err != nil {
-			if err != nil {
-				m.discard(ctx, nb.Key)
-			} else if s.from != nil {
-				m.discard(ctx, s.from.Key)
-			}
+		done, err := m.enterLate(ctx, s, nb, body)
+		switch {
+		case err != nil:
+			m.discard(ctx, nb.Key)
 			return err
+		case done && s.from != nil:
+			m.discard(ctx, s.from.Key)
+		}
+		if done {
+			return nil
 		}
 	}
 	if nb.Key != s.key { // RenewToken of scs after Login
@@ -101,14 +104,13 @@ func (m *Manager) enterLate(ctx context.Context, s *staged, nb *trailer.Binding,
 		if err == nil && entry == index.Fenced { // by another one since
 			err = ErrRevokedMeanwhile
 		}
-		if errors.Is(err, ErrAccountDisabled) || errors.Is(err, ErrRevokedMeanwhile) {
-			err = errors.Join(ErrSessionEnded, err)
-		}
 	}
-	if err != nil || entry == index.Entered {
-		return true, err
+	if err == nil && entry == index.Full {
+		row.Grace = grace
+		s.checked, err = m.enterPages(ctx, s.checked.Fence, nb, row, nil, s.actor)
 	}
-	row.Grace = grace
-	s.checked, err = m.enterPages(ctx, s.checked.Fence, nb, row, nil, s.actor)
-	return false, err
+	if errors.Is(err, ErrAccountDisabled) || errors.Is(err, ErrRevokedMeanwhile) {
+		err = errors.Join(ErrSessionEnded, err) // which the response tells from a failure
+	}
+	return entry == index.Entered, err
 }

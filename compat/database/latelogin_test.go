@@ -145,6 +145,13 @@ func TestLateRefusal(t *testing.T) {
 			if got := s.user == "alice"; got != (c.why == nil) {
 				t.Errorf("the next request is of %q", s.user)
 			}
+			if c.do == nil && c.before == nil && c.why == nil {
+				for u, err := range s.m.ExportUser(t.Context(), "alice") {
+					if !u.RevokedAt.IsZero() || err != nil {
+						t.Errorf("exported: %+v, %v", u, err)
+					}
+				}
+			}
 			if n, err := s.m.RevokeAllSessions(t.Context(), "alice"); err != nil || (n == 1) != (c.why == nil) || s.rows(t) != "0 rows, 0 data" {
 				t.Errorf("%d revoked, %v, %s", n, err, s.rows(t))
 			}

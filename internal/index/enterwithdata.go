@@ -17,7 +17,7 @@ const (
 	gateSQL = `
 WITH gate AS (
 INSERT INTO @fence AS f (user_id, not_before, id, disabled)
-VALUES (?, @after(?), '-', 0)
+VALUES (?, @after(?), '` + noFence + `', 0)
 ON CONFLICT (user_id) DO UPDATE
 SET disabled = f.disabled
 WHERE f.disabled = 0 AND (f.id = ? OR f.not_before <= @after(?))
@@ -42,10 +42,10 @@ SELECT (SELECT count(*) FROM gate) AS unfenced, (SELECT count(*) FROM entered) A
 )
 
 // EntersWithData reports whether the database can do EnterWithData, and the limit of the
-// login allows it.
+// login allows it: there is none, or one that ends other sessions and may be exceeded.
 func (x *Index) EntersWithData(l Login) bool {
 	limit, soft := x.limit(l)
-	return x.ConfirmsWithData() && (limit == 0 || soft)
+	return x.ConfirmsWithData() && (limit == 0 || soft && x.c.OnLimit != Reject)
 }
 
 // EnterWithData is Enter and Confirm for a login that replaces nothing, with its data in

@@ -54,7 +54,7 @@ func (x *Index) insert(ctx context.Context, q sqldb.Querier, l Login) (Entry, er
 const lazilySQL = "\n\tAND set_config('synchronous_commit', 'off', true) IS NOT NULL"
 
 // execLazily runs text for q, or lazy, which is text with lazilySQL. In a transaction it
-// is text, because other statements follow.
+// is text, because that may have ended sessions.
 func (x *Index) execLazily(ctx context.Context, q sqldb.Querier, text, lazy string, args ...any) (int64, error) {
 	if _, alone := q.(*sqldb.DB); alone && x.c.Dialect == sqldb.Postgres && !x.neverLazy.Load() {
 		n, err := q.Exec(ctx, lazy, args...)

@@ -287,7 +287,7 @@ var list = []mutant{
 		"compat", "^TestBackends$/^PostgreSQL$/^sql$/^in_flight:_a_login$", nil},
 
 	{"a login in one statement does not lock its fence", "internal/index/enterwithdata.go",
-		"INSERT INTO @fence AS f (user_id, not_before, id, disabled)\nVALUES (?, @after(?), '-', 0)\nON CONFLICT (user_id) DO UPDATE\nSET disabled = f.disabled\nWHERE f.disabled = 0 AND (f.id = ? OR f.not_before <= @after(?))\nRETURNING user_id",
+		"INSERT INTO @fence AS f (user_id, not_before, id, disabled)\nVALUES (?, @after(?), '` + noFence + `', 0)\nON CONFLICT (user_id) DO UPDATE\nSET disabled = f.disabled\nWHERE f.disabled = 0 AND (f.id = ? OR f.not_before <= @after(?))\nRETURNING user_id",
 		"SELECT 1\nFROM (SELECT CAST(? AS text) AS user_id, @after(?) AS at) AS one\nWHERE NOT EXISTS (SELECT 1 FROM @fence f WHERE f.user_id = one.user_id AND (f.disabled = 1 OR f.id <> ? AND f.not_before > @after(?)))",
 		"compat/database", "^TestLateRefusalUnderWay$", nil},
 	{"a revocation takes data that it cannot see for deleted", "internal/index/endwithdata.go",
