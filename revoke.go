@@ -189,7 +189,7 @@ func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by inde
 	}
 	m.tellEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
-	return m.leavePending(ctx, rows, by, m.dropEnded(ctx, rows))
+	return errors.Join(m.leavePending(ctx, rows, by, nil), m.dropEnded(ctx, rows))
 }
 
 // checkRevoking refuses filters that cannot be meant for revoking.

@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -367,4 +368,22 @@ func TestLeaseOptions(t *testing.T) {
 			t.Errorf("%v: %v", o.ReadLease, err)
 		}
 	}
+}
+
+// If replicas cannot be told, the ending says so, and the next call tells them.
+func TestLeaseWhenNobodyCanBeTold(t *testing.T) {
+	leasing(t, usersession.Options{}, func(w *watching, h http.Handler, token, id string) {
+		w.db.MustExec("ALTER TABLE user_sessions_inbox RENAME TO elsewhere")
+		n, err := w.there.RevokeAllSessions(w.t.Context(), "bob")
+		if n != 1 || !errors.Is(err, usersession.ErrRevocationPending) {
+			t.Errorf("%d are revoked, %v", n, err)
+		}
+		w.db.MustExec("ALTER TABLE elsewhere RENAME TO user_sessions_inbox")
+		if _, err := w.there.RevokeAllSessions(w.t.Context(), "bob"); err != nil {
+			t.Error(err)
+		}
+		if got := mwGet(h, "/me", token).Body.String(); got != "" {
+			t.Errorf("%s is served after that", got)
+		}
+	})
 }
