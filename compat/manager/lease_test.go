@@ -213,9 +213,9 @@ func TestLeaseAndData(t *testing.T) {
 func TestLeaseWithoutData(t *testing.T) {
 	for name, want := range map[string]int{"ended": http.StatusUnauthorized, "lost": http.StatusUnauthorized, "unreadable": http.StatusServiceUnavailable} {
 		t.Run(name, func(t *testing.T) {
-			leasing(t, usersession.Options{}, func(w *watching, h http.Handler, token, id string) {
+			leasing(t, usersession.Options{}, func(w *watching, _ http.Handler, token, id string) {
 				went := false
-				h = mwRoutes(w.here, map[string]http.HandlerFunc{"/both": func(rw http.ResponseWriter, r *http.Request) {
+				h := mwRoutes(w.here, map[string]http.HandlerFunc{"/both": func(rw http.ResponseWriter, r *http.Request) {
 					if got := w.here.UserID(r.Context()); got != "bob" {
 						t.Errorf("it begins as %q", got)
 					}
@@ -271,8 +271,8 @@ func TestLeaseAndTime(t *testing.T) {
 
 // The goroutines of a handler load the data once, whoever comes first.
 func TestLeaseManyGoroutines(t *testing.T) {
-	leasing(t, usersession.Options{}, func(w *watching, h http.Handler, token, id string) {
-		h = mwRoutes(w.here, map[string]http.HandlerFunc{"/many": func(_ http.ResponseWriter, r *http.Request) {
+	leasing(t, usersession.Options{}, func(w *watching, _ http.Handler, token, id string) {
+		h := mwRoutes(w.here, map[string]http.HandlerFunc{"/many": func(_ http.ResponseWriter, r *http.Request) {
 			var wg sync.WaitGroup
 			for i := range 8 {
 				wg.Go(func() {
