@@ -150,7 +150,11 @@ func (m *Manager) endBatch(ctx context.Context, end func(context.Context, index.
 	}
 	*n += len(rows)
 	inside.Progress(ctx, len(rows))
-	_, err = m.deleteEnded(ctx, rows, by)
+	finish := m.deleteEnded
+	if by.Reason == ReasonExpired {
+		finish = m.deleteExpired
+	}
+	_, err = finish(ctx, rows, by)
 	return len(rows) == index.PruneSize, err
 }
 

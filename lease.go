@@ -21,7 +21,7 @@ func (m *Manager) fromMemory(x *exchange, r *http.Request, tokens []string) *rem
 	}
 	x.token = tokens[0]
 	x.state.do(func() { x.state.has(b); x.state.remembered = b })
-	return &remembered{Context: r.Context(), m: m, of: &x.state, token: x.token}
+	return &remembered{Context: r.Context(), m: m, of: &x.state, token: x.token, id: b.ID}
 }
 
 // remember keeps the session of a request in memory, if there is one and a lease. It reads

@@ -80,10 +80,24 @@ func (m *Manager) endOther(ctx context.Context, key string) error {
 	return err
 }
 
-// deleteEnded deletes the data of rows that have ended, and says how many of
-// them a list would have shown. If the Store cannot, or the data are in another one,
-// the rows say so and the answer is ErrRevocationPending.
+// deleteEnded deletes the data of rows that have ended, and says how many of them a list
+// would have shown. No replica serves them from memory then. If the Store cannot, or the
+// data are in another one, the rows say so and the answer is ErrRevocationPending. If a
+// replica cannot be told, that is the answer, too, and the next call tells it: the rows
+// are left as they are, so that it finds them.
 func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) (int, error) {
+	n, err := m.deleteExpired(ctx, rows, by)
+	if held := m.dropEnded(ctx, rows); held != nil {
+		held = errors.Join(ErrRevocationPending, held)
+		m.emit(ctx, Event{Kind: EventRevocationPending, Count: len(rows), Actor: by.Actor, Reason: by.Reason, Err: held})
+		err = errors.Join(err, held)
+	}
+	return n, err
+}
+
+// deleteExpired is deleteEnded for rows that no replica has in memory, because their time
+// is over.
+func (m *Manager) deleteExpired(ctx context.Context, rows []index.EndedRow, by index.Ending) (int, error) {
 	if len(rows) == 0 {
 		return 0, nil
 	}
@@ -95,9 +109,6 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by ind
 		err = m.data.store.Delete(ctx, index.Keys(left)...)
 	}
 	m.emitEnded(ctx, rows, by)
-	if dropped := m.dropEnded(ctx, rows); dropped != nil {
-		err, left = errors.Join(err, dropped), rows
-	}
 	if err != nil {
 		return n, m.leavePending(ctx, left, by, err)
 	}
@@ -158,6 +169,9 @@ func (m *Manager) dropEverywhere(ctx context.Context, unleased time.Time, names 
 
 // dropEnded is dropEverywhere of the sessions of ended rows.
 func (m *Manager) dropEnded(ctx context.Context, rows []index.EndedRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	return m.dropEverywhere(ctx, index.Unleased(rows), index.IDs(rows)...)
 }
 

@@ -41,7 +41,7 @@ type remembered struct {
 	context.Context // of the request, without a session
 	m               *Manager
 	of              *request
-	token           string
+	token, id       string // of the session
 
 	mu     sync.Mutex
 	loaded context.Context // with the data
@@ -65,12 +65,11 @@ func (c *remembered) load() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.loaded == nil && c.err == nil {
-		b := c.of.loaded()
 		c.of.do(c.of.forget)
 		loaded, err := c.m.load(c.Context, c.token, c.of)
 		now := c.of.loaded()
 		switch {
-		case err == nil && (now == nil || now.ID != b.ID || c.of.isUnreadable()):
+		case err == nil && (now == nil || now.ID != c.id || c.of.isUnreadable()):
 			err = ErrSessionEnded
 		case err == nil:
 			c.loaded = loaded

@@ -196,13 +196,14 @@ func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by inde
 	}
 	m.tellEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
-	dropped := m.dropEnded(ctx, rows)
-	if dropped == nil {
-		if rows = index.WithData(rows); len(rows) == 0 {
-			return nil
-		}
+	err := m.dropEnded(ctx, rows)
+	if err != nil {
+		err = errors.Join(ErrRevocationPending, err)
 	}
-	return m.leavePending(ctx, rows, by, dropped)
+	if rows = index.WithData(rows); len(rows) > 0 {
+		err = errors.Join(m.leavePending(ctx, rows, by, nil), err)
+	}
+	return err
 }
 
 // checkRevoking refuses filters that cannot be meant for revoking.

@@ -224,6 +224,7 @@ func (l *leaseLoad) partition(ctx context.Context, c *caching, lease time.Durati
 // cache with messages does serve some.
 func TestLeasedReads(t *testing.T) {
 	depth.OnlyFull(t)
+	t.Parallel() // most of it is waiting
 	const lease = 300 * time.Millisecond
 	open := map[string]func(t *testing.T) func(t *testing.T) *sqlx.DB{
 		"PostgreSQL": func(t *testing.T) func(t *testing.T) *sqlx.DB {

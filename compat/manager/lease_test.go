@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -212,9 +213,9 @@ func TestLeaseAndData(t *testing.T) {
 func TestLeaseWithoutData(t *testing.T) {
 	for name, want := range map[string]int{"ended": http.StatusUnauthorized, "lost": http.StatusUnauthorized, "unreadable": http.StatusServiceUnavailable} {
 		t.Run(name, func(t *testing.T) {
-			leasing(t, usersession.Options{}, func(w *watching, h http.Handler, token, id string) {
+			leasing(t, usersession.Options{}, func(w *watching, _ http.Handler, token, id string) {
 				went := false
-				h = mwRoutes(w.here, map[string]http.HandlerFunc{"/both": func(rw http.ResponseWriter, r *http.Request) {
+				h := mwRoutes(w.here, map[string]http.HandlerFunc{"/both": func(rw http.ResponseWriter, r *http.Request) {
 					if got := w.here.UserID(r.Context()); got != "bob" {
 						t.Errorf("it begins as %q", got)
 					}
@@ -270,8 +271,8 @@ func TestLeaseAndTime(t *testing.T) {
 
 // The goroutines of a handler load the data once, whoever comes first.
 func TestLeaseManyGoroutines(t *testing.T) {
-	leasing(t, usersession.Options{}, func(w *watching, h http.Handler, token, id string) {
-		h = mwRoutes(w.here, map[string]http.HandlerFunc{"/many": func(_ http.ResponseWriter, r *http.Request) {
+	leasing(t, usersession.Options{}, func(w *watching, _ http.Handler, token, id string) {
+		h := mwRoutes(w.here, map[string]http.HandlerFunc{"/many": func(_ http.ResponseWriter, r *http.Request) {
 			var wg sync.WaitGroup
 			for i := range 8 {
 				wg.Go(func() {
@@ -367,4 +368,22 @@ func TestLeaseOptions(t *testing.T) {
 			t.Errorf("%v: %v", o.ReadLease, err)
 		}
 	}
+}
+
+// If replicas cannot be told, the ending says so, and the next call tells them.
+func TestLeaseWhenNobodyCanBeTold(t *testing.T) {
+	leasing(t, usersession.Options{}, func(w *watching, h http.Handler, token, id string) {
+		w.db.MustExec("ALTER TABLE user_sessions_inbox RENAME TO elsewhere")
+		n, err := w.there.RevokeAllSessions(w.t.Context(), "bob")
+		if n != 1 || !errors.Is(err, usersession.ErrRevocationPending) {
+			t.Errorf("%d are revoked, %v", n, err)
+		}
+		w.db.MustExec("ALTER TABLE elsewhere RENAME TO user_sessions_inbox")
+		if _, err := w.there.RevokeAllSessions(w.t.Context(), "bob"); err != nil {
+			t.Error(err)
+		}
+		if got := mwGet(h, "/me", token).Body.String(); got != "" {
+			t.Errorf("%s is served after that", got)
+		}
+	})
 }
