@@ -1,13 +1,10 @@
 package usersession
 
 import (
-	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
 // UserIDType is the column type of user IDs in the index.
@@ -73,32 +70,6 @@ type IndexOptions struct {
 	// first request goes through such a pooler, because it may execute another
 	// client's statement.
 	NoPreparedStatements bool
-}
-
-// usersTable is Options.UsersTable taken apart.
-type usersTable struct{ schema, table, column string }
-
-var usersTablePattern = regexp.MustCompile(`^(?:([^.()]+)\.)?([^.()]+?)(?:\(([^.()]+)\))?$`)
-
-func parseUsersTable(s string) (usersTable, error) {
-	bad := fmt.Errorf("usersession: Options.UsersTable: want table, table(column) or schema.table(column), with names of letters, digits and underscores")
-	p := usersTablePattern.FindStringSubmatch(s)
-	if p == nil {
-		return usersTable{}, bad
-	}
-	u := usersTable{schema: p[1], table: p[2], column: p[3]}
-	if u.column == "" {
-		u.column = "id"
-	}
-	for _, name := range []string{u.table, u.column} {
-		if !sqldb.Identifier.MatchString(name) {
-			return usersTable{}, bad
-		}
-	}
-	if u.schema != "" && !sqldb.Identifier.MatchString(u.schema) {
-		return usersTable{}, bad
-	}
-	return u, nil
 }
 
 func isNilPointer(v any) bool {

@@ -13,7 +13,8 @@ import (
 )
 
 // endPage is how many sessions a page of an ending has. On SQLite others wait for the
-// one writer, and on MariaDB for each other's commits, so there a page is short.
+// one writer, and on MariaDB for what a page leaves to purge and flush, so there it is
+// short.
 func (c Config) endPage() int {
 	if c.Dialect == sqldb.Postgres {
 		return PageSize

@@ -9,7 +9,6 @@ import (
 
 // strayer is a system whose first operation now and then has fewer steps.
 type strayer struct {
-	system
 	runs  int
 	short func(run int) bool
 }
