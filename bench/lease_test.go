@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
+	"github.com/seed-296ca7ab/usersession/pgchannel"
+	"github.com/seed-296ca7ab/usersession/usersessiontest"
 )
 
 // cheapWriter costs less than a ResponseRecorder.
@@ -126,5 +129,69 @@ func BenchmarkWhoAmI(b *testing.B) {
 			}
 			b.ReportMetric(float64(took[2])/float64(took[0]), "x")
 		})
+	}
+}
+
+// BenchmarkRevoke revokes a session with two other processes that have a lease, with and
+// without a Channel, and with none that has one, in turns, on one PostgreSQL.
+func BenchmarkRevoke(b *testing.B) {
+	dsn := testserver.FreshPostgres(b, func(dsn string) (*sql.DB, error) { return sql.Open("postgres", dsn) })
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	manager := func(table string, lease time.Duration, channel bool) *usersession.Manager {
+		db := sqlx.MustConnect("postgres", dsn)
+		b.Cleanup(func() { db.Close() })
+		o := &usersession.Options{InsecureCookies: true, ReadLease: lease, Index: usersession.IndexOptions{Table: table}}
+		if channel {
+			ch, err := pgchannel.New(db.DB, dsn)
+			if err != nil {
+				b.Fatal(err)
+			}
+			o.Watch.Channel = ch
+		}
+		m, err := usersession.New(db, o)
+		if err == nil {
+			err = m.Migrate(ctx)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		running.Go(func() { m.Run(ctx) })
+		return m
+	}
+	subjects := []struct {
+		name    string
+		lease   time.Duration
+		channel bool
+		m       *usersession.Manager
+		took    []time.Duration
+	}{{name: "channel", lease: 3 * time.Second, channel: true}, {name: "poll", lease: 3 * time.Second}, {name: "none"}}
+	for i := range subjects {
+		s := &subjects[i]
+		for range 3 {
+			s.m = manager("of_"+s.name, s.lease, s.channel)
+		}
+	}
+	warm, cancel := context.WithTimeout(ctx, 15*time.Second)
+	<-warm.Done()
+	cancel()
+	for b.Loop() {
+		for i := range subjects {
+			s := &subjects[i]
+			usersessiontest.Login(b, s.m, "ann")
+			began := time.Now()
+			if n, err := s.m.RevokeAllSessions(ctx, "ann"); n != 1 || err != nil {
+				b.Fatalf("%s: %d, %v", s.name, n, err)
+			}
+			s.took = append(s.took, time.Since(began))
+		}
+	}
+	for i := range subjects {
+		s := &subjects[i]
+		slices.Sort(s.took)
+		b.ReportMetric(float64(s.took[len(s.took)/2].Microseconds()), "p50-us/"+s.name)
+		b.ReportMetric(float64(s.took[len(s.took)-1].Microseconds()), "max-us/"+s.name)
 	}
 }
