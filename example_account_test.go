@@ -108,29 +108,3 @@ func ExampleWithCheckedAt() {
 	// 401 begin again
 	// 200
 }
-
-// A program that can do without its own answer to a refused login saves a statement, with
-// the default Store on PostgreSQL.
-func ExampleWithLateRefusal() {
-	db := openMemoryDB()
-	defer db.Close()
-	sessions := newMigrated(db, &usersession.Options{
-		OnUnauthenticated: http.RedirectHandler("/login?again", http.StatusSeeOther), // what a late refusal answers
-	})
-
-	handler := sessions.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := sessions.Login(r.Context(), "42", usersession.WithLateRefusal())
-		if errors.Is(err, usersession.ErrAccountDisabled) || errors.Is(err, usersession.ErrRevokedMeanwhile) { // on another database
-			http.Redirect(w, r, "/login?again", http.StatusSeeOther)
-		}
-	}))
-
-	fmt.Println((&browser{}).send(handler, "POST /login"))
-	if _, err := sessions.AccountDisabled(context.Background(), "42"); err != nil {
-		panic(err)
-	}
-	fmt.Println((&browser{}).send(handler, "POST /login"))
-	// Output:
-	// 200
-	// 303
-}

@@ -21,8 +21,8 @@ func (m *Manager) checked(r *request, o loginOptions) index.Checked {
 
 // behindFence looks at the fence that may be in the way of a login. It returns nil if
 // the login began after it, which c.Fence says then. If two replicas are too close in
-// time to tell, the login is refused. own is a fence that the request has raised, or "".
-func (m *Manager) behindFence(ctx context.Context, own, userID string, c *index.Checked) error {
+// time to tell, the login is refused.
+func (m *Manager) behindFence(ctx context.Context, r *request, userID string, c *index.Checked) error {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	f, err := m.index.Fence(ctx, userID)
@@ -31,7 +31,7 @@ func (m *Manager) behindFence(ctx context.Context, own, userID string, c *index.
 		return err
 	case f.Disabled:
 		return ErrAccountDisabled
-	case f.ID == own, f.Latest.Before(c.At):
+	case f.ID == r.fence(userID), f.Latest.Before(c.At):
 		c.Fence = f.ID
 		return nil
 	}

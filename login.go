@@ -3,6 +3,7 @@ package usersession
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/decide"
@@ -102,7 +103,7 @@ func (m *Manager) login(ctx context.Context, uid string, o loginOptions) error {
 		}
 	}()
 	next := &staged{login: true, binding: b, key: key, from: from, actor: actor}
-	err = m.enter(ctx, r, next, lifetime, o, replacedBy(uid, former, from))
+	next.checked, err = m.enter(ctx, r, b, key, lifetime, o, replacedBy(uid, former, from), actor)
 	if err == nil && o.recheck != nil {
 		err = m.recheck(ctx, r, o, next)
 	}
@@ -210,12 +211,10 @@ func replacedBy(userID string, former *staged, from *trailer.Binding) []string {
 }
 
 // enter writes the row of a login, and makes room for it. A client that hangs up
-// does not stop it. It notes since when the credentials count. If the row may be late, it
-// is left to the commit.
-func (m *Manager) enter(ctx context.Context, r *request, next *staged, lifetime time.Duration, o loginOptions, replaces []string) error {
-	b := next.binding
+// does not stop it. It returns since when the credentials count.
+func (m *Manager) enter(ctx context.Context, r *request, b *trailer.Binding, key string, lifetime time.Duration, o loginOptions, replaces []string, actor string) (index.Checked, error) {
 	row := index.Login{
-		ID: b.ID, UserID: b.UserID, Key: next.key, Grace: min(loginGrace, lifetime),
+		ID: b.ID, UserID: b.UserID, Key: key, Grace: min(loginGrace, lifetime),
 		Meta: index.MetaJSON(o.meta), IdleTimeout: b.Idle.Microseconds(), Checked: m.checked(r, o),
 	}
 	ip, userAgent := m.client(r)
@@ -233,17 +232,50 @@ func (m *Manager) enter(ctx context.Context, r *request, next *staged, lifetime 
 	if b.Impersonated() {
 		row.Max = -1 // it is not to push the user out
 	} else if row.Max, err = m.opts.maxSessionsFor(ctx, b.UserID, o.meta); err != nil {
-		return err
+		return row.Checked, err
 	}
 	if time.Since(row.Checked.At) > maxChecked {
-		return ErrRevokedMeanwhile // its fence may have been pruned
+		return row.Checked, ErrRevokedMeanwhile // its fence may have been pruned
 	}
-	if m.mayBeLate(o, row) && len(replaces) == 0 && !next.from.Authenticated() {
-		next.checked, next.late = row.Checked, &row
-		return nil
+	for more := true; more; {
+		entry, err := m.enterPage(ctx, b, row, replaces, actor)
+		if err == nil && entry == index.Fenced {
+			err = m.behindFence(ctx, r, b.UserID, &row.Checked)
+		}
+		if err != nil {
+			return row.Checked, err
+		}
+		more = entry != index.Entered
 	}
-	next.checked, err = m.enterPages(ctx, r.fence(b.UserID), b, row, replaces, next.actor)
-	return err
+	return row.Checked, nil
+}
+
+// enterPage writes the row of a login if there is room. Otherwise it ends a page of
+// what is in the way. Somebody who had any number of sessions, before there was a
+// limit, can log in all the same.
+func (m *Manager) enterPage(ctx context.Context, b *trailer.Binding, row index.Login, replaces []string, actor string) (entry index.Entry, err error) {
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	by := index.Ending{Reason: ReasonEvicted, Actor: actor}
+	evicted, entry, err := m.index.Enter(ctx, row, replaces, by)
+	if err == nil && entry == index.Full {
+		if err = m.makeRoom(ctx, b.UserID); err == nil {
+			evicted, entry, err = m.index.Enter(ctx, row, replaces, by)
+		}
+	}
+	if err != nil {
+		return entry, err
+	}
+	if entry == index.Full {
+		return entry, ErrTooManySessions
+	}
+	if _, err := m.deleteEnded(ctx, evicted, by); err != nil && !errors.Is(err, errElsewhere) {
+		if entry == index.Entered {
+			m.abort(ctx, &staged{login: true, binding: b, actor: actor})
+		}
+		return entry, err
+	}
+	return entry, nil
 }
 
 // newToken gives the context's session a new token, without a word to the

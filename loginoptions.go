@@ -32,7 +32,6 @@ type loginOptions struct {
 	actor      string // of Impersonate
 	idp        IdP
 	idpGiven   bool
-	late       bool
 }
 
 // WithMeta notes pairs in UserSession.Meta. Lists show them, and Filter.Meta
@@ -150,24 +149,6 @@ const maxChecked = index.FenceKept - time.Hour
 // of MaxSessions, stay ended. The context is that of Login.
 func WithRecheck(check func(ctx context.Context) error) LoginOption {
 	return func(o *loginOptions) { o.recheck = check }
-}
-
-// WithLateRefusal lets Login leave the row to the response. With the default Store on
-// PostgreSQL the login is then one statement: the row, the data, and the look at what
-// was revoked meanwhile. Otherwise it is two, and Login waits for the first.
-//
-// Login then returns nil also for a login that is to be refused with ErrAccountDisabled
-// or ErrRevokedMeanwhile. The answer to the request is that of
-// Options.OnUnauthenticated, with nothing of the handler's, and EventLoginRefused has
-// the reason. Before the response the session is in no list, and only Current knows it:
-// do not call SetMeta, Reauthenticate or RevokeOtherSessions for it in that request.
-//
-// It changes nothing for a login that replaces a session of the user, one under a limit
-// of MaxSessions or MaxSessionsFor that you have set, one WithIdP or WithRecheck, and
-// with partitions, UsersTable, package dbsc, another Store or another database. So Login
-// may return those errors all the same.
-func WithLateRefusal() LoginOption {
-	return func(o *loginOptions) { o.late = true }
 }
 
 func newLoginOptions(opts []LoginOption) (loginOptions, error) {

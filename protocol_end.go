@@ -203,7 +203,7 @@ func (m *Manager) detach(ctx context.Context, key string) (bool, error) {
 // abort ends the row of a login that will not be committed. If even that fails,
 // its short deadline ends it.
 func (m *Manager) abort(ctx context.Context, s *staged) {
-	if s == nil || !s.login || s.late != nil {
+	if s == nil || !s.login {
 		return
 	}
 	ctx, cancel := m.finishing(ctx)

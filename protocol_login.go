@@ -2,7 +2,6 @@ package usersession
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
@@ -30,19 +29,6 @@ func (m *Manager) commitLogin(ctx context.Context, r *request, key string, body 
 
 // confirmLogin stores the data of a login and gives its row its real deadline.
 func (m *Manager) confirmLogin(ctx context.Context, s *staged, nb *trailer.Binding, body []byte) error {
-	if s.late != nil {
-		done, err := m.enterLate(ctx, s, nb, body)
-		switch {
-		case err != nil:
-			m.discard(ctx, nb.Key)
-			return err
-		case done && s.from != nil:
-			m.discard(ctx, s.from.Key)
-		}
-		if done {
-			return nil
-		}
-	}
 	if nb.Key != s.key { // RenewToken of scs after Login
 		ok, err := m.index.Rekey(ctx, nb, s.key)
 		if err != nil {
@@ -84,33 +70,4 @@ func (m *Manager) createConfirmed(ctx context.Context, b *trailer.Binding, body 
 		return false, nil, err
 	}
 	return m.index.Confirm(ctx, b, s.from, s.checked, by)
-}
-
-// enterLate writes the row of a login with its data. It reports false if there is no room
-// for it, which it has then made in the usual way: the row is there, and to be
-// confirmed. Of an error nobody knows what it has done.
-func (m *Manager) enterLate(ctx context.Context, s *staged, nb *trailer.Binding, body []byte) (done bool, err error) {
-	row, grace := *s.late, s.late.Grace
-	s.late, s.key = nil, nb.Key
-	row.Key, row.Checked, row.Grace = nb.Key, s.checked, time.Until(nb.Deadline)
-	if row.Grace <= 0 {
-		return false, ErrSessionEnded
-	}
-	entry, err := m.index.EnterWithData(ctx, row, m.stored(body, nb))
-	if err == nil && entry == index.Fenced {
-		if err = m.behindFence(ctx, s.checked.Fence, nb.UserID, &row.Checked); err == nil {
-			entry, err = m.index.EnterWithData(ctx, row, m.stored(body, nb))
-		}
-		if err == nil && entry == index.Fenced { // by another one since
-			err = ErrRevokedMeanwhile
-		}
-	}
-	if err == nil && entry == index.Full {
-		row.Grace = grace
-		s.checked, err = m.enterPages(ctx, s.checked.Fence, nb, row, nil, s.actor)
-	}
-	if errors.Is(err, ErrAccountDisabled) || errors.Is(err, ErrRevokedMeanwhile) {
-		err = errors.Join(ErrSessionEnded, err) // which the response tells from a failure
-	}
-	return entry == index.Entered, err
 }

@@ -58,7 +58,6 @@ type staged struct {
 	actor         string           // who logs in
 	checked       index.Checked    // when the credentials of a login were checked
 	meta          string           // of Reauthenticate; "": as it is
-	late          *index.Login     // the row of a login, if it is to be written with the data
 }
 
 // present returns the session whose data are in the Store; nil if there is none. The

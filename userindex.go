@@ -19,9 +19,6 @@ func (m *Manager) Current(ctx context.Context) (UserSession, error) {
 	if !b.Authenticated() {
 		return UserSession{}, ErrNoSession
 	}
-	if row, ok := m.lateRow(ctx); ok {
-		return sessionOf(row, m.opts.IdleTimeout, b.ID), nil
-	}
 	rctx, cancel := m.reading(ctx)
 	defer cancel()
 	row, found, err := m.index.LiveByID(rctx, b.UserID, b.ID)
@@ -40,19 +37,6 @@ func (m *Manager) Current(ctx context.Context) (UserSession, error) {
 		})
 	}
 	return sessionOf(row, m.opts.IdleTimeout, b.ID), nil
-}
-
-// lateRow returns the row of a login of the context's request that is written with the
-// response.
-func (m *Manager) lateRow(ctx context.Context) (row index.Row, ok bool) {
-	if r := m.request(ctx); r != nil {
-		r.do(func() {
-			if s := r.staged; s != nil && s.late != nil {
-				row, ok = s.late.Row(s.binding.Deadline), true
-			}
-		})
-	}
-	return row, ok
 }
 
 // ListSessions returns the live sessions of a user, the most recently seen

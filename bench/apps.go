@@ -30,7 +30,6 @@ const (
 	ours          = "usersession"
 	oursPgx       = "usersession, pgx (stdlib)"
 	oursNative    = "usersession, pgx native"
-	oursLate      = "usersession, WithLateRefusal"
 	oursTouching  = "usersession, a touch due at every request"
 	plainPq       = "scs + postgresstore (lib/pq)"
 	plainPgx      = "scs + pgxstore"
@@ -78,14 +77,6 @@ func (l usersessionLibrary) wrap(next http.Handler) http.Handler { return l.Load
 func (l usersessionLibrary) login(_ http.ResponseWriter, r *http.Request, user string) error {
 	values(func(k string, v any) { l.Put(r.Context(), k, v) })
 	return l.Login(r.Context(), user)
-}
-
-// lateLibrary is this one, with logins of one statement.
-type lateLibrary struct{ usersessionLibrary }
-
-func (l lateLibrary) login(_ http.ResponseWriter, r *http.Request, user string) error {
-	values(func(k string, v any) { l.Put(r.Context(), k, v) })
-	return l.Login(r.Context(), user, usersession.WithLateRefusal())
 }
 
 func (l usersessionLibrary) read(r *http.Request) (string, error) {

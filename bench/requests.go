@@ -31,9 +31,6 @@ var (
 		{plainPgx, (*place).plainPgx},
 		{byHand, (*place).byHand},
 	}
-	loginsOnPostgres = append(onPostgres[:len(onPostgres):len(onPostgres)], contender{oursLate, func(p *place) *app {
-		return newApp(lateLibrary{usersessionLibrary{p.managerOn(p.database("ourslate"), nil)}})
-	}})
 	onMariaDB = []contender{
 		{ours, func(p *place) *app { return p.oursOn(p.mariaDatabase("ours")) }},
 		{plainMariaDB, (*place).plainMariaDB},
@@ -101,7 +98,7 @@ var kinds = []struct {
 	{"read and write", "memory", []int{1}, inMemory, func(a *app) func(int, int) error { return a.writing }, handlerAlone},
 	{"read and write", "Postgres", []int{1, 8}, onPostgres, func(a *app) func(int, int) error { return a.writing }, (*place).rawSaves},
 	{"read and write", "Redis", []int{1, 8}, onRedis, func(a *app) func(int, int) error { return a.writing }, (*place).rawSets},
-	{"login", "Postgres", []int{1, 8}, loginsOnPostgres, func(a *app) func(int, int) error { return a.loggingIn }, (*place).rawLogins},
+	{"login", "Postgres", []int{1, 8}, onPostgres, func(a *app) func(int, int) error { return a.loggingIn }, (*place).rawLogins},
 	{"login", "MariaDB", []int{1, 8}, onMariaDB, func(a *app) func(int, int) error { return a.loggingIn }, nil},
 	{"login", "SQLite", []int{1, 8}, onSQLite, func(a *app) func(int, int) error { return a.loggingIn }, nil},
 	{"login", "Redis", []int{1, 8}, onRedis, func(a *app) func(int, int) error { return a.loggingIn }, (*place).rawRedisLogins},

@@ -145,9 +145,6 @@ var roundTrips = []struct {
 		return nil
 	}), trips{2, ""}, trips{0, "Find Update"}, trips{1, "Find Update"}, 0},
 	{"login", nil, inRequest(login), trips{3, ""}, trips{2, "Create"}, trips{2, "Create"}, 1},
-	{"login that may be refused late", nil, inRequest(func(ctx context.Context, c *client) error {
-		return c.m.Login(ctx, c.user, usersession.WithLateRefusal())
-	}), trips{3, ""}, trips{2, "Create"}, trips{2, "Create"}, 2},
 	{"login by an identity provider", nil, inRequest(func(ctx context.Context, c *client) error {
 		return c.m.Login(ctx, c.user, usersession.WithIdP("https://idp.example/", "248289761001", "08a5019c"))
 	}), trips{5, ""}, trips{4, "Create"}, trips{4, "Create"}, 1},

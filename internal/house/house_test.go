@@ -40,7 +40,7 @@ session.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
 ended.go policy.go users.go protocol_spoiltdata.go
-enter.go protocol_reuse.go protocol_seal.go
+protocol_reuse.go protocol_seal.go
 login.go logout.go newdevice.go protocol_data.go
 impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_login.go protocol_renew.go protocol_touch.go
 account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go watch.go

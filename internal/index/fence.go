@@ -44,7 +44,7 @@ const unfencedSQL = `
 // so that it sees whatever stops the last.
 func (x *Index) unfenced(userID string, c Checked, slack int) []any {
 	since := time.Since(c.At) + time.Duration(slack)*c.Within
-	return []any{x.userArg(userID), cmp.Or(c.Fence, noFence), -since.Microseconds()}
+	return []any{x.userArg(userID), cmp.Or(c.Fence, "-"), -since.Microseconds()}
 }
 
 const fencedSQL = `
@@ -76,9 +76,6 @@ FROM (SELECT id, disabled, not_before, @now AS now FROM @fence WHERE user_id = ?
 // SQLite has milliseconds.
 const fenceTick = time.Millisecond
 
-// noFence is the ID of none. It is that of a row that EnterWithData has made.
-const noFence = "-"
-
 // Fence returns the fence of a user; nil if there is none.
 func (x *Index) Fence(ctx context.Context, userID string) (*Fence, error) {
 	var rows []struct {
@@ -87,7 +84,7 @@ func (x *Index) Fence(ctx context.Context, userID string) (*Fence, error) {
 		Age      int64  `db:"age"`
 	}
 	err := x.db.Read(ctx, &rows, fenceSQL, x.userArg(userID))
-	if err != nil || len(rows) == 0 || rows[0].ID == noFence {
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	age := time.Duration(rows[0].Age) * time.Microsecond
@@ -154,7 +151,7 @@ func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error 
 	if x.c.Dialect == sqldb.MariaDB {
 		again = raiseAgainMariaDB
 	}
-	own := append([]string{noFence}, r.Own...) // a list is not empty
+	own := append([]string{r.ID}, r.Own...) // a driver may ask again
 	nobodys := NewFenceID()
 	since := r.since()
 	// In one order, so that two of them do not wait for each other.
@@ -179,7 +176,7 @@ const raiseAloneSQL = raiseFirstSQL + `
 ON CONFLICT (user_id) DO UPDATE
 SET id = excluded.id, not_before = excluded.not_before,
 	disabled = CASE WHEN excluded.disabled = 1 THEN 1 ELSE @fence.disabled END
-WHERE @fence.not_before <= @after(?) OR @fence.id = ?`
+WHERE @fence.not_before <= @after(?) OR @fence.id IN (?, excluded.id)`
 
 // RaiseAlone is Raise for one user, in one statement that is kept. It reports false, and
 // has done nothing, if that cannot do. Ask Fence then, and Raise.
@@ -187,7 +184,7 @@ func (x *Index) RaiseAlone(ctx context.Context, r Raise) (bool, error) {
 	if x.c.Dialect == sqldb.MariaDB || len(r.Users) != 1 || len(r.Own) > 1 {
 		return false, nil
 	}
-	own := noFence
+	own := "-"
 	if len(r.Own) == 1 {
 		own = r.Own[0]
 	}

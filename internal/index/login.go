@@ -25,11 +25,10 @@ func (l Login) idleArg() sql.NullInt64 {
 }
 
 const (
-	insertIntoSQL    = "\nINSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place, idle_timeout)\n"
-	insertValuesSQL  = insertIntoSQL + "VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, ?)"
-	insertColumnsSQL = insertIntoSQL + "SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, CAST(? AS @bigint)\nFROM "
-	insertSelectSQL  = insertColumnsSQL + "("
-	insertSQL        = insertSelectSQL + `SELECT 1 AS one) AS one
+	insertIntoSQL   = "\nINSERT INTO @index (id, user_id, session_key, created_at, authenticated_at, last_seen_at, expires_at, ip, user_agent, meta, place, idle_timeout)\n"
+	insertValuesSQL = insertIntoSQL + "VALUES (?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, ?)"
+	insertSelectSQL = insertIntoSQL + "SELECT ?, ?, ?, @now, @now, @now, @after(?), ?, @text(?, 512), @text(?), @here, CAST(? AS @bigint)\nFROM ("
+	insertSQL       = insertSelectSQL + `SELECT 1 AS one) AS one
 WHERE one = 1` + unfencedSQL
 )
 
