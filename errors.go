@@ -143,6 +143,9 @@ var errNoAdopt = errors.New("usersession: Options.Adopt is not set")
 // errElsewhere is why a revocation is pending though the Store has done its part.
 var errElsewhere = errors.New("usersession: Options.Store: the session data are in another Store, of another program on this index")
 
+// errUntold stands beside ErrRevocationPending where the Store has done its part.
+var errUntold = errors.New("usersession: Options.ReadLease: a process that may have the sessions in memory could not be told")
+
 // errPanicked is why a Channel is tried again.
 var errPanicked = errors.New("usersession: Options.Watch.Channel panicked")
 

@@ -168,6 +168,11 @@ func (m *Manager) purgeBatch(ctx context.Context, x *index.Index, redeleted, pru
 	if err := m.data.store.Delete(ctx, index.Keys(due.Rows)...); err != nil {
 		return false, err
 	}
+	if due.Pending > 0 { // perhaps because replicas could not be told
+		if err := m.dropEnded(ctx, due.Rows); err != nil {
+			return false, err
+		}
+	}
 	*redeleted += len(due.Rows)
 	inside.Progress(ctx, len(due.Rows))
 	if due.Pending > 0 {

@@ -20,8 +20,9 @@ func (m *Manager) fromMemory(x *exchange, r *http.Request, tokens []string) *rem
 		return nil
 	}
 	x.token = tokens[0]
-	x.state.do(func() { x.state.has(b); x.state.remembered = b })
-	return &remembered{Context: r.Context(), m: m, of: &x.state, token: x.token, id: b.ID}
+	c := &remembered{Context: r.Context(), m: m, of: &x.state, token: x.token, id: b.ID}
+	x.state.do(func() { x.state.has(b); x.state.remembered, x.state.memory = b, c })
+	return c
 }
 
 // remember keeps the session of a request in memory, if there is one and a lease. It reads

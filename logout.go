@@ -1,6 +1,7 @@
 package usersession
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -15,10 +16,10 @@ import (
 // another cookie, which is bound to a device (package dbsc) and not to this one. After
 // ErrRevocationPending the janitor (Run) deletes the session's data.
 func (m *Manager) Logout(ctx context.Context) (result error) {
-	if ctx.Value(m.scsKey) == nil {
+	r := m.request(ctx)
+	if (r == nil || r.memory == nil) && ctx.Value(m.scsKey) == nil {
 		return ErrNoSession
 	}
-	r := m.request(ctx)
 	if r == nil || r.other {
 		return m.SessionManager.Destroy(ctx)
 	}
@@ -35,7 +36,7 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 	var own *trailer.Binding
 	withheld := false
 	r.do(func() {
-		s, own = r.staged, r.origin()
+		s, own = r.staged, cmp.Or(r.origin(), r.remembered)
 		r.staged, withheld = nil, own == nil && r.withheld != nil
 	})
 	if by.Actor == "" && own.Authenticated() {

@@ -72,16 +72,18 @@ func (m *Manager) LoadAndSave(next http.Handler) http.Handler {
 		x.r = sr
 		panicked := true
 		defer func() {
-			if panicked && x.dataFailed() {
-				recover()
-			} else if panicked {
-				x.writer.Abandon()
-			}
 			x.state.watched.Release()
 			if sr.MultipartForm != nil {
 				// net/http does this for its own request, which is not the
 				// one the handler parsed.
 				sr.MultipartForm.RemoveAll()
+			}
+		}()
+		defer func() {
+			if panicked && x.dataFailed() {
+				recover()
+			} else if panicked {
+				x.writer.Abandon()
 			}
 		}()
 		next.ServeHTTP(&x.writer, sr)
@@ -271,7 +273,7 @@ func (m *Manager) require(need StepUp, proved func(*trailer.Binding) bool) func(
 	m.guards(need)
 	return func(next http.Handler) http.Handler {
 		return m.RequireUser(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch b := m.identity(r.Context()); {
+			switch b := m.binding(r.Context()); {
 			case b.Impersonated():
 				m.refuseImpersonated(w, r, b)
 			case !proved(b):

@@ -230,8 +230,9 @@ type Options struct {
 	// scs panics, and LoadAndSave answers 503, or 401 if the session has ended. So give a
 	// goroutine of a handler what it needs of them.
 	//
-	// It must be 100 milliseconds to 10 seconds, and 3 seconds suit most. It cannot be set
-	// together with Adopt. With VerifyEveryRequest or package dbsc nothing is remembered.
+	// It must be 100 milliseconds to 10 seconds, and at most three quarters of
+	// WriteTimeout. 3 seconds suit most. It cannot be set together with Adopt. With
+	// VerifyEveryRequest or package dbsc nothing is remembered.
 	// By default there is no lease.
 	ReadLease time.Duration
 

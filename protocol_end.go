@@ -88,7 +88,7 @@ func (m *Manager) endOther(ctx context.Context, key string) error {
 func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) (int, error) {
 	n, err := m.deleteExpired(ctx, rows, by)
 	if held := m.dropEnded(ctx, rows); held != nil {
-		held = errors.Join(ErrRevocationPending, held)
+		held = errors.Join(ErrRevocationPending, errUntold, held)
 		m.emit(ctx, Event{Kind: EventRevocationPending, Count: len(rows), Actor: by.Actor, Reason: by.Reason, Err: held})
 		err = errors.Join(err, held)
 	}
@@ -235,6 +235,9 @@ func (m *Manager) endedMeanwhile(ctx context.Context, b *trailer.Binding) error 
 // forget makes the context's session a new empty one and clears the cookie.
 // Nothing is deleted: the caller has seen to that.
 func (m *Manager) forget(ctx context.Context, r *request) {
+	if r.memory != nil {
+		r.memory.skip()
+	}
 	m.SessionManager.Destroy(context.WithValue(ctx, askerKey{m.id}, decide.Forget)) // cannot fail: it is not to delete
 	r.do(func() {
 		r.forget()

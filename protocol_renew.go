@@ -50,7 +50,9 @@ func (m *Manager) renew(ctx context.Context, from *trailer.Binding, key string, 
 	// A token from before the renewal must not stay good, so if that cannot be seen to,
 	// there is no renewal: the browser keeps the one it has.
 	if err = m.dropEverywhere(ctx, unleased, nb.ID); err == nil {
-		if err = m.data.store.Delete(ctx, from.Key); m.data.verified() {
+		fctx, cancel := m.finishing(ctx) // the wait may have used up the time
+		defer cancel()
+		if err = m.data.store.Delete(fctx, from.Key); m.data.verified() {
 			err = nil // the row speaks on every request
 		}
 	}

@@ -75,7 +75,13 @@ func (c *remembered) load() context.Context {
 			c.loaded = loaded
 		}
 		c.err = err
-		c.of.do(func() { c.of.remembered = nil })
+		c.of.do(func() {
+			if err != nil {
+				c.of.session = nil // what was loaded is not the context's
+			} else {
+				c.of.remembered = nil
+			}
+		})
 	}
 	if c.err != nil {
 		panic(wrap("session data", c.err))
@@ -103,7 +109,17 @@ func (c *remembered) giveUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil && c.loaded == nil {
-		c.of.do(func() { c.of.forget(); c.of.session = nil })
+		c.of.do(func() { c.of.forget(); c.of.session, c.of.remembered = nil, nil })
+		c.loaded, c.err = c.m.empty(c.Context, c.of), nil
+	}
+}
+
+// skip makes the session an empty one, if nobody has asked for its data.
+func (c *remembered) skip() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.loaded == nil {
+		c.of.do(func() { c.of.forget(); c.of.session, c.of.remembered = nil, nil })
 		c.loaded, c.err = c.m.empty(c.Context, c.of), nil
 	}
 }

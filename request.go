@@ -28,23 +28,24 @@ type request struct {
 	watched watch.Context // of the handler; zero: the request came without a user's session
 
 	mu         sync.Mutex
-	fences     map[string]string // the last fence that this request has raised, by user
-	checking   bool              // a check of WithRecheck is under way
-	session    any               // scs's session data, once they are loaded
-	remembered *trailer.Binding  // of a session that is served from memory, until its data are loaded
-	standing   decide.Session    // what has become of own
-	others     []string          // keys of further sessions that Logout ends
-	own        *trailer.Binding  // the session that the data belong to; nil: none yet
-	refused    []string          // keys of the tokens that came, if none of them has a session
-	device     index.Device      // how the session of the cookie is bound, if package dbsc asks
-	proved     bool              // the request comes from the device
-	withheld   *trailer.Binding  // the session of the cookie, if the request is not served it
-	reused     *index.Row        // the session of a token that came, from before a renewal
-	staged     *staged           // what the commit is to finish; nil: nothing
-	unstaged   bool              // a Login or renewal is between its new token and staging it
-	started    bool              // the response has begun
-	saves      int               // how often scs has asked to save the data
-	loggedOut  bool              // the cookie is to go, whatever the commit does
+	fences     map[string]string   // the last fence that this request has raised, by user
+	checking   bool                // a check of WithRecheck is under way
+	session    any                 // scs's session data, once they are loaded
+	remembered *trailer.Binding    // of a session that is served from memory, until its data are loaded
+	memory     interface{ skip() } // its context, also later
+	standing   decide.Session      // what has become of own
+	others     []string            // keys of further sessions that Logout ends
+	own        *trailer.Binding    // the session that the data belong to; nil: none yet
+	refused    []string            // keys of the tokens that came, if none of them has a session
+	device     index.Device        // how the session of the cookie is bound, if package dbsc asks
+	proved     bool                // the request comes from the device
+	withheld   *trailer.Binding    // the session of the cookie, if the request is not served it
+	reused     *index.Row          // the session of a token that came, from before a renewal
+	staged     *staged             // what the commit is to finish; nil: nothing
+	unstaged   bool                // a Login or renewal is between its new token and staging it
+	started    bool                // the response has begun
+	saves      int                 // how often scs has asked to save the data
+	loggedOut  bool                // the cookie is to go, whatever the commit does
 }
 
 // staged is a login or a renewal between its call and the commit.

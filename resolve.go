@@ -124,6 +124,9 @@ func (opts *Options) resolve(db *sqlx.DB) (Options, error) {
 	if o.ReadLease > 0 && (o.ReadLease < minReadLease || o.ReadLease > lease.MaxLength) {
 		bad("ReadLease", "must be %v to %v, is %v", minReadLease, lease.MaxLength, o.ReadLease)
 	}
+	if o.ReadLease > o.WriteTimeout/4*3 {
+		bad("ReadLease", "must be at most three quarters of WriteTimeout, which is %v, is %v: who ends a session may wait for it, and has more to do", o.WriteTimeout, o.ReadLease)
+	}
 	if o.ReadLease > 0 && o.Adopt != nil {
 		bad("ReadLease", "cannot be set together with Adopt: plain scs ends sessions and waits for nobody")
 	}

@@ -84,7 +84,7 @@ func (x *exchange) Abandon(h http.Header) {
 
 // changed returns the data of the session, if somebody has changed them.
 func (x *exchange) changed() *data {
-	if asked, _ := x.memory.state(); !asked {
+	if asked, err := x.memory.state(); !asked || err != nil {
 		return nil
 	}
 	return x.m.changed(x.r.Context())

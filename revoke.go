@@ -190,7 +190,7 @@ func (m *Manager) endPages(ctx context.Context, by index.Ending, end func(contex
 // deletePage is deleteEnded for one page of many. A Store that has failed before, if
 // pending says so, is not asked again: one that hangs would cost each page its time.
 func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by index.Ending, pending error) error {
-	if pending == nil || len(rows) == 0 || errors.Is(pending, errElsewhere) {
+	if pending == nil || len(rows) == 0 || errors.Is(pending, errElsewhere) || errors.Is(pending, errUntold) {
 		_, err := m.deleteEnded(ctx, rows, by)
 		return err
 	}
@@ -198,7 +198,7 @@ func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by inde
 	m.emitEnded(ctx, rows, by)
 	err := m.dropEnded(ctx, rows)
 	if err != nil {
-		err = errors.Join(ErrRevocationPending, err)
+		err = errors.Join(ErrRevocationPending, errUntold, err)
 	}
 	if rows = index.WithData(rows); len(rows) > 0 {
 		err = errors.Join(m.leavePending(ctx, rows, by, nil), err)

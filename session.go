@@ -76,21 +76,10 @@ func (m *Manager) Format(f fmt.State, _ rune) { io.WriteString(f, "usersession.M
 // UserID returns the user who is logged in, or "" if nobody is or the context
 // has no session. It costs no I/O.
 func (m *Manager) UserID(ctx context.Context) string {
-	if b := m.identity(ctx); b != nil {
+	if b := m.binding(ctx); b != nil {
 		return b.UserID
 	}
 	return ""
-}
-
-// identity is binding for those who need no session data.
-func (m *Manager) identity(ctx context.Context) (b *trailer.Binding) {
-	if r, _ := ctx.Value(requestKey{m.id}).(*request); r != nil {
-		r.do(func() { b = r.remembered })
-	}
-	if b != nil {
-		return b
-	}
-	return m.binding(ctx)
 }
 
 // remembers reports whether sessions are served from memory at all. Those that are bound
@@ -141,8 +130,21 @@ func (m *Manager) changed(ctx context.Context) *data {
 	return d
 }
 
+// unloaded returns the session of a request that is served from memory, as long as its
+// data are not loaded; nil if it is not.
+func (r *request) unloaded() (b *trailer.Binding) {
+	if r != nil {
+		r.do(func() { b = r.remembered })
+	}
+	return b
+}
+
 // binding returns whose session the context's is; nil if there is none.
 func (m *Manager) binding(ctx context.Context) *trailer.Binding {
+	r, _ := ctx.Value(requestKey{m.id}).(*request)
+	if b := r.unloaded(); b != nil {
+		return b
+	}
 	if ctx.Value(m.scsKey) == nil {
 		return nil
 	}

@@ -16,13 +16,13 @@ func (x *Index) EndPageIn(ctx context.Context, tx sqldb.Transaction, s *Selectio
 	return ended, next, err
 }
 
-// EndMeanwhile ends a page of the sessions that s selects and matches does and
-// that have not ended. On MariaDB it waits for those of transactions under way, if
+// EndMeanwhile ends a page of the sessions that s selects and matches does, and those
+// that somebody else has ended, who may not have come to the rest of it. On MariaDB it waits for those of transactions under way, if
 // s names users.
 func (x *Index) EndMeanwhile(ctx context.Context, s *Selection, after string, matches func(Row) bool, by Ending) (ended []EndedRow, next string, err error) {
 	var then string // not a result: what sets it may outlast an error
 	ended, err = x.atOnce(ctx, x.db.Unkept(), func(q sqldb.Querier) (rows []EndedRow, err error) {
-		rows, then, err = x.endCurrent(ctx, q, s, unended, after, matches, by)
+		rows, then, err = x.endCurrent(ctx, q, s, endable, after, matches, by)
 		return rows, err
 	})
 	if err != nil {

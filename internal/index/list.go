@@ -18,7 +18,6 @@ const (
 	Ended State = "ended_at IS NOT NULL"
 
 	endable State = endableSQL
-	unended State = "ended_at IS NULL"
 )
 
 // The index (user_id, ended_at) serves this, the live half of revocations and the

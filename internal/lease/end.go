@@ -54,8 +54,12 @@ func (m *Memory) End(ctx context.Context, names []string, unleased time.Time) er
 		return err
 	}
 	told := time.Now()
-	if m.Hint != nil {
-		m.Hint(ctx, messages[0].ID)
+	if m.Hint != nil { // it may hang, and is not needed
+		go func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Timeout)
+			defer cancel()
+			m.Hint(ctx, messages[0].ID)
+		}()
 	}
 	return m.wait(ctx, of, told)
 }

@@ -36,6 +36,10 @@ const (
 	// session that has ended is told to replicas again, by whoever ends it once more, for
 	// longer than that.
 	maxAge = 30 * time.Second
+	// attentive is how long a replica that has heard something looks for more, each
+	// glance. Who ends many sessions waits for it page by page.
+	attentive = time.Second
+	glance    = 20 * time.Millisecond
 )
 
 // Post is where replicas are found and told, an [index.Index].
@@ -80,6 +84,7 @@ type Memory struct {
 	running bool
 	id      string    // of the row, if there is one
 	joined  time.Time // when it was made
+	spoken  time.Time // when there was the last message
 	heard   []string  // the messages whose sessions are dropped, and that are not acknowledged
 	asked   time.Time // when no replica was found, if none was
 }
@@ -296,7 +301,11 @@ func (m *Memory) beat(ctx context.Context) time.Duration {
 	for _, t := range told {
 		m.drop(strings.Split(t.Names, ","))
 		m.heard = append(m.heard, t.ID)
+		m.spoken = sent
 		next = 0 // somebody waits for the word that it was heard
+	}
+	if len(told) == 0 && time.Since(m.spoken) < attentive {
+		next = min(next, glance)
 	}
 	if time.Since(m.joined) > warmUp {
 		m.sent = sent
