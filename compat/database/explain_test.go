@@ -59,6 +59,7 @@ func TestExplain(t *testing.T) {
 			if strings.Contains(c.Query, "AND idp_issuer = $") && !strings.Contains(plan, "user_sessions_idp_") {
 				t.Errorf("%s does not go by the identity provider:\n%s\n%s", mode, c.Query, plan)
 			}
+			plan = strings.ReplaceAll(plan, "Seq Scan on user_sessions_replicas", "") // one row for each process
 			if strings.Contains(plan, "Seq Scan on user_sessions") || strings.Contains(plan, "Seq Scan on sessions") {
 				t.Errorf("%s reads a whole table:\n%s\n%s", mode, c.Query, plan)
 			}
