@@ -74,7 +74,7 @@ func TestExplainPartitioned(t *testing.T) {
 		everything[i] = anyPartition(text)
 	}
 	for _, part := range everyQuery {
-		if part != "LEFT JOIN" && // data and row are read one after the other here
+		if part != "LEFT JOIN" && !strings.HasPrefix(part, "WITH ") && // data and row are read one after the other here
 			!slices.ContainsFunc(everything, func(q string) bool { return strings.Contains(q, part) }) {
 			t.Errorf("no query was seen with %q in it", part)
 		}
