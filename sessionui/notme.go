@@ -82,7 +82,7 @@ func NotMe(m *usersession.Manager, opts *NotMeOptions) (*NotMeHandler, error) {
 		errs = append(errs, fmt.Errorf("sessionui: NotMeOptions."+format, args...))
 	}
 	at, err := url.Parse(o.URL)
-	if err != nil || at.Host == "" || at.Scheme != "https" && at.Scheme != "http" || at.RawQuery != "" || at.Fragment != "" || at.Path != "" && (path.Clean(at.Path) != at.Path || at.Path == "/") {
+	if err != nil || at.Hostname() == "" || at.Scheme != "https" && at.Scheme != "http" || at.RawQuery != "" || at.Fragment != "" || at.Path != "" && (path.Clean(at.Path) != at.Path || at.Path == "/") {
 		bad("URL: %q is not an http URL without a query, a slash at its end and dots in its path", o.URL)
 		at = &url.URL{}
 	}

@@ -266,6 +266,7 @@ func TestNotMeOptions(t *testing.T) {
 		`NotMeOptions.URL: ""`:                                          nil,
 		`URL: "/not-me"`:                                                {URL: "/not-me"},
 		`URL: "https://example.com/a/"`:                                 {URL: "https://example.com/a/"},
+		`URL: "http://:8081/a"`:                                         {URL: "http://:8081/a"},
 		`URL: "https://example.com//a"`:                                 {URL: "https://example.com//a"},
 		`URL: "https://example.com/"`:                                   {URL: "https://example.com/"},
 		"Keys: is empty: it needs a key of 32 bytes":                    {URL: notMeURL},

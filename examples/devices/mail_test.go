@@ -51,6 +51,15 @@ func TestMailEndsANewDevice(t *testing.T) {
 	})
 }
 
+// The links of mails lead somewhere, also for a program that listens everywhere.
+func TestSiteOfAddress(t *testing.T) {
+	for addr, want := range map[string]string{":8081": "http://localhost:8081", "127.0.0.1:8081": "http://127.0.0.1:8081", "[::1]:8081": "http://[::1]:8081"} {
+		if got := siteAt(addr); got != want {
+			t.Errorf("%s is reached at %s, want %s", addr, got, want)
+		}
+	}
+}
+
 // A copied cookie that is used after a renewal ends the session, and is mailed.
 func TestMailOfATokenReused(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, s *server) {
