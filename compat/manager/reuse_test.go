@@ -70,6 +70,9 @@ func TestTokenReuse(t *testing.T) {
 					got[0].IP.String() != "198.51.100.9" || got[0].LastIP.String() != "192.0.2.1" || got[0].UserAgent != "thief" || got[0].LastUserAgent != "laptop") {
 					t.Fatalf("%s, policy %d: %+v", name, policy, got)
 				}
+				if want := map[bool]string{true: usersession.ReasonTokenReused}[policy == usersession.ReuseEnds]; len(got) > 0 && got[0].Reason != want {
+					t.Errorf("%s, policy %d: the reason is %q, want %q", name, policy, got[0].Reason, want)
+				}
 				if policy == usersession.ReuseEnds {
 					laptop.want("")
 					ended, err := s.m.ListEndedSessions(t.Context(), "alice", 1)
@@ -159,10 +162,44 @@ func TestTokenReuseOfBoundSession(t *testing.T) {
 		laptop.send("POST", "/renew")
 		s.later(2 * time.Minute)
 		thief.want("")
-		if got := s.reuses(); len(got) != 1 || got[0].SessionID != laptop.id {
-			t.Errorf("%v", got)
+		if got := s.reuses(); len(got) != 1 || got[0].SessionID != laptop.id || got[0].Reason != "" {
+			t.Errorf("%+v", got)
 		}
 		laptop.want("alice")
+		thief.want("")
+		if got := s.reuses(); len(got) > 0 {
+			t.Errorf("told again at once: %+v", got)
+		}
+		s.later(usersession.DefaultTouchInterval)
+		laptop.refreshes()
+		thief.want("")
+		if got := s.reuses(); len(got) != 1 {
+			t.Errorf("of a later interval: %+v", got)
+		}
+	})
+}
+
+// An end that fails is no end, and the next request ends it.
+func TestTokenReuseEndFails(t *testing.T) {
+	inPlainSite(t, func(o *usersession.Options) { o.TokenReuse = usersession.ReuseEnds }, func(t *testing.T, s *deviceSite) {
+		laptop := s.browser()
+		laptop.login("alice")
+		thief := laptop.thief()
+		laptop.send("POST", "/renew")
+		s.later(2 * time.Minute)
+		opendb.MustExec(t, s.db, "CREATE TRIGGER stop BEFORE UPDATE OF ended_at ON user_sessions BEGIN SELECT RAISE(ABORT, 'stopped'); END")
+		thief.want("")
+		thief.want("")
+		if got := s.reuses(); len(got) != 1 || got[0].Err == nil || got[0].Reason != "" {
+			t.Errorf("while it fails: %+v", got)
+		}
+		laptop.want("alice")
+		opendb.MustExec(t, s.db, "DROP TRIGGER stop")
+		thief.want("")
+		if got := s.reuses(); len(got) != 1 || got[0].Err != nil || got[0].Reason != usersession.ReasonTokenReused {
+			t.Errorf("once it does not: %+v", got)
+		}
+		laptop.want("")
 	})
 }
 
