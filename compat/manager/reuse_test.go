@@ -176,6 +176,11 @@ func TestTokenReuseOfBoundSession(t *testing.T) {
 		if got := s.reuses(); len(got) != 1 {
 			t.Errorf("of a later interval: %+v", got)
 		}
+		s.handler = plainRoutes(opendb.Migrated(t, s.db, &usersession.Options{TokenReuse: usersession.ReuseEnds}))
+		thief.want("")
+		if list := s.live("alice"); len(list) > 0 {
+			t.Errorf("a replica without the package leaves %v", list)
+		}
 	})
 }
 
