@@ -5,7 +5,7 @@ package usersession
 // token, and they or the user go on with it, or the browser never saved the new one, because
 // the answer was lost for instance. Within a minute of the renewal it may be a request of
 // the same page, and nothing happens. So it is with renewals by a replica that has no policy.
-// Set one once no replica of an older release is left.
+// Set one when the last replica of an older release is gone.
 type ReusePolicy int
 
 const (
