@@ -36,8 +36,12 @@ const (
 	EventUnlisted          EventKind = "unlisted"           // session data were refused that have no row of their user. UserID and SessionID are what they claim
 	EventDropped           EventKind = "dropped"            // session data were changed after the response had begun, so they were not saved
 	EventUnbound           EventKind = "unbound"            // a request of a session that is bound to a device did not come from there, and was served as anonymous
-	EventTokenReused       EventKind = "token_reused"       // a token came from before the last renewal, see Options.TokenReuse. If Err is not nil, the session should have ended and may not have
 	EventStoreFailed       EventKind = "store_failed"       // a request was answered 503 because a side was down
+	// EventTokenReused is a token from before the last renewal, see Options.TokenReuse. Its
+	// Reason is ReasonTokenReused if the session has ended by it. If Err is not nil, the
+	// session should have ended and may not have. A process tells once in an
+	// Options.TouchInterval of a session that goes on, however many requests come.
+	EventTokenReused EventKind = "token_reused"
 )
 
 // Event is something that happened to a session. Time is in UTC.
@@ -46,7 +50,7 @@ type Event struct {
 	Time      time.Time
 	UserID    string // the user of the session, if known
 	SessionID string // the session, if it is one
-	Reason    string // why, for EventEnded. One of the Reason constants or the text of ContextWithReason
+	Reason    string // why, for EventEnded, and see EventTokenReused. One of the Reason constants or the text of ContextWithReason
 	Actor     string // the actor of ContextWithActor, that of Impersonate, or else the user of the context
 	Count     int    // how many sessions, at least 1
 	Err       error  // the error, if there was one

@@ -83,6 +83,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	}
 	m.touches = touch.NewLog(o.TouchInterval)
 	m.looks = touch.NewLog(o.TouchInterval)
+	m.reuses = touch.NewLog(o.TouchInterval)
 	m.strangers = touch.NewLog(o.Lifetime)
 	m.queue = touch.NewQueue[index.Client](maxQueuedTouches)
 

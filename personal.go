@@ -85,7 +85,7 @@ func (m *Manager) ExportUser(ctx context.Context, userID string) iter.Seq2[UserR
 //
 // ErrRevocationPending comes with the count if the data of some sessions could not be
 // deleted from the Store. Their rows stay as they are, for the next call. Any other
-// error stops it. Call it again to go on. It works in pages, as RevokeAllSessions does.
+// error stops it. Call it again to go on. It works in pages, as RevokeOtherSessions does.
 func (m *Manager) PurgeUser(ctx context.Context, userID string) (int, error) {
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 // tellReuse deals with a token of the request that is from before a renewal. A browser
 // that has the new one as well, after a change of the cookie's Path for instance, sends
-// both.
+// both. Whoever sends it again and again fills no log with it.
 func (m *Manager) tellReuse(ctx context.Context, r *request) {
 	var row *index.Row
 	r.do(func() {
@@ -23,14 +23,20 @@ func (m *Manager) tellReuse(ctx context.Context, r *request) {
 	}
 	e := Event{Kind: EventTokenReused, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(*row, row.SessionKey).Actor, LastUserAgent: row.LastUserAgent}
 	e.LastIP, _ = netip.ParseAddr(row.LastIP)
+	due := m.reuses.Due(row.ID)
 	if m.opts.TokenReuse == ReuseEnds && row.Bound == 0 {
 		wctx, cancel := m.finishing(ctx)
 		defer cancel()
-		by := index.Ending{Reason: ReasonTokenReused}
+		by, n := index.Ending{Reason: ReasonTokenReused}, 0
 		rows, err := m.index.EndOne(wctx, row.UserID.String, row.ID, by)
 		if e.Err = err; err == nil {
-			_, e.Err = m.deleteEnded(wctx, rows, by)
+			n, e.Err = m.deleteEnded(wctx, rows, by)
+		}
+		if due = due || n > 0; n > 0 && e.Err == nil {
+			e.Reason = by.Reason
 		}
 	}
-	m.emit(ctx, e)
+	if due {
+		m.emit(ctx, e)
+	}
 }

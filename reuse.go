@@ -1,10 +1,11 @@
 package usersession
 
 // ReusePolicy says what happens when a request comes with a token from before the last
-// renewal of its session, by RenewToken or Reauthenticate. The browser of the session has
-// had the new one since, so somebody else has copied the old one, or was quicker and has
-// the new one. Within a minute of the renewal it may be a request of the same page, and
-// nothing happens. So it is with renewals from before the policy was set.
+// renewal of its session, by RenewToken or Reauthenticate. Either somebody has copied that
+// token, and they or the user go on with it, or the browser never saved the new one, because
+// the answer was lost for instance. Within a minute of the renewal it may be a request of
+// the same page, and nothing happens. So it is with renewals by a replica that has no policy.
+// Set one when the last replica of an older release is gone.
 type ReusePolicy int
 
 const (
@@ -13,8 +14,9 @@ const (
 	ReuseIgnored ReusePolicy = iota
 	// ReuseReported reports EventTokenReused.
 	ReuseReported
-	// ReuseEnds reports it and ends the session, with ReasonTokenReused, so that both have
-	// to log in. A session that is bound to a device is reported only, because a copied
-	// token is of no use without the device.
+	// ReuseEnds reports it and ends the session, with ReasonTokenReused, so that whoever has
+	// a token of it has to log in. A session that is bound to a device is reported only,
+	// because a copied token is of no use without the device. A replica without package dbsc
+	// takes it for any other, and ends it.
 	ReuseEnds
 )

@@ -76,8 +76,8 @@ func (m *Manager) stagedLogin(ctx context.Context) (id string) {
 // one, and returns how many. Call it after a change of password (ASVS 5.0,
 // 7.4.3). It returns ErrNoSession if nobody is logged in, and ErrSessionEnded
 // if the current session has itself been ended. ErrRevocationPending comes with
-// the count. It works in pages, as RevokeAllSessions does. After Impersonate it
-// returns ErrImpersonated.
+// the count. It works as RevokeAllSessions does, and its pages on PostgreSQL are of 500
+// sessions with any Store. After Impersonate it returns ErrImpersonated.
 func (m *Manager) RevokeOtherSessions(ctx context.Context) (_ int, result error) {
 	defer m.operation(ctx, OperationRevoke, &result)()
 	b := m.binding(ctx)
@@ -104,11 +104,11 @@ func (m *Manager) RevokeOtherSessions(ctx context.Context) (_ int, result error)
 // 5.0, 7.4.2 and 7.4.5). If the user has no sessions, it returns 0 and no
 // error. ErrRevocationPending comes with the count.
 //
-// It works in pages of about 500 sessions on PostgreSQL, of 2,000 with the default
-// Store there, and of 50 on SQLite and MariaDB, each within Options.WriteTimeout, until none is left. If the Store
-// cannot delete the data of a page, the next ones are ended all the same. Any other
-// error stops it, and comes with the count of the sessions that were ended before.
-// Call it again to go on.
+// It works in pages until none is left, each within Options.WriteTimeout. On PostgreSQL
+// they are of 500 sessions, or of 2,000 with the default Store and an index that is not
+// partitioned, and on SQLite and MariaDB of 50. If the Store cannot delete the data of a
+// page, the next ones are ended all the same. Any other error stops it, and comes with
+// the count of the sessions that were ended before. Call it again to go on.
 func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, error) {
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {

@@ -49,6 +49,7 @@ type Manager struct {
 	seal      *sealing     // nil without Options.Seal
 	touches   *touch.Log
 	looks     *touch.Log // the keys of sessions whose row was read instead of touched
+	reuses    *touch.Log // the IDs of sessions of which EventTokenReused told
 	strangers *touch.Log // the keys of sessions of other programs on the Store
 	queue     *touch.Queue[index.Client]
 

@@ -35,7 +35,7 @@ type NotMeOptions struct {
 	// same. They are not kept, and may be overwritten after NotMe.
 	Keys [][]byte
 
-	// LinkLifetime is how long a link is good. Default: 7 days.
+	// LinkLifetime is how long a link is good, however often it is used. Default: 7 days.
 	LinkLifetime time.Duration
 
 	// PasswordURL is the page on which users change a password that others know. The page
@@ -69,8 +69,9 @@ type NotMeHandler struct {
 
 // NotMe returns the handler of links with which users end a session that is not theirs,
 // and whatever came from it. GET asks and changes nothing, because programs that look at
-// mails follow links. POST ends it. The handler answers people, not programs. It needs no
-// session, and loads none. It reports every wrong option at once.
+// mails follow links. POST ends it, also if the client hangs up. The handler answers
+// people, not programs. It needs no session, and loads none. It reports every wrong option
+// at once.
 func NotMe(m *usersession.Manager, opts *NotMeOptions) (*NotMeHandler, error) {
 	var o NotMeOptions
 	if opts != nil {
@@ -81,7 +82,7 @@ func NotMe(m *usersession.Manager, opts *NotMeOptions) (*NotMeHandler, error) {
 		errs = append(errs, fmt.Errorf("sessionui: NotMeOptions."+format, args...))
 	}
 	at, err := url.Parse(o.URL)
-	if err != nil || at.Host == "" || at.Scheme != "https" && at.Scheme != "http" || at.RawQuery != "" || at.Fragment != "" || at.Path != "" && (path.Clean(at.Path) != at.Path || at.Path == "/") {
+	if err != nil || at.Hostname() == "" || at.Scheme != "https" && at.Scheme != "http" || at.RawQuery != "" || at.Fragment != "" || at.Path != "" && (path.Clean(at.Path) != at.Path || at.Path == "/") {
 		bad("URL: %q is not an http URL without a query, a slash at its end and dots in its path", o.URL)
 		at = &url.URL{}
 	}
@@ -112,7 +113,6 @@ func NotMe(m *usersession.Manager, opts *NotMeOptions) (*NotMeHandler, error) {
 	}
 	index := inside.Of(m).Tables[0]
 	h.bound = fmt.Appendf(nil, "usersession not me 1\x00%s\x00%s\x00%s", index.Schema, index.Index, o.URL)
-	u.admit = func(*call) bool { return true }
 	u.routes = []route{{"GET", "/{$}", true, h.ask}, {"POST", "/{$}", true, h.end}}
 	h.handler = u.handler()
 	return h, nil
@@ -199,7 +199,9 @@ func (h *NotMeHandler) end(c *call) {
 		h.refuse(c)
 		return
 	}
-	ctx := usersession.ContextWithReason(usersession.ContextWithActor(c.r.Context(), l.userID), usersession.ReasonNotMe)
+	// Whoever closes the page once it is sent means it all the same.
+	ctx := usersession.ContextWithActor(context.WithoutCancel(c.r.Context()), l.userID)
+	ctx = usersession.ContextWithReason(ctx, usersession.ReasonNotMe)
 	since, err := h.began(ctx, l)
 	n := 0
 	if err == nil {

@@ -43,7 +43,7 @@ type ui struct {
 	css     []byte
 	cssName string // style.css with its version
 	openapi []byte
-	admit   func(c *call) bool // answers itself if it says no
+	admit   func(c *call) bool // answers itself if it says no; nil: all routes are open
 	routes  []route
 }
 
@@ -161,6 +161,10 @@ func (u *ui) dispatch(w http.ResponseWriter, r *http.Request, routes []route) {
 	i := slices.IndexFunc(routes, func(rt route) bool { return rt.method == method })
 	if i >= 0 && routes[i].open {
 		routes[i].serve(c)
+		return
+	}
+	if u.admit == nil {
+		c.noRoute(routes)
 		return
 	}
 	if err := u.sameOrigin(r); err != nil {

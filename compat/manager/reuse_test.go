@@ -1,6 +1,7 @@
 package manager_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,9 @@ func TestTokenReuse(t *testing.T) {
 					got[0].IP.String() != "198.51.100.9" || got[0].LastIP.String() != "192.0.2.1" || got[0].UserAgent != "thief" || got[0].LastUserAgent != "laptop") {
 					t.Fatalf("%s, policy %d: %+v", name, policy, got)
 				}
+				if want := map[bool]string{true: usersession.ReasonTokenReused}[policy == usersession.ReuseEnds]; len(got) > 0 && got[0].Reason != want {
+					t.Errorf("%s, policy %d: the reason is %q, want %q", name, policy, got[0].Reason, want)
+				}
 				if policy == usersession.ReuseEnds {
 					laptop.want("")
 					ended, err := s.m.ListEndedSessions(t.Context(), "alice", 1)
@@ -115,6 +119,40 @@ func TestTokenReuseUnknown(t *testing.T) {
 	})
 }
 
+// Replicas may have different policies, while a program is deployed for instance. A renewal
+// by one without any is as if nobody had noted it: the page's other requests are not told of
+// by the time of the renewal before.
+func TestTokenReuseBesideReplicaWithout(t *testing.T) {
+	inPlainSite(t, func(o *usersession.Options) { o.TokenReuse = usersession.ReuseEnds }, func(t *testing.T, s *deviceSite) {
+		without, err := usersession.New(s.db, &usersession.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		with := s.handler
+		laptop := s.browser()
+		laptop.login("alice")
+		laptop.send("POST", "/renew")
+		s.later(10 * time.Minute)
+		laptop.want("alice")
+		page := laptop.thief() // a request of the same page, under way
+		s.handler = plainRoutes(without)
+		laptop.send("POST", "/renew")
+		s.handler = with
+		page.want("")
+		laptop.want("alice")
+		if got := s.reuses(); len(got) > 0 {
+			t.Errorf("an alarm at once: %v", got)
+		}
+		laptop.send("POST", "/renew")
+		s.later(2 * time.Minute)
+		page.want("")
+		laptop.want("alice")
+		if got := s.reuses(); len(got) > 0 {
+			t.Errorf("of the token before the one before: %v", got)
+		}
+	})
+}
+
 // A copied token cannot end a session that is bound to a device, and is reported.
 func TestTokenReuseOfBoundSession(t *testing.T) {
 	inDeviceSite(t, func(o *usersession.Options) { o.TokenReuse = usersession.ReuseEnds }, nil, func(t *testing.T, s *deviceSite) {
@@ -124,14 +162,54 @@ func TestTokenReuseOfBoundSession(t *testing.T) {
 		laptop.send("POST", "/renew")
 		s.later(2 * time.Minute)
 		thief.want("")
-		if got := s.reuses(); len(got) != 1 || got[0].SessionID != laptop.id {
-			t.Errorf("%v", got)
+		if got := s.reuses(); len(got) != 1 || got[0].SessionID != laptop.id || got[0].Reason != "" {
+			t.Errorf("%+v", got)
 		}
 		laptop.want("alice")
+		thief.want("")
+		if got := s.reuses(); len(got) > 0 {
+			t.Errorf("told again at once: %+v", got)
+		}
+		s.later(usersession.DefaultTouchInterval)
+		laptop.refreshes()
+		thief.want("")
+		if got := s.reuses(); len(got) != 1 {
+			t.Errorf("of a later interval: %+v", got)
+		}
+		s.handler = plainRoutes(opendb.Migrated(t, s.db, &usersession.Options{TokenReuse: usersession.ReuseEnds}))
+		thief.want("")
+		if list := s.live("alice"); len(list) > 0 {
+			t.Errorf("a replica without the package leaves %v", list)
+		}
 	})
 }
 
-// Whoever does not use it has no statement with its column. Who does has not one more.
+// An end that fails is no end, and the next request ends it.
+func TestTokenReuseEndFails(t *testing.T) {
+	inPlainSite(t, func(o *usersession.Options) { o.TokenReuse = usersession.ReuseEnds }, func(t *testing.T, s *deviceSite) {
+		laptop := s.browser()
+		laptop.login("alice")
+		thief := laptop.thief()
+		laptop.send("POST", "/renew")
+		s.later(2 * time.Minute)
+		opendb.MustExec(t, s.db, "CREATE TRIGGER stop BEFORE UPDATE OF ended_at ON user_sessions BEGIN SELECT RAISE(ABORT, 'stopped'); END")
+		thief.want("")
+		thief.want("")
+		if got := s.reuses(); len(got) != 1 || got[0].Err == nil || got[0].Reason != "" {
+			t.Errorf("while it fails: %+v", got)
+		}
+		laptop.want("alice")
+		opendb.MustExec(t, s.db, "DROP TRIGGER stop")
+		thief.want("")
+		if got := s.reuses(); len(got) != 1 || got[0].Err != nil || got[0].Reason != usersession.ReasonTokenReused {
+			t.Errorf("once it does not: %+v", got)
+		}
+		laptop.want("")
+	})
+}
+
+// Whoever does not use it only takes the time of a renewal away. Who does has not one
+// statement more.
 func TestTokenReuseStatements(t *testing.T) {
 	for _, policy := range []usersession.ReusePolicy{usersession.ReuseIgnored, usersession.ReuseReported} {
 		spy, spied := opendb.Spied(t, opendb.SQLite(t)(t))
@@ -150,7 +228,9 @@ func TestTokenReuseStatements(t *testing.T) {
 			}
 			return list
 		}
-		if all := of(); strings.Contains(strings.Join(all, "\n"), "renewed_at") != (policy != usersession.ReuseIgnored) {
+		all := of()
+		renewals := slices.DeleteFunc(slices.Clone(all), func(q string) bool { return !strings.Contains(q, "renewed_at") })
+		if len(renewals) != 1 || strings.Contains(renewals[0], "renewed_at = NULL,") != (policy == usersession.ReuseIgnored) {
 			t.Errorf("policy %d: %v", policy, all)
 		}
 		unknown := s.browser()

@@ -2,6 +2,7 @@ package sessionui_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -105,6 +106,11 @@ func TestNotMe(t *testing.T) {
 	if log := s.log.String(); !strings.Contains(log, "says that a login was not theirs") || strings.Contains(log, "ada") || strings.Contains(log, token) {
 		t.Errorf("the log:\n%s", log)
 	}
+	s.login("ada", firefox) // who has made the account safe
+	want(t, s.anonymous().post("/not-me/", url.Values{"link": {token}}), 200)
+	if got := s.live("ada"); len(got) != 1 || !got[before.id] {
+		t.Errorf("left by the link that is sent again are %v, want %s", got, before.id)
+	}
 }
 
 // The thief has signed in again from the session before the link is followed. The row of
@@ -192,6 +198,39 @@ func otherTable(t *testing.T) *site {
 	return s
 }
 
+// Whatever the handler is asked, it loads no session of whoever asks.
+func TestNotMeLoadsNoSession(t *testing.T) {
+	s := newSite(t, nil, nil, nil)
+	ada := s.login("ada", firefox)
+	s.notMe(nil)
+	s.spy.Take()
+	for _, ask := range []struct {
+		method, path string
+		want         int
+	}{{"GET", "/not-me/", 404}, {"GET", "/not-me/style.css", 200}, {"GET", "/not-me/none", 404}, {"POST", "/not-me/none", 404}, {"POST", "/not-me", 404}, {"DELETE", "/not-me/", 405}, {"POST", "/not-me/style.css", 405}} {
+		if w := ada.do(ask.method, ask.path, "", "Sec-Fetch-Site", "cross-site"); w.Code != ask.want {
+			t.Errorf("%s %s: %d, want %d", ask.method, ask.path, w.Code, ask.want)
+		}
+	}
+	if all := s.spy.Take(); len(all) > 0 {
+		t.Errorf("%d statements: %v", len(all), all)
+	}
+}
+
+// Whoever closes the page once the form is sent has said it all the same.
+func TestNotMeClientHangsUp(t *testing.T) {
+	s := newSite(t, nil, nil, nil)
+	thief := s.login("ada", firefox)
+	link := s.notMe(nil).Link(thief.about("ada"))
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	form := url.Values{"link": {strings.TrimPrefix(link, notMeURL+"/?link=")}}
+	s.anonymous().doContext(ctx, "POST", "/not-me/", form.Encode())
+	if n := len(s.live("ada")); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}
+
 // A Store that is down is a warning, and no success. Whoever is signed in with what ends
 // is signed out.
 func TestNotMePending(t *testing.T) {
@@ -227,6 +266,7 @@ func TestNotMeOptions(t *testing.T) {
 		`NotMeOptions.URL: ""`:                                          nil,
 		`URL: "/not-me"`:                                                {URL: "/not-me"},
 		`URL: "https://example.com/a/"`:                                 {URL: "https://example.com/a/"},
+		`URL: "http://:8081/a"`:                                         {URL: "http://:8081/a"},
 		`URL: "https://example.com//a"`:                                 {URL: "https://example.com//a"},
 		`URL: "https://example.com/"`:                                   {URL: "https://example.com/"},
 		"Keys: is empty: it needs a key of 32 bytes":                    {URL: notMeURL},

@@ -62,10 +62,16 @@ func (a *app) notice(_ context.Context, e usersession.Event) {
 			Link:    a.notMe.Link(e),
 		})
 	case usersession.EventTokenReused:
-		a.mails.send(e.UserID, mail{
-			Subject: "You have been signed out",
-			Text: fmt.Sprintf("Two have used the same session: %s from %s, and %s from %s. Sign in again, and change your password if you do not know one of them.",
+		m := mail{
+			Subject: "Somebody may use your session",
+			Text: fmt.Sprintf("Two have used the same session: %s from %s, and %s from %s.",
 				device, e.IP, usersession.UserSession{UserAgent: e.LastUserAgent}.Device(), e.LastIP),
-		})
+		}
+		if e.Reason == usersession.ReasonTokenReused {
+			m.Subject = "You have been signed out"
+			m.Text += " Sign in again."
+		}
+		m.Text += " Change your password if you do not know one of them."
+		a.mails.send(e.UserID, m)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/dbsc"
 	"github.com/seed-296ca7ab/usersession/internal/softdevice"
 )
@@ -51,6 +53,15 @@ func TestMailEndsANewDevice(t *testing.T) {
 	})
 }
 
+// The links of mails lead somewhere, also for a program that listens everywhere.
+func TestSiteOfAddress(t *testing.T) {
+	for addr, want := range map[string]string{":8081": "http://localhost:8081", "127.0.0.1:8081": "http://127.0.0.1:8081", "[::1]:8081": "http://[::1]:8081"} {
+		if got := siteAt(addr); got != want {
+			t.Errorf("%s is reached at %s, want %s", addr, got, want)
+		}
+	}
+}
+
 // A copied cookie that is used after a renewal ends the session, and is mailed.
 func TestMailOfATokenReused(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, s *server) {
@@ -69,10 +80,19 @@ func TestMailOfATokenReused(t *testing.T) {
 		if at, _ := ada.get("/"); !strings.HasPrefix(at, "/login") {
 			t.Errorf("ada is at %s", at)
 		}
-		if _, page := s.login("ada", linux).get("/mail"); !strings.Contains(page, "Safari on iPhone from 127.0.0.1, and Firefox on Linux from 127.0.0.1") {
+		if _, page := s.login("ada", linux).get("/mail"); !strings.Contains(page, "You have been signed out") || !strings.Contains(page, "Safari on iPhone from 127.0.0.1, and Firefox on Linux from 127.0.0.1. Sign in again.") {
 			t.Errorf("the mail:\n%s", page)
 		}
 	})
+}
+
+// A session that goes on is not said to have ended.
+func TestMailOfATokenReported(t *testing.T) {
+	a := new(app)
+	a.notice(t.Context(), usersession.Event{Kind: usersession.EventTokenReused, UserID: "ada"})
+	if got := a.mails.of("ada"); len(got) != 1 || strings.Contains(fmt.Sprint(got), "igned out") || strings.Contains(fmt.Sprint(got), "Sign in") {
+		t.Errorf("%v", got)
+	}
 }
 
 func mustRequest(t *testing.T, target string) *http.Request {

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -34,6 +35,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "devices:", err)
 		os.Exit(1)
 	}
+}
+
+// siteAt returns how a browser on this machine reaches an address that is listened at.
+func siteAt(addr string) string {
+	if strings.HasPrefix(addr, ":") {
+		addr = "localhost" + addr
+	}
+	return "http://" + addr
 }
 
 // run serves until ctx ends.
@@ -57,7 +66,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer closeStore()
-	app, err := newApp(ctx, db, store, cmp.Or(*site, "http://"+*addr), slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	app, err := newApp(ctx, db, store, cmp.Or(*site, siteAt(*addr)), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,8 @@ import (
 //	@bytes(x)            the column x of texts, which is read likewise
 //	@lastagent           the User-Agent of the last touch, likewise
 //	@bound               whether the session is bound to a device, after a comma, with Config.Devices
-//	@renewed             notes when a session was renewed, before a comma, with Config.Reuse
+//	@renewed             notes when a session was renewed, before a comma. Without Config.Reuse
+//	                     it takes away what another replica has noted of the renewal before
 //	@charsets            asks MariaDB for the charsets of User-Agents, and of actors and reasons
 //	@keepuntil           when the row of an ended session may be deleted
 //	@endpage             how many sessions a page of an ending has
@@ -75,7 +76,7 @@ func (c Config) words() sqldb.Words {
 			if c.Reuse {
 				return " renewed_at = @now,", true
 			}
-			return "", true
+			return " renewed_at = NULL,", true
 		case "bigint":
 			if c.Dialect == sqldb.MariaDB {
 				return "SIGNED", true

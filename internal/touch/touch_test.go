@@ -63,7 +63,7 @@ func TestLogForgets(t *testing.T) {
 	})
 }
 
-// A Manager has three Logs, and most need none.
+// A Manager has four Logs, and most need none.
 func TestLogOfNothing(t *testing.T) {
 	l := NewLog(time.Minute)
 	if l.Noted("key") || l.parts.Load() != nil {
