@@ -139,11 +139,14 @@ func of(i int) *trailer.Binding {
 }
 
 // inBubble runs a Memory with a lease until the test is over.
-func inBubble(t *testing.T, test func(t *testing.T, p *post, m, other *Memory)) {
+func inBubble(t *testing.T, test func(t *testing.T, p *post, m, other *Memory), configure ...func(*Memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost()
 		m := newMemory(p, 3*time.Second)
+		for _, c := range configure {
+			c(m)
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -397,23 +400,9 @@ func lastHeard(t *testing.T, p *post, m, other *Memory) {
 
 // A hint has a replica hear its messages at once. Nobody waits for it, and it may fail.
 func TestHints(t *testing.T) {
+	var mu sync.Mutex
+	var hear func([]string)
 	inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
-		var mu sync.Mutex
-		var hear func([]string)
-		ctx, stop := context.WithCancel(t.Context())
-		m.Hints = func(ctx context.Context, heard func([]string)) error {
-			mu.Lock()
-			hear = heard
-			mu.Unlock()
-			<-ctx.Done()
-			return ctx.Err()
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			m.listen(ctx)
-		}()
-		synctest.Wait()
 		other.Hint = func(_ context.Context, message string) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -428,7 +417,13 @@ func TestHints(t *testing.T) {
 		if took := time.Since(began); took > 50*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
-		stop()
-		<-done
+	}, func(m *Memory) {
+		m.Hints = func(ctx context.Context, heard func([]string)) error {
+			mu.Lock()
+			hear = heard
+			mu.Unlock()
+			<-ctx.Done()
+			return ctx.Err()
+		}
 	})
 }
