@@ -172,7 +172,7 @@ var list = []mutant{
 			{"internal/index/login.go", "\"context\"", "\"context\"\n\t\"sync\""},
 		}},
 	{"a renewal forgets the former key", "protocol_renew.go",
-		"if err = m.data.store.Delete(fctx, from.Key); m.data.verified() {", "if m.data.verified() {",
+		"if err = m.data.store.Delete(fctx, from.Key); m.data.verified() {", "if _ = fctx; m.data.verified() {",
 		explore, pair("list", "renew"), nil},
 	{"the cap is counted before the login, on SQLite", "internal/index/limit.go",
 		"if x.c.Dialect != sqldb.MariaDB {", "if x.c.Dialect == sqldb.Postgres {",
