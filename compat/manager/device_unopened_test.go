@@ -22,19 +22,22 @@ func TestDeviceUnopened(t *testing.T) {
 		}
 		return s
 	}
-	codec := scs.New()
-	codec.Cookie.Name, codec.Cookie.Secure, codec.Codec = "__Host-session", true, otherBuild{usersession.BinaryCodec{}}
-	for name, o := range map[string]*usersession.Options{
-		"another key":   {Seal: ring(2)},
-		"no key":        {},
-		"another codec": {Seal: ring(1), SCS: codec},
-		"another Store": {Store: memstore.New(), VerifyEveryRequest: true},
+	for name, configure := range map[string]func(o *usersession.Options){
+		"another key": func(o *usersession.Options) { o.Seal = ring(2) },
+		"no key":      func(*usersession.Options) {},
+		"another codec": func(o *usersession.Options) {
+			o.Seal, o.SCS = ring(1), scs.New()
+			o.SCS.Cookie.Name, o.SCS.Cookie.Secure, o.SCS.Codec = "__Host-session", true, otherBuild{usersession.BinaryCodec{}}
+		},
+		"another Store": func(o *usersession.Options) { o.Store, o.VerifyEveryRequest = memstore.New(), true },
 	} {
 		inDeviceSite(t, func(o *usersession.Options) { o.Seal = ring(1) }, nil, func(t *testing.T, s *deviceSite) {
 			laptop := s.browser()
 			laptop.bind("alice")
 			here := s.handler
-			other, err := usersession.New(s.db, o)
+			var o usersession.Options
+			configure(&o) // in the bubble, for scs starts a goroutine
+			other, err := usersession.New(s.db, &o)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -97,15 +97,12 @@ func PostgresLogged(tb testing.TB, text string) int {
 	tb.Helper()
 	processes.Lock()
 	defer processes.Unlock()
-	for _, p := range processes.list {
-		if !strings.Contains(filepath.Base(p.dir), "-postgres-") {
-			continue
-		}
-		log, err := os.ReadFile(p.log())
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return strings.Count(string(log), text)
+	if processes.postgres == nil {
+		return 0
 	}
-	return 0
+	log, err := os.ReadFile(processes.postgres.log())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return strings.Count(string(log), text)
 }

@@ -24,7 +24,8 @@ const dirPrefix = "usersession-test-"
 // processes are the servers and directories that stopAll takes away.
 var processes struct {
 	sync.Mutex
-	list []*process
+	list     []*process
+	postgres *process // that of startPostgres
 }
 
 // process is a server being prepared or running, with its temporary directory.

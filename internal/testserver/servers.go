@@ -22,6 +22,9 @@ func startPostgres() (dsn string, err error) {
 	if err != nil {
 		return "", err
 	}
+	processes.Lock()
+	processes.postgres = p
+	processes.Unlock()
 	return postgresURL(port), nil
 }
 

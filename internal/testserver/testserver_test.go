@@ -451,3 +451,12 @@ func TestAlive(t *testing.T) {
 		t.Errorf("error %v, want how it ended, and its log", err)
 	}
 }
+
+// A server of one test, which has gone, is not taken for that of all.
+func TestPostgresLogged(t *testing.T) {
+	t.Run("own", func(t *testing.T) { OwnPostgres(t) })
+	PostgresServer(t)
+	if n := PostgresLogged(t, "no line of any log"); n != 0 {
+		t.Errorf("%d lines", n)
+	}
+}
