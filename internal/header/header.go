@@ -50,6 +50,10 @@ func isSurrogate(name string) bool {
 	return strings.HasSuffix(name, "-Cache-Control")
 }
 
+// ows is the white space around what a header lists (RFC 9110, 5.6.3). To a cache, any
+// other is part of a name.
+const ows = " \t"
+
 var quotedText = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
 // forbidsSharing reports whether Cache-Control keeps the whole response out of shared
@@ -57,12 +61,13 @@ var quotedText = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 // take must-understand for leave to store what no-store forbids (RFC 9111, 5.2.2.3).
 func forbidsSharing(values []string) (forbids bool) {
 	for _, v := range values {
-		if v = quotedText.ReplaceAllString(v, ""); strings.Contains(v, `"`) {
+		// What stands there for it is no directive, and makes none of what is around it.
+		if v = quotedText.ReplaceAllString(v, "_"); strings.Contains(v, `"`) {
 			return false
 		}
 		for directive := range strings.SplitSeq(v, ",") {
 			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
-			switch strings.TrimSpace(name) {
+			switch strings.Trim(name, ows) {
 			case "no-store", "private":
 				forbids = forbids || !strings.Contains(directive, "=")
 			case "public", "s-maxage", "must-understand":
@@ -101,7 +106,7 @@ func LastCookies(h http.Header, name string, keep int) bool {
 func VaryByCookie(h http.Header) {
 	for _, v := range h.Values("Vary") {
 		for field := range strings.SplitSeq(v, ",") {
-			if f := strings.TrimSpace(field); f == "*" || strings.EqualFold(f, "Cookie") {
+			if f := strings.Trim(field, ows); f == "*" || strings.EqualFold(f, "Cookie") {
 				return
 			}
 		}
