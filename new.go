@@ -57,7 +57,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	m.opts.Store = store
 	m.data = newPlace(store, table, o)
 	if ok && table == nil {
-		if m.data.name, err = m.data.inFile(store.(*SQLStore)); err != nil {
+		if m.data.name, err = m.data.inDatabase(store.(*SQLStore)); err != nil {
 			return nil, fmt.Errorf("usersession: Options.Store: %w", err)
 		}
 	}

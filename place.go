@@ -54,15 +54,20 @@ func newPlace(s Store, table *SQLStore, o Options) dataPlace {
 	return p
 }
 
-// inFile returns the name of the place with a sum of its address, where the Store is a
-// table in another database and SQLite tells the file. Other databases tell nothing
-// that would not take I/O.
-func (p dataPlace) inFile(s *SQLStore) (place.Name, error) {
-	if s.db.Dialect() != sqldb.SQLite {
-		return p.name, nil
-	}
+// inDatabase returns the name of the place with a sum of its address, where the Store is
+// a table in another database. A database that cannot be asked has an address that is no
+// other's: its program is asked for the data of a session before it says that they are
+// deleted.
+func (p dataPlace) inDatabase(s *SQLStore) (place.Name, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
 	defer cancel()
+	if d := s.db.Dialect(); d != sqldb.SQLite {
+		id, err := sqldb.Identity(ctx, s.db.Pool(), d)
+		if err != nil {
+			return p.name.InServer("unknown"), nil
+		}
+		return p.name.InServer(fmt.Sprintf("%.8x", sha256.Sum256([]byte(id)))), nil
+	}
 	file, _, err := sqldb.File(ctx, s.db.Pool())
 	if err != nil || file == "" {
 		return p.name, err

@@ -236,6 +236,7 @@ func TestDoctorMariaDB(t *testing.T) {
 	}{
 		{name: "nothing", want: []string{test1}},
 		{name: "no index", wreck: "DROP INDEX user_sessions_purge ON user_sessions", want: []string{"fail schema", test1}},
+		{name: "an ignored index", wreck: "ALTER TABLE user_sessions ALTER INDEX user_sessions_purge IGNORED", want: []string{"fail schema", test1}},
 		{name: "no table of locks", wreck: "DROP TABLE user_sessions_locks", want: []string{"fail schema", test1}},
 		{name: "few rows", query: "sql_select_limit=10", want: []string{"fail settings", test1}},
 		{name: "no autocommit", query: "autocommit=0", want: []string{"fail settings", test1}},

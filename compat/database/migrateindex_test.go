@@ -194,3 +194,33 @@ func wantTimeout(t *testing.T, db *sqlx.DB, m *usersession.Manager, statement st
 		t.Error(err)
 	}
 }
+
+// TestMigrateAnIgnoredIndex wants an index that MariaDB keeps but does not use to be
+// called missing, and to be used again.
+func TestMigrateAnIgnoredIndex(t *testing.T) {
+	db := opendb.MariaDB(t)(t)
+	opts := usersession.Options{}
+	m := opendb.Migrated(t, db, &opts)
+	wantIgnored := func(want int) {
+		t.Helper()
+		var n int
+		err := db.GetContext(t.Context(), &n, "SELECT count(*) FROM information_schema.statistics WHERE table_schema = DATABASE() AND ignored = 'YES'")
+		if err != nil || (n > 0) != (want > 0) {
+			t.Errorf("%d columns of ignored indexes, %v; want %d indexes", n, err, want)
+		}
+	}
+	for table, index := range map[string]string{"sessions": "sessions_expiry_idx", "user_sessions": "user_sessions_user"} {
+		opendb.MustExec(t, db, "ALTER TABLE "+table+" ALTER INDEX "+index+" IGNORED")
+		wantIgnored(1)
+		if err := m.Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+		wantIgnored(0)
+	}
+	// A unique key guards its table all the same, and is as slow to look up.
+	opendb.MustExec(t, db, "ALTER TABLE user_sessions ALTER INDEX user_sessions_key IGNORED")
+	if err := m.Migrate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantIgnored(0)
+}

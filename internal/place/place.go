@@ -42,8 +42,19 @@ func (n Name) Checked() Name { return checked + n }
 // Bare returns n without the mark.
 func (n Name) Bare() Name { return Name(strings.TrimPrefix(string(n), checked)) }
 
+// server begins the address of a database on a server. The rows of
+// earlier versions have none, and may be in any.
+const server = "+db:"
+
+// InServer returns n with the address of its database on a server.
+func (n Name) InServer(address string) Name { return n + server + Name(address) }
+
 // Has reports whether data that a row has there are in this place.
-func (n Name) Has(row string) bool { return row != "" && Name(row).Bare() == n.Bare() }
+func (n Name) Has(row string) bool {
+	there, here := Name(row).Bare(), n.Bare()
+	table, _, inServer := strings.Cut(string(here), server)
+	return row != "" && (there == here || inServer && string(there) == table)
+}
 
 // MayBeFormer reports whether data that a row has there may be those of a process before
 // this one, with which they have ended.

@@ -34,6 +34,12 @@ func TestName(t *testing.T) {
 		{"redis x+1", "redis x", misses},
 		{"redis y+1", "redis x+1", misses},
 		{"=redis x+1", "=redis x+2", maybe},
+		{"sql a+db:1", "sql a+db:1", has | maybe},
+		{"sql a+db:1", "sql a+db:2", maybe | misses},
+		{"sql a+db:1", "sql a", has}, // a row from before there were addresses
+		{"sql a+db:1", "sql b", misses},
+		{"sql a", "sql a+db:1", maybe | misses}, // an older program
+		{"sql a+1", "sql a", misses},
 	} {
 		got := 0
 		for bit, is := range map[int]bool{has: c.here.Has(c.row), former: c.here.MayBeFormer(c.row), maybe: c.here.MayBe(c.row), misses: c.here.Misses(c.row)} {

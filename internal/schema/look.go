@@ -14,7 +14,7 @@ import (
 // standing is a key of a table that is there, or a table without any.
 type standing struct {
 	key
-	Valid      bool `db:"is_valid"`   // it is not the rest of an interrupted CREATE INDEX CONCURRENTLY
+	Valid      bool `db:"is_valid"`   // it is not the rest of an interrupted CREATE INDEX CONCURRENTLY, and not marked IGNORED
 	Partitions int  `db:"partitions"` // of the table; -1 if it is not partitioned
 }
 
@@ -60,11 +60,19 @@ WHERE t.type = 'table' AND t.name COLLATE NOCASE IN (:names)`,
 	// A key on the beginning of a column is not one on the column. No key of ours has
 	// more than four, and GROUP_CONCAT is cut off by a setting. What a view of
 	// information_schema is joined by does not keep it from opening every table of
-	// the server, but a condition in a subquery that is not merged does.
+	// the server, but a condition in a subquery that is not merged does. The columns
+	// "ignored" of MariaDB 10.6 and "is_visible" of MySQL are not there on other servers,
+	// and then the names mean those of the table usual.
 	sqldb.MariaDB: `
 SELECT t.table_name AS table_name, -1 AS partitions, COALESCE(s.index_name, '') AS key_name,
-	COALESCE(s.columns, '') AS columns, '' AS ` + "`condition`" + `, COALESCE(s.is_unique, 0) AS is_unique, 1 AS is_valid
-FROM information_schema.tables t
+	COALESCE(s.columns, '') AS columns, '' AS ` + "`condition`" + `, COALESCE(s.is_unique, 0) AS is_unique,
+	NOT EXISTS (
+		SELECT 1 FROM information_schema.statistics i
+		WHERE i.table_schema = COALESCE(NULLIF(:schema, ''), DATABASE()) AND i.table_name IN (:names)
+			AND i.table_name = t.table_name AND i.index_name = s.index_name AND (ignored = 'YES' OR is_visible = 'NO')
+	) AS is_valid
+FROM (SELECT 'NO' AS ignored, 'YES' AS is_visible) usual
+JOIN information_schema.tables t
 LEFT JOIN (
 	SELECT table_name, index_name, MAX(non_unique) = 0 AS is_unique,
 		LOWER(CONCAT_WS(', ', ` + column(1) + `, ` + column(2) + `, ` + column(3) + `, ` + column(4) + `)) AS columns
@@ -93,8 +101,9 @@ func (m missing) nothing() bool { return len(m.tables) == 0 && len(m.keys) == 0 
 // missingKey is an index of a table that is there.
 type missingKey struct {
 	key
-	partitioned bool // the table is
-	invalid     bool // an index of its name is there, which nobody can use
+	partitioned bool   // the table is
+	invalid     bool   // an index of its name is there, which nobody can use
+	ignored     string // the name of an index that would do, if it were not marked IGNORED
 }
 
 // look compares the tables that are there with those that the migrations make. A
@@ -142,6 +151,11 @@ func (t Tables) look(ctx context.Context, q sqldb.Querier, w wanted, check strin
 			continue
 		}
 		partitioned := there[0].Partitions >= 0
+		ignored := slices.IndexFunc(there, func(s standing) bool { return t.Dialect == sqldb.MariaDB && k.servedBy(s.key) })
+		if ignored >= 0 {
+			m.keys = append(m.keys, missingKey{key: k, ignored: there[ignored].Name})
+			continue
+		}
 		if k.Unique {
 			if partitioned { // each partition has its own
 				continue
@@ -149,7 +163,7 @@ func (t Tables) look(ctx context.Context, q sqldb.Querier, w wanted, check strin
 			return missing{}, fmt.Errorf("the table %s is there, but it has no unique key on (%s)", k.Table, k.Columns)
 		}
 		invalid := slices.ContainsFunc(there, func(s standing) bool { return !s.Valid && s.Name == k.Name })
-		m.keys = append(m.keys, missingKey{k, partitioned, invalid})
+		m.keys = append(m.keys, missingKey{key: k, partitioned: partitioned, invalid: invalid})
 	}
 	return m, nil
 }

@@ -216,6 +216,20 @@ func (c change) makeTables(ctx context.Context, cn *sqlx.Conn, tables []string) 
 // makeKeys makes indexes of tables that are there.
 func (c change) makeKeys(ctx context.Context, cn *sqlx.Conn, keys []missingKey) error {
 	for _, k := range keys {
+		if k.ignored != "" {
+			var version string
+			if err := cn.GetContext(ctx, &version, "SELECT VERSION()"); err != nil {
+				return err
+			}
+			unmarked := " NOT IGNORED"
+			if !strings.Contains(version, "MariaDB") {
+				unmarked = " VISIBLE" // in the words of MySQL
+			}
+			if _, err := cn.ExecContext(ctx, "ALTER TABLE "+k.Table+" ALTER INDEX "+c.Dialect.Quote(k.ignored)+unmarked); err != nil {
+				return fmt.Errorf("index %s of the table %s: %w", k.ignored, k.Table, waited(err, k.Table, lockSeconds, "it is still marked IGNORED"))
+			}
+			continue
+		}
 		concurrently, seconds, left := "", lockSeconds, "the index was not made"
 		if c.beside() && !k.partitioned { // its partitions come first, and are then only attached
 			concurrently, seconds, left = "CONCURRENTLY ", concurrentSeconds, "the index is not usable, nobody had to wait, and the next Migrate makes it again"

@@ -26,7 +26,11 @@ func (t Tables) Missing(ctx context.Context, db *sqldb.DB, check string) ([]stri
 		words = append(words, "the column "+column+" of the table "+t.index())
 	}
 	for _, k := range m.keys {
-		words = append(words, fmt.Sprintf("the index %q on (%s) of the table %s", k.Name, k.Columns, k.Table))
+		name, mark := k.Name, ""
+		if k.ignored != "" {
+			name, mark = k.ignored, ", which is marked IGNORED,"
+		}
+		words = append(words, fmt.Sprintf("the index %q on (%s) of the table %s%s", name, k.Columns, k.Table, mark))
 	}
 	return words, nil
 }

@@ -357,10 +357,17 @@ func TestMutants(t *testing.T) {
 	}
 	killers := make([]string, len(list)) // "" of one that survived
 	t.Cleanup(func() { report(t, list, killers) })
+	programs := share(t, dir, list)
 	for i, m := range list {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel() // the tests of some wait, and a link leaves a processor to others
-			out := m.run1(t, dir)
+			var out death
+			if programs[i] == "" {
+				out = m.run1(t, dir)
+			} else {
+				text, err := m.runShared(programs[i], dir, i)
+				out = m.died(t, text, err)
+			}
 			killers[i] = out.killer
 			if out.replay != "" {
 				t.Log(out.violation)
@@ -441,19 +448,28 @@ func (m mutant) overlay(t *testing.T, dir string) string {
 	return "-overlay=" + file
 }
 
+// quick are flags of go test. Without vet, inlining and debug information the program
+// is there sooner.
+var quick = []string{"-vet=off", "-gcflags=-l", "-ldflags=-s -w"}
+
 // goTest runs tests of a directory and returns what they print.
 func goTest(dir string, args ...string) ([]byte, error) {
-	// Without vet, inlining and debug information it is there sooner.
-	cmd := exec.Command("go", append([]string{"test", "-vet=off", "-gcflags=-l", "-ldflags=-s -w", "-count=1", "-v"}, args...)...)
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-count=1", "-v"}, quick, args)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=") // not those of the test that runs this one
 	return cmd.CombinedOutput()
 }
 
-// run1 runs one mutant.
+// run1 runs one mutant by itself.
 func (m mutant) run1(t *testing.T, dir string) death {
 	t.Helper()
 	out, err := goTest(filepath.Join(dir, m.dir), m.overlay(t, dir), "-run", m.run, ".")
+	return m.died(t, out, err)
+}
+
+// died wants the tests of a mutant to have failed, and says how.
+func (m mutant) died(t *testing.T, out []byte, err error) death {
+	t.Helper()
 	switch {
 	case bytes.Contains(out, []byte("[build failed]")), bytes.Contains(out, []byte("no tests to run")):
 		t.Fatalf("the tests did not run:\n%s", out)
