@@ -69,6 +69,7 @@ var imports = map[string][]string{
 	"doctor":      {"inside", "sqldb"},
 	"inside":      {"index", "schema", "sqldb", "trailer"},
 	"place":       nil,
+	"policy":      nil,
 	"pqread":      {"bounded"},
 	"reconcile":   {"index", "trailer"},
 	"response":    nil,
