@@ -7,29 +7,28 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/agent"
 )
 
-// IPPrivacy says how much is kept of a client's address.
+// IPPrivacy says how much is kept of a client's address. It is one of IPFull,
+// IPTruncated and IPOff.
 type IPPrivacy string
 
-// The values of Privacy.IP.
+// UserAgentPrivacy says how much is kept of a User-Agent. It is one of UserAgentFull,
+// UserAgentFamily and UserAgentOff.
+type UserAgentPrivacy string
+
+// The values of the fields of Privacy.
 const (
 	IPFull      IPPrivacy = ""          // the address
 	IPTruncated IPPrivacy = "truncated" // the network: /24 of IPv4, /48 of IPv6
 	IPOff       IPPrivacy = "off"       // nothing
-)
 
-// UserAgentPrivacy says how much is kept of a User-Agent.
-type UserAgentPrivacy string
-
-// The values of Privacy.UserAgent.
-const (
 	UserAgentFull   UserAgentPrivacy = ""       // the header, cut to 512 bytes
 	UserAgentFamily UserAgentPrivacy = "family" // what UserSession.Device says, without versions and models
 	UserAgentOff    UserAgentPrivacy = "off"    // nothing
-)
 
-// UntilEnd as a retention means that a text is taken out of the row when the session has
-// ended.
-const UntilEnd time.Duration = -1
+	// UntilEnd as a retention means that a text is taken out of the row when the session
+	// has ended.
+	UntilEnd time.Duration = -1
+)
 
 // Privacy says how much of a client's address and User-Agent is kept, and for how long.
 // It counts for rows and events alike, and for the texts of WithIP and WithUserAgent. The
