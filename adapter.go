@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"reflect"
-	"runtime"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -13,6 +11,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/adopt"
 	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/probe"
 	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
@@ -122,7 +121,7 @@ func (a *adapter) DeleteCtx(ctx context.Context, tok string) error {
 		return m.endOther(ctx, key)
 	}
 	asker, _ := ctx.Value(askerKey{m.id}).(decide.Asker)
-	if asker == decide.Program && destroying() {
+	if asker == decide.Program && probe.Destroying() {
 		asker = decide.Destroyer
 	}
 	if r == nil && asker == decide.Destroyer {
@@ -189,26 +188,6 @@ func (m *Manager) naming(ctx context.Context, tok string) context.Context {
 		return ctx
 	}
 	return adopt.WithToken(ctx, tok)
-}
-
-// destroyName is the name of Destroy of scs, as the stack has it.
-var destroyName = runtime.FuncForPC(reflect.ValueOf((*scs.SessionManager).Destroy).Pointer()).Name()
-
-// destroying reports whether scs deletes a key in Destroy. scs does not say, and
-// only its caller knows: what Destroy deletes does not come back, and what RenewToken
-// deletes does.
-func destroying() bool {
-	var callers [8]uintptr
-	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers[:])])
-	for {
-		f, more := frames.Next()
-		if f.Function == destroyName {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
 }
 
 // deleted returns the key that scs means when it deletes a token. scs knows no token

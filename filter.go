@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
-	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/token"
 )
 
@@ -176,21 +173,4 @@ func (f Filter) where(x *index.Index, currentID string) (*index.Selection, error
 		s.Except(currentID)
 	}
 	return s, nil
-}
-
-// matches has the last word on networks, case and metadata, so that they mean
-// the same on every database: SQL may select too much, see [index.Selection].
-func (f Filter) matches(s UserSession) bool {
-	if f.IP.IsValid() && !(s.IP.IsValid() && index.Unmapped(f.IP).Contains(s.IP)) {
-		return false
-	}
-	if f.UserAgent != "" && !strings.Contains(index.LowerASCII(sqldb.Within(s.UserAgent, unicode.MaxASCII)), index.LowerASCII(sqldb.Within(f.UserAgent, unicode.MaxASCII))) {
-		return false
-	}
-	for k, v := range f.Meta {
-		if got, ok := s.Meta[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }

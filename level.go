@@ -1,9 +1,6 @@
 package usersession
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // Level says how surely it is known that it is the user who acts in a session. The
 // values are the authentication assurance levels of NIST SP 800-63B-4, and are compared
@@ -27,16 +24,6 @@ func (l Level) String() string {
 }
 
 func (l Level) known() bool { return l >= AAL1 && l <= AAL3 }
-
-// The keys of UserSession.Meta that this package sets. [Filter].Meta finds sessions by
-// them.
-const (
-	MetaMethod       = "auth_method"     // that of WithMethod, or MethodImpersonation
-	MetaLevel        = "auth_level"      // that of WithLevel, as its String. Only this package sets it
-	MetaImpersonator = "impersonated_by" // the actor of Impersonate. Only this package sets it
-
-	MethodImpersonation = "impersonation" // of a session of Impersonate
-)
 
 // Level returns the level that was noted last, at login or by Reauthenticate. Only
 // RequireLevel and [Manager.Level] are for decisions.
@@ -62,9 +49,3 @@ func refuseReserved(what string, pairs map[string]string) error {
 	}
 	return nil
 }
-
-// Default and bound of the lifetime of a session of [Manager.Impersonate].
-const (
-	DefaultImpersonation = time.Hour
-	MaxImpersonation     = 8 * time.Hour
-)

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/bubble"
 	"github.com/seed-296ca7ab/usersession/internal/header"
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/probe"
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
 )
@@ -33,8 +34,8 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		return nil, err
 	}
 
-	var scsKey any
-	if _, err := o.SCS.Load(keyProbe{context.Background(), &scsKey}, ""); err != nil || scsKey == nil || fmt.Sprint(scsKey) == "" {
+	scsKey := probe.ContextKey(o.SCS)
+	if scsKey == nil {
 		return nil, errors.New("usersession: Options.SCS: was not made with scs.New")
 	}
 	m := &Manager{SessionManager: o.SCS, scsKey: scsKey, opts: o, id: newIdentity(), sealed: o.SCS.Cookie}
@@ -62,8 +63,8 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 		}
 	}
 	m.opts.Seal = nil // a Manager that is printed would print the keys
-	if m.seal, err = o.Seal.sealing(ix.Schema + "." + ix.Table); err != nil {
-		return nil, err
+	if m.seal, err = o.Seal.box(ix.Schema + "." + ix.Table); err != nil {
+		return nil, fmt.Errorf("usersession: Options.Seal.Keys: %w", err)
 	}
 	if o.Adopt != nil {
 		plain := o.SCS.Codec
@@ -97,7 +98,7 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 	s.HashTokenInStore = false // the adapter hashes, always
 	s.Lifetime = o.Lifetime
 	s.IdleTimeout = 0 // ours is in the row and in the Store's expiry
-	if isDefaultErrorFunc(s) {
+	if probe.IsDefaultErrorFunc(s) {
 		s.ErrorFunc = m.serveError
 	}
 	return m, nil
@@ -108,19 +109,6 @@ func New(db *sqlx.DB, opts *Options) (*Manager, error) {
 func (m *Manager) serveError(w http.ResponseWriter, r *http.Request, err error) {
 	header.NoStore(w.Header())
 	http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
-}
-
-// keyProbe finds the context key of an scs manager.
-type keyProbe struct {
-	context.Context
-	key *any
-}
-
-func (p keyProbe) Value(key any) any {
-	if *p.key == nil {
-		*p.key = key
-	}
-	return nil
 }
 
 // NewFromDB is New for a program that does not use sqlx. The SQL dialect is told

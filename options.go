@@ -10,7 +10,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 )
 
-// The defaults of Options and SQLStoreOptions.
+// The defaults of Options, WatchOptions, SQLStoreOptions and [Manager.Impersonate].
 const (
 	DefaultIdleTimeout   = time.Hour
 	DefaultLifetime      = 24 * time.Hour
@@ -18,6 +18,8 @@ const (
 	DefaultPruneInterval = time.Minute
 	DefaultReadTimeout   = 2 * time.Second
 	DefaultWriteTimeout  = 5 * time.Second
+	DefaultWatchInterval = time.Second
+	DefaultImpersonation = time.Hour
 	DefaultMaxSessions   = 100
 	DefaultTable         = "user_sessions"
 	DefaultDataTable     = "sessions" // that of scs's own SQL stores
@@ -29,6 +31,9 @@ const (
 	// NoMaxSessions as Options.MaxSessions means that a user may have any number
 	// of sessions.
 	NoMaxSessions = -1
+
+	// MaxImpersonation bounds the lifetime of a session of [Manager.Impersonate].
+	MaxImpersonation = 8 * time.Hour
 )
 
 // LimitPolicy says what Login does for a user who has Options.MaxSessions live

@@ -3,11 +3,11 @@ package usersession
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/policy"
 )
 
 // Policy is what is in force for the sessions of a Manager, as an auditor asks for it
@@ -82,8 +82,8 @@ func (m *Manager) Policy() Policy {
 	if p.MaxSessions = cmp.Or(o.MaxSessions, DefaultMaxSessions); p.MaxSessions == NoMaxSessions {
 		p.MaxSessions = 0
 	}
-	if l, ok := limitsOf[o.Preset]; ok {
-		p.LongestLifetime, p.LongestIdleTimeout = l.lifetime, max(0, l.idle)
+	if l, ok := policy.Of(int(o.Preset)); ok {
+		p.LongestLifetime, p.LongestIdleTimeout = l.Lifetime, max(0, l.Idle)
 	}
 	m.proofs.Range(func(need, _ any) bool {
 		p.Reauthentication = append(p.Reauthentication, need.(StepUp))
@@ -92,165 +92,39 @@ func (m *Manager) Policy() Policy {
 	slices.SortFunc(p.Reauthentication, func(a, b StepUp) int {
 		return cmp.Or(cmp.Compare(a.Level, b.Level), cmp.Compare(a.MaxAge, b.MaxAge))
 	})
-	for level := AAL1; level <= AAL3; level++ {
-		if life, idle := limitsOf[level].exceeds(o.Lifetime, o.IdleTimeout); !life && !idle && c.Secure && c.HttpOnly {
-			p.Meets = level
-		}
-	}
-	p.Deviations = m.deviations(cmp.Or(o.Preset, AAL2))
+	is := policy.InForce{Lifetime: o.Lifetime, Idle: o.IdleTimeout, Secure: c.Secure && c.HttpOnly, Persistent: c.Persist, Bounded: o.Preset != 0}
+	p.Meets = Level(is.Meets())
+	from, _ := policy.Of(int(cmp.Or(o.Preset, AAL2)))
+	p.Deviations = is.Deviations(from)
 	return p
 }
 
-// deviations says what is longer or weaker than a level asks for.
-func (m *Manager) deviations(from Level) (list []string) {
-	note := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
-	o, c, l := &m.opts, m.sealed, limitsOf[from]
-	life, idle := l.exceeds(o.Lifetime, o.IdleTimeout)
-	if life {
-		note("The lifetime of %s is longer than the %s of %v.", inWords(o.Lifetime), inWords(l.lifetime), from)
+// sheet returns the policy in the form of which the words and the JSON are made.
+func (p Policy) sheet() policy.Sheet {
+	s := policy.Sheet{
+		Preset: p.Preset.String(), Meets: p.Meets.String(), Deviations: append([]string{}, p.Deviations...),
+		IdleTimeout: policy.Seconds(p.IdleTimeout), Lifetime: policy.Seconds(p.Lifetime),
+		LongestIdleTimeout: policy.Seconds(p.LongestIdleTimeout), LongestLifetime: policy.Seconds(p.LongestLifetime),
+		MaxSessions: p.MaxSessions, LimitsByLogin: p.LimitsByLogin, Cookie: policy.Cookie(p.Cookie),
+		OnLimit:          map[LimitPolicy]string{LimitEvictOldest: "evict_oldest", LimitEvictLeastRecent: "evict_least_recent", LimitReject: "reject"}[p.OnLimit],
+		Reauthentication: []policy.Proof{}, Retention: policy.Seconds(p.Retention),
+		Privacy: []string{
+			policy.Kept("client's address", string(p.Privacy.IP), p.Privacy.IPRetention),
+			policy.Kept("User-Agent", string(p.Privacy.UserAgent), p.Privacy.UserAgentRetention),
+		},
 	}
-	if idle && o.IdleTimeout == NoIdleTimeout {
-		note("There is no idle timeout, where %v has %s.", from, inWords(l.idle))
-	} else if idle {
-		note("The idle timeout of %s is longer than the %s of %v.", inWords(o.IdleTimeout), inWords(l.idle), from)
+	for _, r := range p.Reauthentication {
+		s.Reauthentication = append(s.Reauthentication, policy.Proof{Level: r.Level.String(), MaxAge: policy.Seconds(r.MaxAge)})
 	}
-	if !c.Secure || !c.HttpOnly {
-		note("The cookie is not Secure and HttpOnly, which NIST SP 800-63B-4, 5.1.1 asks for.")
-	}
-	if c.Persist {
-		note("The cookie outlives the browser's window, which NIST SP 800-63B-4, 5.1 advises against.")
-	}
-	if o.Preset == 0 {
-		note("A login may be longer by WithLifetime and WithIdleTimeout. Options.Preset sets a bound.")
-	}
-	return list
-}
-
-// onLimit says what a login does at the limit, as a name and in words.
-func (p Policy) onLimit() (name, words string) {
-	switch p.OnLimit {
-	case LimitEvictLeastRecent:
-		return "evict_least_recent", "ends the session that was not seen for the longest time"
-	case LimitReject:
-		return "reject", "is refused"
-	}
-	return "evict_oldest", "ends the session that was logged in first"
+	return s
 }
 
 // String returns the policy in words, one statement on a line.
-func (p Policy) String() string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	if p.Preset != 0 {
-		line("The preset is %v of NIST SP 800-63B-4.", p.Preset)
-	}
-	if p.IdleTimeout > 0 {
-		line("A session ends %s after its last use.", inWords(p.IdleTimeout))
-	} else {
-		line("A session does not end by not being used.")
-	}
-	line("A session ends %s after its login, or after the last Reauthenticate, however busy it is.", inWords(p.Lifetime))
-	switch {
-	case p.Preset == 0:
-		line("A login may have another idle timeout and lifetime, of any length.")
-	case p.LongestIdleTimeout == 0:
-		line("A login may have any idle timeout, and a lifetime of %s at most.", inWords(p.LongestLifetime))
-	default:
-		line("A login may have another idle timeout of %s at most, and a lifetime of %s at most.", inWords(p.LongestIdleTimeout), inWords(p.LongestLifetime))
-	}
-	_, then := p.onLimit()
-	if p.MaxSessions > 0 {
-		line("A user has %d sessions at most. A login beyond that %s.", p.MaxSessions, then)
-	} else {
-		line("A user may have any number of sessions.")
-	}
-	if p.LimitsByLogin {
-		line("Some logins have another limit. A login beyond that %s.", then)
-	}
-	c := p.Cookie
-	line("The cookie %s has %s.", c.Name, strings.Join(c.attributes(), ", "))
-	for _, r := range p.Reauthentication {
-		line("Some actions need %s.", r.words())
-	}
-	if p.Retention > 0 {
-		line("The row of an ended session is kept for %s, and until the end of its lifetime in any case.", inWords(p.Retention))
-	} else {
-		line("The row of an ended session is kept until the end of its lifetime.")
-	}
-	for _, words := range p.Privacy.words() {
-		line("%s", words)
-	}
-	if p.Meets != 0 {
-		line("The timeouts and the cookie keep the limits of %v.", p.Meets)
-	} else {
-		line("The timeouts and the cookie keep the limits of no level.")
-	}
-	for _, d := range p.Deviations {
-		line("%s", d)
-	}
-	return b.String()
-}
-
-func (c PolicyCookie) attributes() []string {
-	attributes := []string{"Path=" + c.Path}
-	if c.Domain != "" {
-		attributes = append(attributes, "Domain="+c.Domain)
-	}
-	for _, a := range []struct {
-		is   bool
-		name string
-	}{{c.Secure, "Secure"}, {c.HTTPOnly, "HttpOnly"}, {c.SameSite != "", "SameSite=" + c.SameSite}, {c.Persistent, "Max-Age"}} {
-		if a.is {
-			attributes = append(attributes, a.name)
-		}
-	}
-	return attributes
-}
-
-// words says which proof is needed.
-func (s StepUp) words() string {
-	switch {
-	case s.Level == 0:
-		return "a proof of the last " + inWords(s.MaxAge)
-	case s.MaxAge == 0:
-		return "a proof of " + s.Level.String()
-	}
-	return "a proof of " + s.Level.String() + " of the last " + inWords(s.MaxAge)
-}
+func (p Policy) String() string { return p.sheet().String() }
 
 // MarshalJSON returns the policy in snake_case. Durations are in seconds, and 0 where
 // there is none.
-func (p Policy) MarshalJSON() ([]byte, error) {
-	type proof struct {
-		Level  string  `json:"level"`
-		MaxAge float64 `json:"max_age_seconds"`
-	}
-	proofs := []proof{}
-	for _, r := range p.Reauthentication {
-		proofs = append(proofs, proof{r.Level.String(), r.MaxAge.Seconds()})
-	}
-	then, _ := p.onLimit()
-	return json.Marshal(struct {
-		Preset             string       `json:"preset"`
-		Meets              string       `json:"meets"`
-		Deviations         []string     `json:"deviations"`
-		IdleTimeout        float64      `json:"idle_timeout_seconds"`
-		Lifetime           float64      `json:"lifetime_seconds"`
-		LongestIdleTimeout float64      `json:"longest_idle_timeout_seconds"`
-		LongestLifetime    float64      `json:"longest_lifetime_seconds"`
-		MaxSessions        int          `json:"max_sessions"`
-		OnLimit            string       `json:"on_limit"`
-		LimitsByLogin      bool         `json:"limits_by_login"`
-		Cookie             PolicyCookie `json:"cookie"`
-		Reauthentication   []proof      `json:"reauthentication"`
-		Retention          float64      `json:"retention_seconds"`
-		Privacy            []string     `json:"privacy"`
-	}{
-		p.Preset.String(), p.Meets.String(), append([]string{}, p.Deviations...), p.IdleTimeout.Seconds(), p.Lifetime.Seconds(),
-		p.LongestIdleTimeout.Seconds(), p.LongestLifetime.Seconds(), p.MaxSessions, then, p.LimitsByLogin,
-		p.Cookie, proofs, p.Retention.Seconds(), p.Privacy.words(),
-	})
-}
+func (p Policy) MarshalJSON() ([]byte, error) { return json.Marshal(p.sheet()) }
 
 func sameSite(s http.SameSite) string {
 	return map[http.SameSite]string{http.SameSiteLaxMode: "Lax", http.SameSiteStrictMode: "Strict", http.SameSiteNoneMode: "None"}[s]

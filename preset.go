@@ -4,43 +4,27 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/seed-296ca7ab/usersession/internal/policy"
 )
-
-// limits are what NIST SP 800-63B-4 asks of the sessions of a level, in sections 2.1.3,
-// 2.2.3 and 2.3.3.
-type limits struct {
-	lifetime time.Duration
-	idle     time.Duration // NoIdleTimeout if none is asked for
-}
-
-var limitsOf = map[Level]limits{
-	AAL1: {30 * 24 * time.Hour, NoIdleTimeout},
-	AAL2: {DefaultLifetime, DefaultIdleTimeout},
-	AAL3: {12 * time.Hour, 15 * time.Minute},
-}
-
-// exceeds say whether a lifetime and an idle timeout are longer than the limits.
-func (l limits) exceeds(lifetime, idle time.Duration) (life, idles bool) {
-	return lifetime > l.lifetime, l.idle > 0 && (idle > l.idle || idle == NoIdleTimeout)
-}
 
 // usePreset fills in what the preset says and nobody has said otherwise.
 func (o *Options) usePreset() {
-	p, ok := limitsOf[o.Preset]
+	p, ok := policy.Of(int(o.Preset))
 	if !ok {
 		return
 	}
 	s := o.SCS
 	if o.Lifetime == 0 && (s == nil || s.Lifetime == 0 || s.Lifetime == DefaultLifetime) {
-		o.Lifetime = p.lifetime
+		o.Lifetime = p.Lifetime
 	}
 	if o.IdleTimeout == 0 && (s == nil || s.IdleTimeout == 0) {
 		life := o.Lifetime
 		if life == 0 && s != nil {
 			life = s.Lifetime
 		}
-		if o.IdleTimeout = p.idle; life > 0 && p.idle > 0 {
-			o.IdleTimeout = min(p.idle, life)
+		if o.IdleTimeout = p.Idle; life > 0 && p.Idle > 0 {
+			o.IdleTimeout = min(p.Idle, life)
 		}
 	}
 }
@@ -50,19 +34,19 @@ func (o *Options) checkPreset(bad func(field, format string, args ...any)) {
 	if o.Preset == 0 {
 		return
 	}
-	p, ok := limitsOf[o.Preset]
+	p, ok := policy.Of(int(o.Preset))
 	if !ok {
 		bad("Preset", "is %d, which is none of AAL1, AAL2, AAL3", int(o.Preset))
 		return
 	}
-	life, idle := p.exceeds(o.Lifetime, o.IdleTimeout)
+	life, idle := p.Exceeds(o.Lifetime, o.IdleTimeout)
 	if life {
-		bad("Lifetime", "%v contradicts Options.Preset, which is %v and allows %v at most", o.Lifetime, o.Preset, p.lifetime)
+		bad("Lifetime", "%v contradicts Options.Preset, which is %v and allows %v at most", o.Lifetime, o.Preset, p.Lifetime)
 	}
 	if idle && o.IdleTimeout == NoIdleTimeout {
-		bad("IdleTimeout", "NoIdleTimeout contradicts Options.Preset, which is %v and asks for %v", o.Preset, p.idle)
+		bad("IdleTimeout", "NoIdleTimeout contradicts Options.Preset, which is %v and asks for %v", o.Preset, p.Idle)
 	} else if idle {
-		bad("IdleTimeout", "%v contradicts Options.Preset, which is %v and allows %v at most", o.IdleTimeout, o.Preset, p.idle)
+		bad("IdleTimeout", "%v contradicts Options.Preset, which is %v and allows %v at most", o.IdleTimeout, o.Preset, p.Idle)
 	}
 	if c := o.SCS.Cookie; !c.Secure || !c.HttpOnly {
 		field := "SCS"
@@ -75,7 +59,7 @@ func (o *Options) checkPreset(bad func(field, format string, args ...any)) {
 
 // checkLimits refuses a login with limits of its own that contradict the preset.
 func (o *Options) checkLimits(l loginOptions) error {
-	p, ok := limitsOf[o.Preset]
+	p, ok := policy.Of(int(o.Preset))
 	if !ok {
 		return nil
 	}
@@ -83,7 +67,7 @@ func (o *Options) checkLimits(l loginOptions) error {
 		option string
 		given  *time.Duration
 		most   time.Duration
-	}{{"WithLifetime", l.lifetime, p.lifetime}, {"WithIdleTimeout", l.idle, p.idle}} {
+	}{{"WithLifetime", l.lifetime, p.Lifetime}, {"WithIdleTimeout", l.idle, p.Idle}} {
 		if c.given != nil && c.most > 0 && (*c.given > c.most || *c.given == NoIdleTimeout) {
 			return fmt.Errorf("usersession: %s: %v contradicts Options.Preset, which is %v and allows %v at most", c.option, *c.given, o.Preset, c.most)
 		}

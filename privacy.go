@@ -1,37 +1,34 @@
 package usersession
 
 import (
-	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/agent"
 )
 
-// IPPrivacy says how much is kept of a client's address.
+// IPPrivacy says how much is kept of a client's address. It is one of IPFull,
+// IPTruncated and IPOff.
 type IPPrivacy string
 
-// The values of Privacy.IP.
+// UserAgentPrivacy says how much is kept of a User-Agent. It is one of UserAgentFull,
+// UserAgentFamily and UserAgentOff.
+type UserAgentPrivacy string
+
+// The values of the fields of Privacy.
 const (
 	IPFull      IPPrivacy = ""          // the address
 	IPTruncated IPPrivacy = "truncated" // the network: /24 of IPv4, /48 of IPv6
 	IPOff       IPPrivacy = "off"       // nothing
-)
 
-// UserAgentPrivacy says how much is kept of a User-Agent.
-type UserAgentPrivacy string
-
-// The values of Privacy.UserAgent.
-const (
 	UserAgentFull   UserAgentPrivacy = ""       // the header, cut to 512 bytes
 	UserAgentFamily UserAgentPrivacy = "family" // what UserSession.Device says, without versions and models
 	UserAgentOff    UserAgentPrivacy = "off"    // nothing
-)
 
-// UntilEnd as a retention means that a text is taken out of the row when the session has
-// ended.
-const UntilEnd time.Duration = -1
+	// UntilEnd as a retention means that a text is taken out of the row when the session
+	// has ended.
+	UntilEnd time.Duration = -1
+)
 
 // Privacy says how much of a client's address and User-Agent is kept, and for how long.
 // It counts for rows and events alike, and for the texts of WithIP and WithUserAgent. The
@@ -96,37 +93,4 @@ func (p Privacy) agent(userAgent string) string {
 		return agent.Family(userAgent)
 	}
 	return userAgent
-}
-
-// words says what is kept of the two texts, for Policy.
-func (p Privacy) words() []string {
-	kept := map[string]string{"": "in full", string(IPTruncated): "as its network", string(UserAgentFamily): "as the name of browser and system"}
-	say := func(what, mode string, d time.Duration) string {
-		switch {
-		case mode == string(IPOff):
-			return fmt.Sprintf("The %s is not kept.", what)
-		case d == UntilEnd:
-			return fmt.Sprintf("The %s is kept %s, until the session has ended.", what, kept[mode])
-		case d > 0:
-			return fmt.Sprintf("The %s is kept %s, for %s after the login.", what, kept[mode], inWords(d))
-		}
-		return fmt.Sprintf("The %s is kept %s, as long as the row.", what, kept[mode])
-	}
-	return []string{say("client's address", string(p.IP), p.IPRetention), say("User-Agent", string(p.UserAgent), p.UserAgentRetention)}
-}
-
-// inWords is String of a duration, without the minutes and seconds that are none, and in
-// days where it has nothing else.
-func inWords(d time.Duration) string {
-	if day := 24 * time.Hour; d > day && d%day == 0 {
-		return fmt.Sprintf("%d days", d/day)
-	}
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

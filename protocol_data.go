@@ -21,7 +21,7 @@ func (m *Manager) create(ctx context.Context, key string, body []byte, b *traile
 	if !b.Deadline.After(time.Now()) {
 		return ErrSessionEnded
 	}
-	err := m.data.store.Create(ctx, key, m.stored(body, b), m.data.storeExpiry(b, time.Now()))
+	err := m.data.store.Create(ctx, key, m.seal.Value(body, b), m.data.storeExpiry(b, time.Now()))
 	if err == nil && !m.data.rowTells(b) {
 		m.touches.Note(key)
 	}
@@ -38,13 +38,12 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 		}
 		return ErrSessionEnded
 	}
-	found, err := m.data.store.Update(ctx, key, m.stored(body, now))
+	found, err := m.data.store.Update(ctx, key, m.seal.Value(body, now))
 	if err != nil {
 		return err
 	}
 	if !found {
-		m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID, Actor: was.Actor})
-		return ErrSessionEnded
+		return m.endedMeanwhile(ctx, was)
 	}
 	if now.Authenticated() && now.Deadline.Before(was.Deadline) {
 		unleased, err := m.index.Shorten(ctx, now)

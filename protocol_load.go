@@ -107,7 +107,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		m.unlisted(ctx, b)
 		return nil, nil, nil
 	}
-	data, err := m.open(data, b)
+	data, err := m.seal.Open(data, b)
 	if err != nil {
 		if !peek {
 			m.notOpened(ctx, b, err)

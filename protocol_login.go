@@ -63,7 +63,7 @@ func (m *Manager) createConfirmed(ctx context.Context, b *trailer.Binding, body 
 		if !b.Deadline.After(time.Now()) {
 			return false, nil, ErrSessionEnded
 		}
-		ok, err = m.index.ConfirmWithData(ctx, b, s.checked, m.stored(body, b))
+		ok, err = m.index.ConfirmWithData(ctx, b, s.checked, m.seal.Value(body, b))
 		return ok, nil, err
 	}
 	if err := m.create(ctx, b.Key, body, b); err != nil {

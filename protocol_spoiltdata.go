@@ -47,6 +47,29 @@ func (m *Manager) lost(ctx context.Context, key string, data []byte, there bool)
 	}
 }
 
+// notOpened deals with a value that may not be served. It may be another replica's that
+// has a key which this one has not. So it stays, and like data that the codec cannot
+// read, its session ends with what ends or replaces that of this browser. Whose session
+// that is the row says, because the value may be forged.
+func (m *Manager) notOpened(ctx context.Context, b *trailer.Binding, why error) {
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	row, found, err := m.index.LiveRowByKey(wctx, b.Key)
+	m.emit(ctx, Event{Kind: EventUnreadable, SessionID: row.ID, UserID: row.UserID.String, Actor: bindingOf(row, b.Key).Actor, Err: why})
+	r := m.request(ctx)
+	switch {
+	case r == nil || ctx.Value(m.scsKey) != nil:
+	case found || err != nil || b.Authenticated():
+		m.notHere(ctx, r, b.Key, row)
+	default:
+		r.do(func() {
+			if r.own == nil {
+				r.standing, r.own = decide.Unreadable, &trailer.Binding{Key: b.Key, Deadline: b.Deadline}
+			}
+		})
+	}
+}
+
 // presented returns the live row of a key without data. That of a key which was renewed
 // is none, and is noted.
 func (m *Manager) presented(ctx, wctx context.Context, key string, there bool) (index.Row, bool, error) {

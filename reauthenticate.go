@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
+	"github.com/seed-296ca7ab/usersession/internal/policy"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -69,8 +70,8 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 	if o.lifetime != nil {
 		lifetime = *o.lifetime
 	}
-	if p, ok := limitsOf[m.opts.Preset]; ok {
-		lifetime = min(lifetime, p.lifetime) // it may be from before the preset
+	if p, ok := policy.Of(int(m.opts.Preset)); ok {
+		lifetime = min(lifetime, p.Lifetime) // it may be from before the preset
 	}
 	nb.AuthenticatedAt = now()
 	nb.Deadline = nb.AuthenticatedAt.Add(lifetime)

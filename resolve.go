@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -237,7 +234,7 @@ func (o *Options) resolveIndex(db *sqlx.DB, errs *[]error) {
 		if ix.ReadReplica != nil {
 			bad("ReadReplica", "SQLite has no replicas")
 		}
-		*errs = append(*errs, checkSQLite(db, *o))
+		*errs = append(*errs, checkSQLite(db, o.UsersTable != ""))
 	}
 	if ix.ReadReplica != nil && ix.ReadReplica.DB != nil {
 		if d, ok := sqldb.DialectOf(ix.ReadReplica); ok && ix.Dialect != "" && Dialect(d) != ix.Dialect {
@@ -249,37 +246,11 @@ func (o *Options) resolveIndex(db *sqlx.DB, errs *[]error) {
 	}
 }
 
-// checkSQLite refuses what would work until the second connection is opened.
-func checkSQLite(db *sqlx.DB, o Options) error {
+// checkSQLite is sqldb.CheckSQLite, which takes no longer than a write may.
+func checkSQLite(db *sqlx.DB, foreignKeys bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultWriteTimeout)
 	defer cancel()
-	_, memory, err := sqldb.File(ctx, db)
-	if err == nil && memory && db.Stats().MaxOpenConnections != 1 {
-		return errors.New("usersession: New: a :memory: SQLite database is another one on each connection: call db.SetMaxOpenConns(1), or use a file")
-	}
-	full := false
-	if err == nil {
-		full, err = sqldb.FullColumnNames(ctx, db)
-	}
-	heeded := true
-	if err == nil && o.UsersTable != "" {
-		heeded, err = sqldb.ForeignKeys(ctx, db)
-	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("usersession: New: %w", err)
-	case full:
-		return errors.New("usersession: New: this SQLite connection has the setting full_column_names=1, under which columns get other names than they are read by: take the pragma out of its name")
-	case !heeded:
-		return errors.New("usersession: Options.UsersTable: foreign keys are off in this SQLite connection: add _pragma=foreign_keys(1) (modernc.org/sqlite) or _foreign_keys=on (mattn/go-sqlite3) to its name")
-	}
-	return nil
-}
-
-// isDefaultErrorFunc reports whether nobody has set the ErrorFunc of s. There is no
-// other one to compare with: scs.New starts a goroutine that nothing ends.
-func isDefaultErrorFunc(s *scs.SessionManager) bool {
-	return s.ErrorFunc == nil || runtime.FuncForPC(reflect.ValueOf(s.ErrorFunc).Pointer()).Name() == "github.com/alexedwards/scs/v2.defaultErrorFunc"
+	return sqldb.CheckSQLite(ctx, db, foreignKeys)
 }
 
 // remoteIP is the default of Options.ClientIP.

@@ -217,11 +217,6 @@ func checkRevoking(f Filter) error {
 	return nil
 }
 
-// matching returns what has the last word on the rows that f selects.
-func (m *Manager) matching(f Filter) func(index.Row) bool {
-	return func(r index.Row) bool { return f.matches(sessionOf(r, m.opts.IdleTimeout, "")) }
-}
-
 // RevokeMatching ends the sessions that f selects, in batches, and returns how
 // many. On error it returns the number ended so far. Calling it again ends the
 // rest. A filter that selects nothing in particular is refused with
@@ -241,7 +236,7 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (_ int, result e
 	var pending error
 	for {
 		began := time.Now()
-		n, next, err := m.revokePage(ctx, f, sel, after, by)
+		n, next, err := m.revokePage(ctx, sel, after, by)
 		total += n
 		if errors.Is(err, ErrRevocationPending) {
 			pending, err = err, nil // the next batch is as urgent
@@ -257,10 +252,10 @@ func (m *Manager) RevokeMatching(ctx context.Context, f Filter) (_ int, result e
 	}
 }
 
-func (m *Manager) revokePage(ctx context.Context, f Filter, sel *index.Selection, after string, by index.Ending) (int, string, error) {
+func (m *Manager) revokePage(ctx context.Context, sel *index.Selection, after string, by index.Ending) (int, string, error) {
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
-	rows, next, err := m.index.EndPage(wctx, sel, after, m.matching(f), by)
+	rows, next, err := m.index.EndPage(wctx, sel, after, by)
 	if err != nil {
 		return 0, "", err
 	}

@@ -146,7 +146,7 @@ func (r *Revocation) endMeanwhile(ctx context.Context, pending error) (next stri
 	}
 	wctx, cancel := r.m.finishing(ctx)
 	defer cancel()
-	rows, next, err := r.m.index.EndMeanwhile(wctx, sel, r.after, r.m.matching(r.f), r.by)
+	rows, next, err := r.m.index.EndMeanwhile(wctx, sel, r.after, r.by)
 	if err != nil {
 		return "", err
 	}
@@ -184,7 +184,7 @@ func (m *Manager) RevokeMatchingTx(ctx context.Context, tx Tx, f Filter) (*Revoc
 	}
 	r := &Revocation{m: m, f: f, sel: sel, by: index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}}
 	for after, more := "", true; more; {
-		rows, next, err := m.index.EndPageIn(ctx, tx, sel, after, m.matching(f), r.by)
+		rows, next, err := m.index.EndPageIn(ctx, tx, sel, after, r.by)
 		if err != nil {
 			return nil, wrap("RevokeMatchingTx", err)
 		}

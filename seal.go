@@ -1,7 +1,6 @@
 package usersession
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 
@@ -41,40 +40,16 @@ func (s Seal) MarshalText() ([]byte, error) { return fmt.Append(nil, s), nil }
 
 // check reports what is wrong with s.
 func (s *Seal) check(bad func(field, format string, args ...any)) {
-	if len(s.Keys) == 0 {
-		bad("Seal.Keys", "is empty: it needs a key of %d bytes", seal.KeySize)
-	}
-	for i, k := range s.Keys {
-		switch {
-		case len(k) != seal.KeySize:
-			bad("Seal.Keys", "key %d of %d has %d bytes, must have %d", i+1, len(s.Keys), len(k), seal.KeySize)
-		case bytes.Equal(k, make([]byte, seal.KeySize)):
-			bad("Seal.Keys", "key %d of %d is all zeros", i+1, len(s.Keys))
-		}
-		for j, other := range s.Keys[:i] {
-			if bytes.Equal(k, other) {
-				bad("Seal.Keys", "keys %d and %d of %d are the same", j+1, i+1, len(s.Keys))
-			}
-		}
+	for _, wrong := range seal.Wrong(s.Keys) {
+		bad("Seal.Keys", "%s", wrong)
 	}
 }
 
-// sealing is what a Manager keeps of a Seal.
-type sealing struct {
-	ring   *seal.Ring
-	name   string
-	refuse bool // what is not sealed
-}
-
-// sealing returns what a Manager keeps of s, which is checked; nil of nil. index is the
-// name of the index table.
-func (s *Seal) sealing(index string) (*sealing, error) {
+// box returns what seals and opens the values of an index, whose table has a name; nil of
+// nil. s is checked.
+func (s *Seal) box(index string) (*seal.Box, error) {
 	if s == nil {
 		return nil, nil
 	}
-	ring, err := seal.NewRing(s.Keys)
-	if err != nil {
-		return nil, fmt.Errorf("usersession: Options.Seal.Keys: %w", err)
-	}
-	return &sealing{ring, cmp.Or(s.Name, index), s.RefuseUnsealed}, nil
+	return seal.NewBox(s.Keys, cmp.Or(s.Name, index), s.RefuseUnsealed)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/lease"
+	"github.com/seed-296ca7ab/usersession/internal/seal"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 	"github.com/seed-296ca7ab/usersession/internal/watch"
@@ -46,7 +47,7 @@ type Manager struct {
 	lists     *index.Index // the index, or that of Options.Index.ReadReplica
 	data      dataPlace
 	adopting  *adopt.Store // its Store; nil without Options.Adopt
-	seal      *sealing     // nil without Options.Seal
+	seal      *seal.Box    // nil without Options.Seal
 	touches   *touch.Log
 	looks     *touch.Log // the keys of sessions whose row was read instead of touched
 	reuses    *touch.Log // the IDs of sessions of which EventTokenReused told

@@ -114,11 +114,10 @@ func (m *Manager) ListMatching(ctx context.Context, f Filter, page Page) iter.Se
 				yield(UserSession{}, wrap("ListMatching", err))
 				return
 			}
-			s := sessionOf(r, m.opts.IdleTimeout, current)
-			if !f.matches(s) {
+			if !sel.Matches(r) {
 				continue
 			}
-			if found++; !yield(s, nil) || found == page.Limit {
+			if found++; !yield(sessionOf(r, m.opts.IdleTimeout, current), nil) || found == page.Limit {
 				return
 			}
 		}

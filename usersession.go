@@ -105,7 +105,8 @@ func (p IdP) check(what string) error {
 	return nil
 }
 
-// The values of UserSession.Reason this package sets.
+// The values of UserSession.Reason that this package sets, and the keys of
+// UserSession.Meta, by which [Filter].Meta finds sessions.
 const (
 	ReasonLogout      = "logout"       // Logout or Destroy in the session's own request
 	ReasonRevoked     = "revoked"      // one of the Revoke methods
@@ -122,6 +123,12 @@ const (
 
 	ReasonNotMe       = "not_me"       // the user has followed a link of sessionui.NotMe
 	ReasonTokenReused = "token_reused" // Options.TokenReuse
+
+	MetaMethod       = "auth_method"     // that of WithMethod, or MethodImpersonation
+	MetaLevel        = "auth_level"      // that of WithLevel, as its String. Only this package sets it
+	MetaImpersonator = "impersonated_by" // the actor of Impersonate. Only this package sets it
+
+	MethodImpersonation = "impersonation" // of a session of Impersonate
 )
 
 // Device describes the client in a few words, such as "Firefox on Linux". It

@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// DefaultWatchInterval is the default of WatchOptions.
-const DefaultWatchInterval = time.Second
-
 // WatchOptions are about how a process learns that a session has ended which it still
 // serves, in a stream for instance. The zero value of every field is its default.
 type WatchOptions struct {

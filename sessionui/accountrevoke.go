@@ -86,14 +86,21 @@ func (a *account) reauthURL(c *call) string {
 	return u.String()
 }
 
-func (a *account) confirmOne(c *call) {
+// mayEnd returns the session of the request, if it may end that with an ID, or the others
+// if id is empty. If it is nil, the request is answered.
+func (a *account) mayEnd(c *call, id string) *usersession.UserSession {
 	current := a.current(c)
-	if current == nil {
-		return
-	}
-	id := c.r.PathValue("id")
-	if id != current.ID && !a.isFresh(c, *current) {
+	if current != nil && id != current.ID && !a.isFresh(c, *current) {
 		a.stale(c, *current)
+		return nil
+	}
+	return current
+}
+
+func (a *account) confirmOne(c *call) {
+	id := c.r.PathValue("id")
+	current := a.mayEnd(c, id)
+	if current == nil {
 		return
 	}
 	a.ask(c, current.UserID, func(v sessionView) {
@@ -102,13 +109,9 @@ func (a *account) confirmOne(c *call) {
 }
 
 func (a *account) revokeOne(c *call) {
-	current := a.current(c)
-	if current == nil {
-		return
-	}
 	id := c.r.PathValue("id")
-	if id != current.ID && !a.isFresh(c, *current) {
-		a.stale(c, *current)
+	current := a.mayEnd(c, id)
+	if current == nil {
 		return
 	}
 	err := a.m.RevokeSession(c.r.Context(), current.UserID, id)
@@ -125,12 +128,8 @@ func (a *account) revokeOne(c *call) {
 }
 
 func (a *account) confirmOthers(c *call) {
-	current := a.current(c)
+	current := a.mayEnd(c, "")
 	if current == nil {
-		return
-	}
-	if !a.isFresh(c, *current) {
-		a.stale(c, *current)
 		return
 	}
 	list, err := a.m.ListSessions(c.r.Context(), current.UserID)
@@ -158,12 +157,8 @@ func (a *account) confirmOthers(c *call) {
 }
 
 func (a *account) revokeOthers(c *call) {
-	current := a.current(c)
+	current := a.mayEnd(c, "")
 	if current == nil {
-		return
-	}
-	if !a.isFresh(c, *current) {
-		a.stale(c, *current)
 		return
 	}
 	n, err := a.m.RevokeOtherSessions(c.r.Context())

@@ -40,7 +40,7 @@ session.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
 ended.go policy.go users.go protocol_spoiltdata.go
-protocol_reuse.go protocol_seal.go
+protocol_reuse.go
 login.go logout.go newdevice.go protocol_data.go
 impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_login.go protocol_renew.go protocol_touch.go
 account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go watch.go
@@ -69,11 +69,13 @@ var imports = map[string][]string{
 	"doctor":      {"inside", "sqldb"},
 	"inside":      {"index", "schema", "sqldb", "trailer"},
 	"place":       nil,
+	"policy":      nil,
 	"pqread":      {"bounded"},
+	"probe":       nil,
 	"reconcile":   {"index", "trailer"},
 	"response":    nil,
 	"schema":      {"sqldb"},
-	"seal":        nil,
+	"seal":        {"trailer"},
 	"sqldb":       {"bounded", "bubble", "pqread"},
 	"timeout":     nil,
 	"token":       nil,
@@ -103,7 +105,7 @@ var knows = []struct {
 		"internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/", "pgchannel/"}},
-	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "scsstore/", tool + "/adopt.go"}},
+	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "internal/probe/", "scsstore/", tool + "/adopt.go"}},
 	{"a key of scs's values", regexp.MustCompile(`^__(?:usersession|rememberMe)$`), []string{"session.go", "cookie.go"}},
 }
 

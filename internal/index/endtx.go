@@ -10,19 +10,19 @@ import (
 
 // EndPageIn is EndPage in a transaction of the application. A snapshot of that
 // transaction may hide rows. EndMeanwhile ends those, once it is committed.
-func (x *Index) EndPageIn(ctx context.Context, tx sqldb.Transaction, s *Selection, after string, matches func(Row) bool, by Ending) (ended []EndedRow, next string, err error) {
-	ended, next, err = x.endCurrent(ctx, x.db.In(tx), s, endable, after, matches, by)
+func (x *Index) EndPageIn(ctx context.Context, tx sqldb.Transaction, s *Selection, after string, by Ending) (ended []EndedRow, next string, err error) {
+	ended, next, err = x.endCurrent(ctx, x.db.In(tx), s, endable, after, by)
 	begun(ended, time.Time{}) // it may see the replicas of long ago
 	return ended, next, err
 }
 
-// EndMeanwhile ends a page of the sessions that s selects and matches does, and those
-// that somebody else has ended, who may not have come to the rest of it. On MariaDB it waits for those of transactions under way, if
-// s names users.
-func (x *Index) EndMeanwhile(ctx context.Context, s *Selection, after string, matches func(Row) bool, by Ending) (ended []EndedRow, next string, err error) {
+// EndMeanwhile ends a page of the sessions that s selects, and those that
+// somebody else has ended, who may not have come to the rest of it. On MariaDB it waits
+// for those of transactions under way, if s names users.
+func (x *Index) EndMeanwhile(ctx context.Context, s *Selection, after string, by Ending) (ended []EndedRow, next string, err error) {
 	var then string // not a result: what sets it may outlast an error
 	ended, err = x.atOnce(ctx, x.db.Unkept(), func(q sqldb.Querier) (rows []EndedRow, err error) {
-		rows, then, err = x.endCurrent(ctx, q, s, endable, after, matches, by)
+		rows, then, err = x.endCurrent(ctx, q, s, endable, after, by)
 		return rows, err
 	})
 	if err != nil {
@@ -36,7 +36,7 @@ func (x *Index) EndMeanwhile(ctx context.Context, s *Selection, after string, ma
 // and the gaps beside them at REPEATABLE READ. It locks all where MariaDB prefers to
 // walk PRIMARY. A read without users would always do that, and is left to
 // EndMeanwhile. On MariaDB q must be a transaction.
-func (x *Index) endCurrent(ctx context.Context, q sqldb.Querier, s *Selection, state State, after string, matches func(Row) bool, by Ending) (ended []EndedRow, next string, err error) {
+func (x *Index) endCurrent(ctx context.Context, q sqldb.Querier, s *Selection, state State, after string, by Ending) (ended []EndedRow, next string, err error) {
 	text, args := s.page(state, after, PageSize)
 	if x.c.Dialect == sqldb.MariaDB && s.users != nil {
 		text += "\nFOR UPDATE"
@@ -45,7 +45,7 @@ func (x *Index) endCurrent(ctx context.Context, q sqldb.Querier, s *Selection, s
 	if err := q.Select(ctx, &rows, text, args...); err != nil {
 		return nil, "", err
 	}
-	ids, cond, args := x.matching(rows, matches)
+	ids, cond, args := x.matching(rows, s)
 	ended, err = x.endIDs(ctx, q, ids, by, cond, args...)
 	return ended, nextPage(rows, PageSize), err
 }

@@ -74,27 +74,26 @@ func (x *Index) page(ctx context.Context, s *Selection, state State, after strin
 	return rows, err
 }
 
-// EndPage ends a page of the sessions that have not ended and that s selects and
-// matches does. It returns them and where the next page begins, or "" if there is
-// none.
-func (x *Index) EndPage(ctx context.Context, s *Selection, after string, matches func(Row) bool, by Ending) (ended []EndedRow, next string, err error) {
+// EndPage ends a page of the sessions that have not ended and that s selects. It
+// returns them and where the next page begins, or "" if there is none.
+func (x *Index) EndPage(ctx context.Context, s *Selection, after string, by Ending) (ended []EndedRow, next string, err error) {
 	rows, err := x.page(ctx, s, endable, after, x.c.endPage())
 	if err != nil {
 		return nil, "", err
 	}
-	ids, cond, args := x.matching(rows, matches)
+	ids, cond, args := x.matching(rows, s)
 	if len(ids) > 0 {
 		ended, err = x.atOnce(ctx, x.db.Unkept(), func(q sqldb.Querier) ([]EndedRow, error) { return x.endIDs(ctx, q, ids, by, cond, args...) })
 	}
 	return ended, nextPage(rows, x.c.endPage()), err
 }
 
-// matching returns the IDs of the rows that match, with the further condition of
+// matching returns the IDs of the rows that s means, with the further condition of
 // endIDs.
-func (x *Index) matching(rows []Row, matches func(Row) bool) (ids []string, cond string, args []any) {
+func (x *Index) matching(rows []Row, s *Selection) (ids []string, cond string, args []any) {
 	var users []string
 	for _, r := range rows {
-		if matches(r) {
+		if s.Matches(r) {
 			ids, users = append(ids, r.ID), append(users, r.UserID.String)
 		}
 	}

@@ -6,13 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed-296ca7ab/usersession/internal/sqldb"
 )
 
-// Selection says which rows are meant, as SQL. It selects every row that it
-// should, on every database. If it is exact, it selects no other.
+// Selection says which rows are meant. As SQL it selects every row that it should, on
+// every database. If it is exact, it selects no other.
 type Selection struct {
 	x     *Index
 	cond  string
@@ -23,6 +24,11 @@ type Selection struct {
 	// the arguments, so that it is worth a kept statement. A plan that was kept
 	// for one time or network can be hundreds of times too slow for another.
 	common bool
+
+	// For Matches. They select nothing if they are zero.
+	ip        netip.Prefix
+	userAgent string
+	meta      map[string]string
 }
 
 func (s *Selection) add(cond string, args ...any) {
@@ -39,9 +45,36 @@ func (s *Selection) none() { s.add("1 = 0") }
 // Select returns a selection of every row, for the following methods to narrow.
 func (x *Index) Select() *Selection { return &Selection{x: x, exact: true, common: true} }
 
-// Exact reports whether the selection selects no row that it should not. If it is
-// not exact, the reader of the rows has the last word.
+// Exact reports whether the SQL selects no row that it should not. If it is not exact,
+// Matches has the last word on each row.
 func (s *Selection) Exact() bool { return s.exact }
+
+// Matches reports whether a row that the SQL has selected is meant. It has the last word
+// on networks, case and metadata, so that they mean the same on every database.
+func (s *Selection) Matches(r Row) bool {
+	if s.ip.IsValid() {
+		if ip, err := netip.ParseAddr(r.IP); err != nil || !s.ip.Contains(ip) {
+			return false
+		}
+	}
+	if s.userAgent != "" && !strings.Contains(letters(r.UserAgent), letters(s.userAgent)) {
+		return false
+	}
+	if len(s.meta) == 0 {
+		return true
+	}
+	of := MetaOf(r.Meta)
+	for k, v := range s.meta {
+		if got, ok := of[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// letters returns a text as all databases compare it, with the letters of ASCII in lower
+// case, and others as they are where a column has them no longer.
+func letters(text string) string { return lowerASCII(sqldb.Within(text, unicode.MaxASCII)) }
 
 // Users selects the rows of these users. There must be one, and all in canonical
 // form.
@@ -101,7 +134,8 @@ func (s *Selection) Except(id string) { s.add("id <> ?", id) }
 // IP selects by the network that the login came from.
 func (s *Selection) IP(p netip.Prefix) {
 	s.common = false
-	s.addIP(Unmapped(p).Masked())
+	s.ip = unmapped(p).Masked()
+	s.addIP(s.ip)
 }
 
 // addIP compares addresses as the texts they are kept as: what all addresses of
@@ -150,12 +184,12 @@ var userAgentSQL = map[sqldb.Dialect]string{
 // UserAgent selects rows whose User-Agent contains a text, upper and lower case of
 // the letters A to Z alike.
 func (s *Selection) UserAgent(part string) {
-	s.common = false
+	s.common, s.userAgent = false, part
 	if !Storable(part) {
 		s.none() // the column has no such text
 		return
 	}
-	part = LowerASCII(part)
+	part = lowerASCII(part)
 	var arg any = sqldb.Text(part)
 	switch s.x.c.Dialect {
 	case sqldb.Postgres:
@@ -192,7 +226,7 @@ func (s *Selection) IdP(p IdP) {
 
 // Meta selects rows that have all of these pairs.
 func (s *Selection) Meta(pairs map[string]string) {
-	s.common = false
+	s.common, s.meta = false, pairs
 	for k, v := range pairs {
 		if !Storable(k) || !Storable(v) {
 			s.none()
@@ -209,8 +243,8 @@ func (s *Selection) Meta(pairs map[string]string) {
 	}
 }
 
-// Unmapped returns an IPv4 prefix in the form in which addresses are kept.
-func Unmapped(p netip.Prefix) netip.Prefix {
+// unmapped returns an IPv4 prefix in the form in which addresses are kept.
+func unmapped(p netip.Prefix) netip.Prefix {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}

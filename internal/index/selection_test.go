@@ -60,6 +60,36 @@ func TestSelection(t *testing.T) {
 }
 
 // What databases compare is the text that Filter compares, as far as they can.
+// What SQL selects too much, the program leaves out, alike on every database.
+func TestMatches(t *testing.T) {
+	row := Row{IP: "192.0.17.9", UserAgent: "Mozilla „Ä“ FireFox/9", Meta: `{"a":"1","b":"2"}`}
+	for _, tc := range []struct {
+		name   string
+		narrow func(*Selection)
+		want   bool
+	}{
+		{"everything", func(*Selection) {}, true},
+		{"its network", func(s *Selection) { s.IP(netip.MustParsePrefix("192.0.16.1/20")) }, true},
+		{"its network, mapped", func(s *Selection) { s.IP(netip.MustParsePrefix("::ffff:192.0.16.1/116")) }, true},
+		{"the next network", func(s *Selection) { s.IP(netip.MustParsePrefix("192.0.32.0/20")) }, false},
+		{"a part of its User-Agent", func(s *Selection) { s.UserAgent("fIREfOX") }, true},
+		{"its letters outside ASCII", func(s *Selection) { s.UserAgent("Ä“ f") }, true},
+		{"in another case", func(s *Selection) { s.UserAgent("ä") }, false},
+		{"a pair", func(s *Selection) { s.Meta(map[string]string{"a": "1"}) }, true},
+		{"a pair too many", func(s *Selection) { s.Meta(map[string]string{"a": "1", "c": ""}) }, false},
+		{"until a time", func(s *Selection) { s.IP(netip.MustParsePrefix("192.0.32.0/20")); *s = *s.Until(1) }, false},
+	} {
+		s := (&Index{c: Config{Dialect: sqldb.SQLite}}).Select()
+		if tc.narrow(s); s.Matches(row) != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, !tc.want, tc.want)
+		}
+	}
+	s := (&Index{c: Config{Dialect: sqldb.SQLite}}).Select()
+	if s.IP(netip.MustParsePrefix("0.0.0.0/0")); s.Matches(Row{}) {
+		t.Error("a row without an address is in a network")
+	}
+}
+
 func TestSelectionOfUserAgents(t *testing.T) {
 	for _, tc := range []struct {
 		d     sqldb.Dialect

@@ -21,9 +21,9 @@ func Clip(s string, n int) string {
 // Storable reports whether the index can hold a text at all.
 func Storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
-// LowerASCII is strings.ToLower for the letters A to Z only, which every
+// lowerASCII is strings.ToLower for the letters A to Z only, which every
 // database can do alike.
-func LowerASCII(s string) string {
+func lowerASCII(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			r += 'a' - 'A'

@@ -57,7 +57,7 @@ func TestStorable(t *testing.T) {
 }
 
 func TestLowerASCII(t *testing.T) {
-	if got := LowerASCII("AZaz09 Ä\u212a"); got != "azaz09 Ä\u212a" {
+	if got := lowerASCII("AZaz09 Ä\u212a"); got != "azaz09 Ä\u212a" {
 		t.Errorf("%q", got)
 	}
 }

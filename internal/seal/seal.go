@@ -1,7 +1,8 @@
 // Package seal encrypts and authenticates bytes with the keys of an application. It is
 // XAES-256-GCM (c2sp.org/XAES-256-GCM), whose nonces of 192 bits may be random for any
-// number of values. It imports nothing of this module. It must never open what was not
-// sealed with one of its keys and the same associated data, and never print a key.
+// number of values. A Box does that with values of the Store, for which the package may
+// import trailer. It must never open what was not sealed with one of its keys and the
+// same associated data, and never print a key.
 package seal
 
 import (

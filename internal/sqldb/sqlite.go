@@ -2,6 +2,8 @@ package sqldb
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/jmoiron/sqlx"
@@ -27,17 +29,29 @@ func File(ctx context.Context, db *sqlx.DB) (file string, memory bool, err error
 	return file, memory, nil
 }
 
-// FullColumnNames reports whether a connection of a SQLite database puts the table
-// before the names of columns, under which nothing finds them.
-func FullColumnNames(ctx context.Context, db *sqlx.DB) (bool, error) {
-	var on []bool
-	err := db.SelectContext(ctx, &on, "PRAGMA full_column_names")
-	return slices.Contains(on, true), err
-}
-
-// ForeignKeys reports whether a connection of a SQLite database heeds foreign keys.
-func ForeignKeys(ctx context.Context, db *sqlx.DB) (bool, error) {
-	var on bool
-	err := db.GetContext(ctx, &on, "PRAGMA foreign_keys")
-	return on, err
+// CheckSQLite refuses what would work until the second connection is opened, names of
+// columns under which nothing finds them and, if they are to be heeded, foreign keys that
+// are not.
+func CheckSQLite(ctx context.Context, db *sqlx.DB, foreignKeys bool) error {
+	_, memory, err := File(ctx, db)
+	if err == nil && memory && db.Stats().MaxOpenConnections != 1 {
+		return errors.New("usersession: New: a :memory: SQLite database is another one on each connection: call db.SetMaxOpenConns(1), or use a file")
+	}
+	var full []bool
+	if err == nil {
+		err = db.SelectContext(ctx, &full, "PRAGMA full_column_names")
+	}
+	heeded := true
+	if err == nil && foreignKeys {
+		err = db.GetContext(ctx, &heeded, "PRAGMA foreign_keys")
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("usersession: New: %w", err)
+	case slices.Contains(full, true):
+		return errors.New("usersession: New: this SQLite connection has the setting full_column_names=1, under which columns get other names than they are read by: take the pragma out of its name")
+	case !heeded:
+		return errors.New("usersession: Options.UsersTable: foreign keys are off in this SQLite connection: add _pragma=foreign_keys(1) (modernc.org/sqlite) or _foreign_keys=on (mattn/go-sqlite3) to its name")
+	}
+	return nil
 }

@@ -68,8 +68,8 @@ var list = []mutant{
 		"WHERE id = ? AND session_key = ? AND user_id = ? AND @live`", "WHERE id = ? AND session_key >= substr(?, 1, 0) AND user_id = ? AND @live`",
 		explore, pair("list", "renew"), nil},
 	{"unconditional write", "protocol_data.go",
-		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID, Actor: was.Actor})\n\t\treturn ErrSessionEnded\n\t}",
-		"if !found {\n\t\treturn m.data.store.Create(ctx, key, m.stored(body, now), now.Deadline)\n\t}",
+		"if !found {\n\t\treturn m.endedMeanwhile(ctx, was)\n\t}",
+		"if !found {\n\t\treturn m.data.store.Create(ctx, key, m.seal.Value(body, now), now.Deadline)\n\t}",
 		explore, pair("revoke", "write"), nil},
 
 	{"a purge takes the user from rows whose data are still there", "internal/index/personal.go",
@@ -94,16 +94,16 @@ var list = []mutant{
 		"err := s.Inner.Create(ctx, key, data, b.Deadline)\n\tswitch {", "s.Inner.Delete(ctx, key)\n\terr := s.Inner.Create(ctx, key, data, b.Deadline)\n\tswitch {",
 		explore, "^TestAdoption$/^rekey$/^adopt_all_with_write$", nil},
 
-	{"a seal is not bound to the key", "protocol_seal.go",
+	{"a seal is not bound to the key", "internal/seal/box.go",
 		"return append(append(append(a, label...), s.name...), tail...)", "return append(append(append(a, label...), s.name...), tail[34:]...)",
 		explore, "^TestForged$/^forge_visitor_with_login$", nil},
-	{"unsealed values are served though the option says no", "protocol_seal.go",
-		"case !ok && m.seal != nil && m.seal.refuse:", "case !ok && m.seal != nil && false:",
+	{"unsealed values are served though the option says no", "internal/seal/box.go",
+		"case !ok && s != nil && s.refuse:", "case !ok && s != nil && false:",
 		"compat/manager", "^TestSealedAttacks$/^memory$", nil},
 
 	// Lies and leaks.
 	{"a dropped write is answered 200", "protocol_data.go",
-		"if !found {\n\t\tm.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: was.ID, UserID: was.UserID, Actor: was.Actor})\n\t\treturn ErrSessionEnded\n\t}",
+		"if !found {\n\t\treturn m.endedMeanwhile(ctx, was)\n\t}",
 		"_ = found", "compat", cell("memstore", "in flight: ended by whatever ends a session"), nil},
 	{"the first error is returned as success: a pending revocation", "protocol_end.go",
 		"return n, m.leavePending(ctx, left, by, err)", "m.leavePending(ctx, rows, by, err)\n\t\treturn n, nil",
@@ -161,7 +161,7 @@ var list = []mutant{
 		"case q.Identity != Nobodys:", "case false:",
 		"compat/manager", "^TestScsDirect", nil},
 	{"no TTL", "protocol_data.go",
-		"err := m.data.store.Create(ctx, key, m.stored(body, b), m.data.storeExpiry(b, time.Now()))", "err := m.data.store.Create(ctx, key, trailer.Append(body, b), time.Now().Add(1000*time.Hour))",
+		"err := m.data.store.Create(ctx, key, m.seal.Value(body, b), m.data.storeExpiry(b, time.Now()))", "err := m.data.store.Create(ctx, key, trailer.Append(body, b), time.Now().Add(1000*time.Hour))",
 		"compat/manager", "^TestStoreExpiry$", nil},
 
 	{"index after store", "internal/index/limit.go",
