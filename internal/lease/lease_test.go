@@ -503,7 +503,9 @@ func TestHints(t *testing.T) {
 
 // A look at the inbox is no heartbeat, and gives no lease: the row may be gone.
 func TestNoLeaseFromALook(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *post, m, _ *Memory) {
+	inBubble(t, func(t *testing.T, p *post, m, _ *Memory) {
+		p.afterABeat()
+		time.Sleep(10 * time.Millisecond) // sleep: the clock of a bubble
 		m.mu.RLock()
 		sent := m.sent
 		m.mu.RUnlock()

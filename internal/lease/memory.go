@@ -256,7 +256,8 @@ func (m *Memory) Run(ctx context.Context) {
 		if time.Now().Before(due) {
 			m.look(ctx, hinted)
 		} else {
-			due = time.Now().Add(m.beat(ctx))
+			began := time.Now() // so that a slow answer does not delay the next one
+			due = began.Add(m.beat(ctx))
 		}
 		wait := time.NewTimer(m.rest(due))
 		select {
