@@ -22,8 +22,9 @@ type WatchOptions struct {
 // Package pgchannel has one over PostgreSQL, and redisstore one over Redis.
 //
 // A Channel may lose messages, repeat them and invent them, because whoever hears one
-// looks at the index. A message has the IDs of sessions, and never a token or a key. A
-// Channel must be safe for concurrent use.
+// looks at the index. A message has the IDs of sessions, or with Options.ReadLease the
+// random name of a process, and never a token or a key. A Channel must be safe for
+// concurrent use.
 type Channel interface {
 	// Publish tells all subscribers, on every replica, that sessions may have ended.
 	// There are 1 to 250 IDs. It must return when ctx ends.

@@ -53,6 +53,8 @@ type config struct {
 	users, leavers, serverRounds int
 	serverTime                   time.Duration
 	foreign                      bool
+	lease                        time.Duration
+	leaseWarm                    time.Duration // how long nobody has a lease; 0: there is never one
 	seed                         uint64
 	out                          string
 	quiet                        bool
@@ -67,6 +69,7 @@ var parts = []struct {
 	{"servers", (*bench).wholeServers},
 	{"sizes", (*bench).bySize},
 	{"many", (*bench).many},
+	{"lease", (*bench).leases},
 	{"bounding", (*bench).bounding},
 	{"janitor", (*bench).janitor},
 	{"memory", (*bench).memory},
@@ -79,6 +82,7 @@ func full() config {
 		sizes:   []int{10_000, 100_000, 1_000_000, 10_000_000},
 		expired: 1_000_000, window: 4 * time.Second,
 		users: 20_000, leavers: 450, serverRounds: 7, serverTime: 350 * time.Millisecond, foreign: true,
+		lease: 3 * time.Second, leaseWarm: 15 * time.Second,
 	}
 }
 
@@ -88,6 +92,7 @@ func quick() config {
 		clients: []int{1, 8}, rounds: 1, roundTime: 2 * time.Millisecond, sessions: 10,
 		sizes: []int{1000, 2000}, expired: 2000, window: 100 * time.Millisecond,
 		users: 500, leavers: 16, serverRounds: 1, serverTime: 2 * time.Millisecond, foreign: true,
+		lease: 100 * time.Millisecond,
 	}
 }
 

@@ -16,7 +16,10 @@ import (
 //	<!-- end -->
 var marked = regexp.MustCompile(`(?s)(<!-- bench: ([a-z ]+) -->\n).*?(<!-- end -->)`)
 
-// writeReport writes RESULTS.md, the tables of docs/performance.md and its plots.
+// pages are those in docs with marked parts.
+var pages = []string{"performance.md", "lease.md"}
+
+// writeReport writes RESULTS.md, the tables of the pages and the plots of the first.
 func writeReport(resultsDir, docs string) error {
 	r, err := readResults(resultsDir)
 	if err != nil {
@@ -25,17 +28,19 @@ func writeReport(resultsDir, docs string) error {
 	if err := os.WriteFile(filepath.Join(resultsDir, "RESULTS.md"), []byte(r.markdown()), 0o644); err != nil {
 		return err
 	}
-	page := filepath.Join(docs, "performance.md")
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	filled, err := r.fill(string(text))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(page, []byte(filled), 0o644); err != nil {
-		return err
+	for _, page := range pages {
+		page = filepath.Join(docs, page)
+		text, err := os.ReadFile(page)
+		if err != nil {
+			return err
+		}
+		filled, err := r.fill(string(text))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(page, []byte(filled), 0o644); err != nil {
+			return err
+		}
 	}
 	return r.writePlots(filepath.Join(docs, "performance"))
 }
@@ -47,7 +52,7 @@ func (r *results) fill(page string) (string, error) {
 		m := marked.FindStringSubmatch(part)
 		text, ok := r.section(m[2])
 		if !ok {
-			err = fmt.Errorf("performance.md: there is no table %q", m[2])
+			err = fmt.Errorf("there is no table %q", m[2])
 		}
 		return m[1] + "\n" + text + "\n" + m[3]
 	})
@@ -75,6 +80,8 @@ func (r *results) section(name string) (string, bool) {
 		return r.sizesTable(), true
 	case "many":
 		return r.scenarioTables("revoke all"), true
+	case "lease":
+		return r.leaseTable(), true
 	case "janitor":
 		return r.scenarioTables("janitor"), true
 	case "postgres writes":

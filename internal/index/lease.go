@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,16 +24,6 @@ type Message struct {
 	Names   string `db:"names"` // IDs and keys of sessions, with commas between them
 }
 
-const replicasSQL = `
-SELECT id, beats, lease
-FROM @replica`
-
-// Replicas returns the replicas that may serve sessions from memory.
-func (x *Index) Replicas(ctx context.Context) (all []Replica, err error) {
-	err = x.db.Read(ctx, &all, replicasSQL)
-	return all, err
-}
-
 const joinSQL = `
 INSERT INTO @replica (id, beats, lease)
 VALUES (?, 0, ?)`
@@ -44,9 +35,6 @@ func (x *Index) Join(ctx context.Context, id string, lease time.Duration) error 
 }
 
 const (
-	heardSQL = `
-DELETE FROM @inbox
-WHERE id IN @list`
 	beatSQL = `
 UPDATE @replica
 SET beats = beats + 1
@@ -57,46 +45,86 @@ FROM @inbox
 WHERE replica = ?`
 )
 
-// Beat says that a replica lives, and has dropped what some messages said. It returns the
-// messages that there are, and whether the replica is still there. The messages are read
-// last.
-func (x *Index) Beat(ctx context.Context, id string, heard []string) (there bool, told []Message, err error) {
-	if len(heard) > 0 {
-		if _, err := x.db.Unkept().Exec(ctx, heardSQL, sqldb.ListOf(heard)); err != nil {
-			return false, nil, err
-		}
-	}
+// Beat says that a replica lives. It returns the messages that there are for it, and
+// whether the replica is still there. The messages are read last.
+func (x *Index) Beat(ctx context.Context, id string) (there bool, told []Message, err error) {
 	n, err := x.db.Exec(ctx, beatSQL, id)
 	if err != nil || n == 0 {
 		return false, nil, err
 	}
-	err = x.db.Read(ctx, &told, inboxSQL, id)
+	told, err = x.Inbox(ctx, id)
 	return true, told, err
 }
 
+// Inbox returns the messages that there are for a replica.
+func (x *Index) Inbox(ctx context.Context, id string) (told []Message, err error) {
+	err = x.db.Read(ctx, &told, inboxSQL, id)
+	return told, err
+}
+
 const (
-	tellSQL     = "\nINSERT INTO @inbox (id, replica, names)\nVALUES (?, ?, ?)"
-	tellMoreSQL = ",\n\t(?, ?, ?)"
+	heardSQL    = "\nDELETE FROM @inbox\nWHERE id = ?"
+	heardAllSQL = "\nDELETE FROM @inbox\nWHERE id IN @list"
 )
 
-// Tell leaves messages.
-func (x *Index) Tell(ctx context.Context, messages []Message) error {
-	var args []any
-	for _, m := range messages {
-		args = append(args, m.ID, m.Replica, m.Names)
+// Heard says that a replica has dropped what some messages say. On PostgreSQL that is not
+// on disk when it returns. A server that crashes and forgets it tells the replica again.
+func (x *Index) Heard(ctx context.Context, messages []string) (err error) {
+	if len(messages) == 1 {
+		_, err = x.execLazily(ctx, x.db, heardSQL, heardSQL+lazilySQL, messages[0])
+		return err
 	}
-	_, err := x.db.Unkept().Exec(ctx, tellSQL+strings.Repeat(tellMoreSQL, len(messages)-1), args...)
-	return err
+	for chunk := range slices.Chunk(messages, PageSize) {
+		if _, err := x.execLazily(ctx, x.db.Unkept(), heardAllSQL, heardAllSQL+lazilySQL, sqldb.ListOf(chunk)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	replicasSQL = `
+SELECT id, beats, lease
+FROM @replica
+WHERE id <> ?`
+	tellSQL     = "\nINSERT INTO @inbox (id, replica, names)\nVALUES (?, ?, ?)"
+	tellMoreSQL = ",\n\t(?, ?, ?)"
+	tellAllSQL  = `
+INSERT INTO @inbox (id, replica, names)
+SELECT @message(?, id), id, ?
+FROM @replica
+WHERE id <> ?
+RETURNING replica AS id, (SELECT r.beats FROM @replica r WHERE r.id = replica) AS beats, (SELECT r.lease FROM @replica r WHERE r.id = replica) AS lease`
+)
+
+// Tell leaves each replica but one a message, and returns them. The name of the message is
+// new, and the ID of each is that with the replica's behind it. When it returns they must
+// be on disk: one that is lost is taken for heard.
+func (x *Index) Tell(ctx context.Context, message, names, but string) (all []Replica, err error) {
+	if x.c.Dialect != sqldb.MariaDB {
+		err = x.db.Select(ctx, &all, tellAllSQL, message, names, but)
+		return all, err
+	}
+	if err := x.db.Read(ctx, &all, replicasSQL, but); err != nil || len(all) == 0 {
+		return nil, err
+	}
+	var args []any
+	for _, r := range all {
+		args = append(args, message+r.ID, r.ID, names)
+	}
+	_, err = x.db.Unkept().Exec(ctx, tellSQL+strings.Repeat(tellMoreSQL, len(all)-1), args...)
+	return all, err
 }
 
 const unheardSQL = `
-SELECT id
-FROM @inbox
-WHERE id IN @list`
+SELECT r.id
+FROM @replica r
+WHERE EXISTS (SELECT 1 FROM @inbox i WHERE i.id = @message(?, r.id))`
 
-// Unheard returns those of some messages that are still there.
-func (x *Index) Unheard(ctx context.Context, messages []string) (left []string, err error) {
-	err = x.db.Unkept().Select(ctx, &left, unheardSQL, sqldb.ListOf(messages))
+// Unheard returns the replicas that are still to hear a message. Those that have left have
+// dropped everything.
+func (x *Index) Unheard(ctx context.Context, message string) (left []string, err error) {
+	err = x.db.Read(ctx, &left, unheardSQL, message)
 	return left, err
 }
 

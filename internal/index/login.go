@@ -55,7 +55,7 @@ const lazilySQL = "\n\tAND set_config('synchronous_commit', 'off', true) IS NOT 
 // execLazily runs text for q, or lazy, which is text with lazilySQL. In a transaction it
 // is text, because that may have ended sessions.
 func (x *Index) execLazily(ctx context.Context, q sqldb.Querier, text, lazy string, args ...any) (int64, error) {
-	if _, alone := q.(*sqldb.DB); alone && x.c.Dialect == sqldb.Postgres && !x.neverLazy.Load() {
+	if _, in := q.(sqldb.Tx); !in && x.c.Dialect == sqldb.Postgres && !x.neverLazy.Load() {
 		n, err := q.Exec(ctx, lazy, args...)
 		if !sqldb.Unsupported(err) {
 			return n, err

@@ -15,6 +15,7 @@ import (
 //	@index @lock @fence  the tables, quoted and with their schema
 //	@signout             likewise
 //	@replica @inbox      likewise
+//	@message(x, y)       the ID of the message x to the replica y
 //	@seen(x)             x microseconds from now, but not before last_seen_at
 //	@live                the row is live: not ended, not expired, not idle
 //	@current             the same without "not ended"
@@ -96,6 +97,12 @@ func (c Config) words() sqldb.Words {
 			return c.Replica, true
 		case "inbox":
 			return c.Inbox, true
+		case "message":
+			name, replica, _ := strings.Cut(arg, ", ")
+			if c.Dialect == sqldb.MariaDB {
+				return "CONCAT(" + name + ", " + replica + ")", true
+			}
+			return "(" + name + " || " + replica + ")", true
 		case "fence":
 			return c.Fences, true
 		case "firstpass":

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -9,6 +10,14 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/token"
 )
+
+// hintPrefix is before a hint that there are messages. What follows tells the replica that
+// it is from. Other hints are of the sessions that others watch.
+const hintPrefix = "inbox-"
+
+// newName returns a name for a replica or a message. The ID of a message is two of them,
+// for which there are 22 letters.
+func newName() string { return token.NewID()[:11] }
 
 // End drops sessions, by their IDs or keys, here and in every replica. Their rows must say
 // that they have ended, or are under other keys, and that must be committed. After nil no
@@ -31,66 +40,48 @@ func (m *Memory) End(ctx context.Context, names []string, unleased time.Time) er
 	if alone {
 		return nil
 	}
-	asked := time.Now()
-	replicas, err := m.Post.Replicas(ctx)
+	asked, message := time.Now(), newName()
+	replicas, err := m.Post.Tell(ctx, message, strings.Join(names, ","), own)
 	if err != nil {
 		return err
 	}
-	replicas = slices.DeleteFunc(replicas, func(r index.Replica) bool { return r.ID == own })
 	if len(replicas) == 0 {
 		m.mu.Lock()
 		m.asked = asked
 		m.mu.Unlock()
 		return nil
 	}
-	of := make(map[string]index.Replica) // whom a message is for
-	var messages []index.Message
-	for _, r := range replicas {
-		id := token.NewID()
-		of[id] = r
-		messages = append(messages, index.Message{ID: id, Replica: r.ID, Names: strings.Join(names, ",")})
-	}
-	if err := m.Post.Tell(ctx, messages); err != nil {
-		return err
-	}
 	told := time.Now()
 	if m.Hint != nil { // it may hang, and is not needed
 		go func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Timeout)
 			defer cancel()
-			m.Hint(ctx, messages[0].ID)
+			m.Hint(ctx, hintPrefix+cmp.Or(own, message))
 		}()
 	}
-	return m.wait(ctx, of, told)
+	return m.wait(ctx, message, replicas, told)
 }
 
-// wait returns when each message was heard, or the lease is over of whom it was for.
-func (m *Memory) wait(ctx context.Context, of map[string]index.Replica, told time.Time) error {
-	for d := time.Millisecond; ; d = min(2*d, 50*time.Millisecond) {
-		var ids []string
-		for id := range of {
-			ids = append(ids, id)
-		}
-		// If it cannot be asked, time will tell.
-		if left, err := m.Post.Unheard(ctx, ids); err == nil {
-			for _, id := range ids {
-				if !slices.Contains(left, id) {
-					delete(of, id)
-				}
-			}
-		}
-		for id, r := range of {
-			// A clock that stood still has only waited longer.
-			if time.Since(told) >= time.Duration(r.Lease)*time.Microsecond {
-				m.Post.Bury(ctx, r) // so that the next one need not wait for it
-				delete(of, id)
-			}
-		}
-		if len(of) == 0 {
-			return nil
-		}
+// wait returns when each replica has heard a message, or its lease is over.
+func (m *Memory) wait(ctx context.Context, message string, replicas []index.Replica, told time.Time) error {
+	for d := time.Millisecond / 2; ; d = min(d+d/2, 50*time.Millisecond) {
 		if pause(ctx, d); ctx.Err() != nil {
 			return ctx.Err()
+		}
+		left, err := m.Post.Unheard(ctx, message)
+		replicas = slices.DeleteFunc(replicas, func(r index.Replica) bool {
+			if err == nil && !slices.Contains(left, r.ID) { // if it cannot be asked, time will tell
+				return true
+			}
+			// A clock that stood still has only waited longer.
+			over := time.Since(told) >= time.Duration(r.Lease)*time.Microsecond
+			if over {
+				m.Post.Bury(ctx, r) // so that the next one need not wait for it
+			}
+			return over
+		})
+		if len(replicas) == 0 {
+			return nil
 		}
 	}
 }

@@ -24,6 +24,9 @@ type post struct {
 	slow     time.Duration // what the answers to heartbeats take
 	down     bool          // for replicas: heartbeats fail
 	lost     bool          // the answers to heartbeats are lost
+	heard    error         // the answer to acknowledgements
+	beats    int
+	looks    int
 }
 
 func newPost() *post {
@@ -60,53 +63,66 @@ func (p *post) Join(ctx context.Context, id string, lease time.Duration) error {
 	return p.beaten(ctx, func() { p.replicas[id] = index.Replica{ID: id, Lease: lease.Microseconds()} })
 }
 
-func (p *post) Beat(ctx context.Context, id string, heard []string) (there bool, told []index.Message, err error) {
+func (p *post) Beat(ctx context.Context, id string) (there bool, told []index.Message, err error) {
 	err = p.beaten(ctx, func() {
-		for _, h := range heard {
-			delete(p.inbox, h)
-		}
+		p.beats++
 		r, ok := p.replicas[id]
 		if there = ok; ok {
 			r.Beats++
 			p.replicas[id] = r
 		}
-		for _, m := range p.inbox {
-			if m.Replica == id {
-				told = append(told, m)
-			}
-		}
+		told = p.of(id)
 	})
 	return there, told, err
+}
+
+func (p *post) Inbox(ctx context.Context, id string) (told []index.Message, err error) {
+	err = p.beaten(ctx, func() { p.looks++; told = p.of(id) })
+	return told, err
+}
+
+func (p *post) of(replica string) (told []index.Message) {
+	for _, m := range p.inbox {
+		if m.Replica == replica {
+			told = append(told, m)
+		}
+	}
+	return told
+}
+
+func (p *post) Heard(ctx context.Context, messages []string) error {
+	return p.call(ctx, func() error {
+		for _, id := range messages {
+			if p.heard == nil {
+				delete(p.inbox, id)
+			}
+		}
+		return p.heard
+	})
 }
 
 func (p *post) Leave(ctx context.Context, id string) error {
 	return p.call(ctx, func() error { delete(p.replicas, id); return nil })
 }
 
-func (p *post) Replicas(ctx context.Context) (all []index.Replica, err error) {
+func (p *post) Tell(ctx context.Context, message, names, but string) (all []index.Replica, err error) {
 	err = p.call(ctx, func() error {
 		p.asked++
-		for _, r := range p.replicas {
-			all = append(all, r)
+		for id, r := range p.replicas {
+			if id != but {
+				p.inbox[message+id] = index.Message{ID: message + id, Replica: id, Names: names}
+				all = append(all, r)
+			}
 		}
 		return nil
 	})
 	return all, err
 }
 
-func (p *post) Tell(ctx context.Context, messages []index.Message) error {
-	return p.call(ctx, func() error {
-		for _, m := range messages {
-			p.inbox[m.ID] = m
-		}
-		return nil
-	})
-}
-
-func (p *post) Unheard(ctx context.Context, messages []string) (left []string, err error) {
+func (p *post) Unheard(ctx context.Context, message string) (left []string, err error) {
 	err = p.call(ctx, func() error {
-		for _, id := range messages {
-			if _, ok := p.inbox[id]; ok {
+		for id := range p.replicas {
+			if _, ok := p.inbox[message+id]; ok {
 				left = append(left, id)
 			}
 		}
@@ -220,15 +236,44 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-// What was read before something was dropped is not kept.
+// A session that was read before it was dropped is not kept, by its ID or its key. One that
+// was read before others were dropped is, if it is known which.
 func TestKeepAfterADrop(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
-		drops, _ := m.Begin()
-		if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil {
-			t.Fatal(err)
+	others := func(n int) (names []string) {
+		for i := range n {
+			names = append(names, fmt.Sprint("other", i))
 		}
-		if m.Keep(drops, of(1), time.Now(), time.Hour); m.Get(of(1).Key) != nil {
-			t.Error("a session that was read before its end is served")
+		return names
+	}
+	for what, c := range map[string]struct {
+		names []string
+		kept  bool
+	}{
+		"its ID":           {[]string{of(1).ID}, false},
+		"its key":          {[]string{of(1).Key}, false},
+		"others after it":  {append([]string{of(1).ID}, others(recalled-1)...), false},
+		"too many others":  {append([]string{of(1).ID}, others(recalled)...), false},
+		"others before it": {append(others(recalled), of(1).ID), false},
+		"others":           {others(recalled), true},
+		"nobody knows":     {others(recalled + 1), false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
+				drops, _ := m.Begin()
+				if err := other.End(t.Context(), c.names, time.Time{}); err != nil {
+					t.Fatal(err)
+				}
+				if m.Keep(drops, of(1), time.Now(), time.Hour); m.Get(of(1).Key) != nil != c.kept {
+					t.Errorf("it is served: %v", !c.kept)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(newPost(), time.Second)
+		m.dropAll()
+		if !m.droppedSince(0, of(1)) {
+			t.Error("it is kept after everything was dropped")
 		}
 	})
 }
@@ -398,25 +443,53 @@ func lastHeard(t *testing.T, p *post, m, other *Memory) {
 	}
 }
 
-// A hint has a replica hear its messages at once. Nobody waits for it, and it may fail.
+// A hint has a replica hear its messages at once. It costs one look, and no heartbeat.
+// Nobody waits for it, and it may fail. Hints of others, and its own, cost nothing.
 func TestHints(t *testing.T) {
 	var mu sync.Mutex
 	var hear func([]string)
-	inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
+	hint := func(hints ...string) {
+		mu.Lock()
+		defer mu.Unlock()
+		hear(hints)
+	}
+	inBubble(t, func(t *testing.T, p *post, m, other *Memory) {
 		other.Hint = func(_ context.Context, message string) error {
-			mu.Lock()
-			defer mu.Unlock()
-			hear([]string{message})
+			hint(message)
 			return errDown
 		}
+		m.Hint = other.Hint
 		keep(t, m, of(1))
+		p.afterABeat()
+		time.Sleep(10 * time.Millisecond) // sleep: the clock of a bubble
+		p.set(func() { p.beats, p.looks = 0, 0 })
+		want := func(what string, looks int) {
+			t.Helper()
+			time.Sleep(100 * time.Millisecond) // sleep: the clock of a bubble
+			p.set(func() {
+				if p.beats != 0 || p.looks != looks {
+					t.Errorf("%s: %d heartbeats, and the inbox is looked at %d times, want %d", what, p.beats, p.looks, looks)
+				}
+				p.looks = 0
+			})
+		}
 		began := time.Now()
 		if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil || m.Get(of(1).Key) != nil {
 			t.Errorf("served: %v; %v", m.Get(of(1).Key) != nil, err)
 		}
-		if took := time.Since(began); took > 50*time.Millisecond {
+		if took := time.Since(began); took > 10*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
+		want("an ending", 1)
+		hint("anID", "anotherID")
+		want("sessions that others watch", 0)
+		hint()
+		want("hints that may be lost", 1)
+		p.set(func() { p.replicas["dead"] = index.Replica{ID: "dead", Lease: 1} })
+		if err := m.End(t.Context(), []string{of(2).ID}, time.Time{}); err != nil {
+			t.Error(err)
+		}
+		want("its own", 0)
 	}, func(m *Memory) {
 		m.Hints = func(ctx context.Context, heard func([]string)) error {
 			mu.Lock()
@@ -424,6 +497,39 @@ func TestHints(t *testing.T) {
 			mu.Unlock()
 			<-ctx.Done()
 			return ctx.Err()
+		}
+	})
+}
+
+// A look at the inbox is no heartbeat, and gives no lease: the row may be gone.
+func TestNoLeaseFromALook(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *post, m, _ *Memory) {
+		p.afterABeat()
+		time.Sleep(10 * time.Millisecond) // sleep: the clock of a bubble
+		m.mu.RLock()
+		sent := m.sent
+		m.mu.RUnlock()
+		m.look(t.Context(), false)
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		if m.sent != sent {
+			t.Error("a look at the inbox gives a lease")
+		}
+	})
+}
+
+// An acknowledgement that is lost is sent again, and whoever waits has only waited longer.
+func TestLostAcknowledgement(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *post, m, other *Memory) {
+		keep(t, m, of(1))
+		p.set(func() { p.heard = errDown })
+		time.AfterFunc(2500*time.Millisecond, func() { p.set(func() { p.heard = nil }) })
+		began := time.Now()
+		if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil || m.Get(of(1).Key) != nil {
+			t.Errorf("served: %v; %v", m.Get(of(1).Key) != nil, err)
+		}
+		if took := time.Since(began); took < 2500*time.Millisecond || took > 2600*time.Millisecond {
+			t.Errorf("it took %v", took)
 		}
 	})
 }

@@ -4,23 +4,24 @@
 // A process with a row in the table of replicas may serve what it remembers until its
 // lease is over, which is counted from before its last heartbeat was sent. Whoever ends a
 // session does so first. Then it leaves each replica a message, and waits until the
-// replica has heard it, or its lease must be over. No clock of the database takes part.
+// replica has heard it, or its lease must be over. A replica reads its messages with each
+// heartbeat, and after a hint. No clock of the database takes part.
 // The folder robustness/lease searches every state of this.
 //
 // It may import the packages index and token. It must never use a lease before it has
-// dropped what the answer to its heartbeat says, never remember what was read before
-// something was dropped, and never say that a message was heard before it has dropped what
+// dropped what the answer to its heartbeat says, never remember a session that was read
+// before it was dropped, and never say that a message was heard before it has dropped what
 // that says.
 package lease
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/index"
-	"github.com/seed-296ca7ab/usersession/internal/token"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
@@ -36,20 +37,23 @@ const (
 	// session that has ended is told to replicas again, by whoever ends it once more, for
 	// longer than that.
 	maxAge = 30 * time.Second
-	// attentive is how long a replica that has heard something looks for more, each
-	// glance. Who ends many sessions waits for it page by page.
+	// attentive is how long a replica that has heard something without a hint looks for
+	// more, each glance. Who ends many sessions waits for it page by page.
 	attentive = time.Second
 	glance    = 20 * time.Millisecond
+	// recalled is how many of the names that it has dropped a replica remembers.
+	recalled = 256
 )
 
 // Post is where replicas are found and told, an [index.Index].
 type Post interface {
 	Join(ctx context.Context, id string, lease time.Duration) error
-	Beat(ctx context.Context, id string, heard []string) (there bool, told []index.Message, err error)
+	Beat(ctx context.Context, id string) (there bool, told []index.Message, err error)
+	Inbox(ctx context.Context, id string) ([]index.Message, error)
+	Heard(ctx context.Context, messages []string) error
 	Leave(ctx context.Context, id string) error
-	Replicas(ctx context.Context) ([]index.Replica, error)
-	Tell(ctx context.Context, messages []index.Message) error
-	Unheard(ctx context.Context, messages []string) ([]string, error)
+	Tell(ctx context.Context, message, names, but string) ([]index.Replica, error)
+	Unheard(ctx context.Context, message string) ([]string, error)
 	Bury(ctx context.Context, r index.Replica) error
 }
 
@@ -62,8 +66,9 @@ type Config struct {
 	Bytes   int           // at most, about
 
 	// Hint tells other replicas that there is a message, and Hints calls heard when they
-	// do, until ctx ends or it fails. They may be nil, and may fail at any time.
-	Hint  func(ctx context.Context, message string) error
+	// do, until ctx ends or it fails. heard is also called with hints of others, and with
+	// nil when hints may have been lost. They may be nil, and may fail at any time.
+	Hint  func(ctx context.Context, hint string) error
 	Hints func(ctx context.Context, heard func([]string)) error
 
 	// Failed is told why a lease cannot be had.
@@ -79,13 +84,13 @@ type Memory struct {
 	entries map[string]*entry   // by key
 	keys    map[string][]string // of the sessions, by ID
 	bytes   int
-	drops   uint64    // how often something was dropped
+	drops   uint64    // how many names were dropped
+	dropped []string  // the last of them, each at its number modulo recalled
 	sent    time.Time // when the heartbeat was sent that the lease comes from, if there is one
 	running bool
 	id      string    // of the row, if there is one
 	joined  time.Time // when it was made
-	spoken  time.Time // when there was the last message
-	heard   []string  // the messages whose sessions are dropped, and that are not acknowledged
+	spoken  time.Time // when there was the last message without a hint
 	asked   time.Time // when no replica was found, if none was
 }
 
@@ -97,7 +102,13 @@ type entry struct {
 }
 
 // New returns a Memory with nothing in it.
-func New(c Config) *Memory { return &Memory{Config: c, wake: make(chan struct{}, 1)} }
+func New(c Config) *Memory {
+	m := &Memory{Config: c, wake: make(chan struct{}, 1)}
+	if c.Length > 0 {
+		m.dropped = make([]string, recalled)
+	}
+	return m
+}
 
 // over reports whether a time has gone by, by either clock: the monotonic one stands still
 // while a machine is suspended, and the other one may be set back.
@@ -151,7 +162,7 @@ func (m *Memory) Keep(drops uint64, b *trailer.Binding, read time.Time, left tim
 	e := &entry{binding: *b, read: read, left: left, size: 400 + 3*len(b.Key) + 2*len(b.ID) + len(b.UserID) + len(b.Actor)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.drops != drops {
+	if m.droppedSince(drops, b) {
 		return
 	}
 	m.forget(b.Key)
@@ -167,6 +178,20 @@ func (m *Memory) Keep(drops uint64, b *trailer.Binding, read time.Time, left tim
 	m.entries[b.Key] = e
 	m.keys[b.ID] = append(m.keys[b.ID], b.Key)
 	m.bytes += e.size
+}
+
+// droppedSince reports whether a session may have been dropped since Begin. The caller has
+// locked m.
+func (m *Memory) droppedSince(drops uint64, b *trailer.Binding) bool {
+	if m.drops-drops > recalled {
+		return true
+	}
+	for ; drops < m.drops; drops++ {
+		if name := m.dropped[drops%recalled]; name == b.ID || name == b.Key {
+			return true
+		}
+	}
+	return false
 }
 
 // forget takes a key out. The caller has locked m.
@@ -190,8 +215,11 @@ func (m *Memory) forget(key string) {
 
 // drop takes sessions out, by their IDs or keys. The caller has locked m.
 func (m *Memory) drop(names []string) {
-	m.drops++
 	for _, name := range names {
+		if m.Length > 0 {
+			m.dropped[m.drops%recalled] = name
+			m.drops++
+		}
 		m.forget(name)
 		for len(m.keys[name]) > 0 {
 			m.forget(m.keys[name][0])
@@ -201,7 +229,7 @@ func (m *Memory) drop(names []string) {
 
 // dropAll forgets everything, and the lease. The caller has locked m.
 func (m *Memory) dropAll() {
-	m.drops++
+	m.drops += recalled + 1 // nobody knows what
 	m.entries, m.keys, m.bytes, m.sent = nil, nil, 0, time.Time{}
 }
 
@@ -223,15 +251,34 @@ func (m *Memory) Run(ctx context.Context) {
 		<-hints
 		m.stop(ctx)
 	}()
-	for ctx.Err() == nil {
-		wait := time.NewTimer(m.beat(ctx))
+	var due time.Time // the next heartbeat
+	for hinted := false; ctx.Err() == nil; {
+		if time.Now().Before(due) {
+			m.look(ctx, hinted)
+		} else {
+			began := time.Now() // so that a slow answer does not delay the next one
+			due = began.Add(m.beat(ctx))
+		}
+		wait := time.NewTimer(m.rest(due))
 		select {
 		case <-ctx.Done():
 		case <-wait.C:
+			hinted = false
 		case <-m.wake:
+			hinted = true
 		}
 		wait.Stop()
 	}
+}
+
+// rest returns for how long there is nothing to do without a hint.
+func (m *Memory) rest(due time.Time) time.Duration {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if time.Since(m.spoken) < attentive {
+		return min(time.Until(due), glance)
+	}
+	return time.Until(due)
 }
 
 // stop serves nothing any more, and then takes the row away.
@@ -239,7 +286,7 @@ func (m *Memory) stop(ctx context.Context) {
 	m.mu.Lock()
 	m.dropAll()
 	id := m.id
-	m.id, m.heard = "", nil
+	m.id = ""
 	m.mu.Unlock()
 	if id != "" {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Timeout)
@@ -251,10 +298,16 @@ func (m *Memory) stop(ctx context.Context) {
 	m.mu.Unlock()
 }
 
-// listen wakes the heartbeat when there are messages.
+// listen has the inbox looked at when there may be messages from others.
 func (m *Memory) listen(ctx context.Context) {
 	for m.Hints != nil && ctx.Err() == nil {
-		m.Hints(ctx, func([]string) {
+		m.Hints(ctx, func(hints []string) {
+			m.mu.RLock()
+			own := hintPrefix + m.id
+			m.mu.RUnlock()
+			if hints != nil && !slices.ContainsFunc(hints, func(h string) bool { return strings.HasPrefix(h, hintPrefix) && h != own }) {
+				return
+			}
 			select {
 			case m.wake <- struct{}{}:
 			default:
@@ -267,13 +320,13 @@ func (m *Memory) listen(ctx context.Context) {
 // beat sends one heartbeat, and returns when the next one is due.
 func (m *Memory) beat(ctx context.Context) time.Duration {
 	m.mu.RLock()
-	id, heard := m.id, m.heard
+	id := m.id
 	m.mu.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
 	next := m.Length / 3
 	if id == "" {
-		id = token.NewID() // another one each time: it is not known what became of the last
+		id = newName() // another one each time: it is not known what became of the last
 		if err := m.Post.Join(ctx, id, m.Length); err != nil {
 			m.failed(ctx, err)
 			return next
@@ -281,36 +334,76 @@ func (m *Memory) beat(ctx context.Context) time.Duration {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.dropAll()
-		m.id, m.heard, m.joined = id, nil, time.Now()
+		m.id, m.joined = id, time.Now()
 		return next
 	}
 	sent := time.Now()
-	there, told, err := m.Post.Beat(ctx, id, heard)
+	there, told, err := m.Post.Beat(ctx, id)
 	if err != nil {
 		m.failed(ctx, err)
 		return next
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if !there {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		m.dropAll()
 		m.id = ""
 		return 0
 	}
-	m.heard = nil
-	for _, t := range told {
-		m.drop(strings.Split(t.Names, ","))
-		m.heard = append(m.heard, t.ID)
-		m.spoken = sent
-		next = 0 // somebody waits for the word that it was heard
-	}
-	if len(told) == 0 && time.Since(m.spoken) < attentive {
-		next = min(next, glance)
-	}
+	m.hear(told, false)
+	m.mu.Lock()
 	if time.Since(m.joined) > warmUp {
 		m.sent = sent
 	}
+	m.mu.Unlock()
+	m.acknowledge(ctx, told)
 	return next
+}
+
+// look reads the inbox between two heartbeats. It gives no lease, because it does not say
+// that the replica lives, and does not see whether somebody has deleted its row.
+func (m *Memory) look(ctx context.Context, hinted bool) {
+	m.mu.RLock()
+	id := m.id
+	m.mu.RUnlock()
+	if id == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
+	defer cancel()
+	told, err := m.Post.Inbox(ctx, id)
+	if err != nil {
+		m.failed(ctx, err)
+		return
+	}
+	m.hear(told, hinted)
+	m.acknowledge(ctx, told)
+}
+
+// hear drops what messages say.
+func (m *Memory) hear(told []index.Message, hinted bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range told {
+		if m.drop(strings.Split(t.Names, ",")); !hinted {
+			m.spoken = time.Now()
+		}
+	}
+}
+
+// acknowledge says that messages were heard, for which somebody waits. If that fails, they
+// are heard again.
+func (m *Memory) acknowledge(ctx context.Context, told []index.Message) {
+	if len(told) == 0 {
+		return
+	}
+	var ids []string
+	for _, t := range told {
+		ids = append(ids, t.ID)
+	}
+	if err := m.Post.Heard(ctx, ids); err != nil {
+		m.failed(ctx, err)
+	}
 }
 
 func (m *Memory) failed(ctx context.Context, err error) {

@@ -17,15 +17,15 @@ var worlds = []struct {
 	long bool
 	Rules
 }{
-	{"suspended", false, Rules{Replicas: 1, Length: 2, EndsAt: -1, Slow: true, Suspend: true}},
-	{"set back", false, Rules{Replicas: 1, Length: 2, EndsAt: -1, Slow: true, SetBack: true}},
-	{"ended by the replica", false, Rules{Replicas: 1, Length: 2, EndsAt: 0, Slow: true}},
-	{"faults", false, Rules{Replicas: 1, Length: 2, EndsAt: -1, Slow: true, Faults: true}},
+	{"suspended", false, Rules{Replicas: 1, Length: 2, EndsAt: -1, Slow: true, Suspend: true, Others: true}},
+	{"set back", false, Rules{Replicas: 1, Length: 2, EndsAt: -1, Slow: true, SetBack: true, Others: true}},
+	{"ended by the replica", false, Rules{Replicas: 1, Length: 2, EndsAt: 0, Slow: true, Others: true}},
+	{"faults", false, Rules{Replicas: 1, Length: 2, EndsAt: -1, Slow: true, Faults: true, Others: true}},
 	{"ended by one of two", false, Rules{Replicas: 2, Length: 2, EndsAt: 0}},
 	{"ended by one of two, longer", true, Rules{Replicas: 2, Length: 3, EndsAt: 0}},
-	{"everything, suspended", true, Rules{Replicas: 1, Length: 3, EndsAt: -1, Slow: true, Suspend: true, Faults: true}},
-	{"everything, set back", true, Rules{Replicas: 1, Length: 3, EndsAt: -1, Slow: true, SetBack: true, Faults: true}},
-	{"everything, ended by the replica", true, Rules{Replicas: 1, Length: 3, EndsAt: 0, Slow: true, Suspend: true, Faults: true}},
+	{"everything, suspended", true, Rules{Replicas: 1, Length: 3, EndsAt: -1, Slow: true, Suspend: true, Faults: true, Others: true}},
+	{"everything, set back", true, Rules{Replicas: 1, Length: 3, EndsAt: -1, Slow: true, SetBack: true, Faults: true, Others: true}},
+	{"everything, ended by the replica", true, Rules{Replicas: 1, Length: 3, EndsAt: 0, Slow: true, Suspend: true, Faults: true, Others: true}},
 }
 
 // TestProtocol is I13, Leased: with sessions in memory, I2 holds as it stands.

@@ -7,6 +7,7 @@ const (
 	margin = 1 // of a lease, of which a replica makes no use; a clock may lose so much in a lease
 	known  = 1 // how long "there are no replicas" is known
 	warmUp = 3 // how old the row of a replica is before it has a lease: more than known and the margin
+	ring   = 1 // how many of the last drops a replica remembers
 )
 
 // Rules are the protocol, as far as a mutant or a world may change it.
@@ -17,7 +18,8 @@ type Rules struct {
 	Suspend  bool  // machines are suspended: the monotonic clock stands still, and the wall clock goes on
 	SetBack  bool  // wall clocks are set back
 	Slow     bool  // clocks may lose the margin
-	Faults   bool  // answers are lost, processes die and stop, and rows that have lapsed are deleted
+	Others   bool  // other sessions are dropped as well
+	Faults   bool  // answers are lost, processes die and stop, rows that have lapsed are deleted, and the database crashes
 
 	Broken string // the name of the mutant; "": none
 }
@@ -29,13 +31,14 @@ var Mutants = []string{
 	"nothing dropped without a row", "row deleted of a replica that lives", "row deleted before the replica stops",
 	"monotonic clock alone", "wall clock alone", "lease looked at before the request begins", "no warm-up",
 	"replicas looked for before the end", "told before it is ended", "own memory not dropped",
+	"lease from a look at the inbox", "message not on disk", "heartbeat not on disk", "fill kept after more drops than are remembered",
 }
 
 // What a heartbeat is at.
 const (
 	idle     = iota
 	sent     // the database has not got it
-	beaten   // its row is beaten, if it is there
+	beaten   // its row is beaten, if it is there; a look begins here
 	answered // the inbox was read, and the answer is on its way
 	late     // of a mutant: the lease is used, and nothing is dropped yet
 )
@@ -53,16 +56,17 @@ type replica struct {
 	up         bool
 	cached     bool
 	fill       uint8 // 1: the generation is noted; 2: the row was read, and is live
-	stale      bool  // something was dropped since the fill began
+	drops      uint8 // how many sessions were dropped since the fill began, up to ring+1
+	last       bool  // the last of them is this one
 	mono, wall uint8 // of the lease, by either clock
 	warm       uint8 // until the row is old enough for a lease, by the monotonic clock
-	dropped    bool  // what the message said
+	dropped    bool  // what the message said, so that it may be acknowledged at any time
 	looked     bool  // of a mutant: a request to come has looked at the lease
 
 	// Of the heartbeat under way:
 	beat           uint8
 	sinceM, sinceW uint8 // it was sent
-	acks           bool  // it deletes the message
+	looks          bool  // it is no heartbeat: after a hint the inbox alone is read
 	there          bool  // it has found the row, or made it
 	makes          bool  // it makes the row
 	says           bool  // it has read the message
@@ -266,9 +270,15 @@ func (r *replica) gone() { r.row, r.beats, r.inbox = false, false, false }
 
 // drop takes the session out of memory.
 func (r *replica) drop() {
-	r.cached = false
-	if r.fill > 0 {
-		r.stale = true
+	if r.cached = false; r.fill > 0 {
+		r.drops, r.last = min(r.drops+1, ring+1), true
+	}
+}
+
+// dropAll takes every session out of memory.
+func (r *replica) dropAll() {
+	if r.cached = false; r.fill > 0 {
+		r.drops, r.last = ring+1, true
 	}
 }
 
@@ -278,11 +288,12 @@ func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 		add(i+1, what, func(t *state) { change(&t.r[i]) })
 	}
 	over := func(r *replica) {
-		r.beat, r.sinceM, r.sinceW, r.acks, r.there, r.makes, r.says = idle, 0, 0, false, false, false, false
+		r.beat, r.sinceM, r.sinceW, r.looks, r.there, r.makes, r.says = idle, 0, 0, false, false, false, false
 	}
 	grant := func(r *replica) {
 		switch {
-		case !r.there:
+		case r.looks && !m.is("lease from a look at the inbox"):
+		case !r.there && !r.looks:
 			r.mono, r.wall = 0, 0
 		case r.makes && !m.is("no warm-up"):
 			r.warm = warmUp
@@ -302,14 +313,15 @@ func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 			r.drop()
 			r.dropped = true
 		}
-		if (!r.there || r.makes) && !m.is("nothing dropped without a row") {
-			r.drop()
+		if !r.looks && (!r.there || r.makes) && !m.is("nothing dropped without a row") {
+			r.dropAll()
 		}
 	}
 	switch r.beat {
 	case idle:
 		if r.up {
-			do("sends a heartbeat", func(r *replica) { r.beat, r.acks = sent, r.dropped })
+			do("sends a heartbeat", func(r *replica) { r.beat = sent })
+			do("is hinted at its inbox", func(r *replica) { r.beat, r.looks = beaten, true })
 			if !r.row {
 				do("sends a new row", func(r *replica) { r.beat, r.makes = sent, true; r.dropped = false })
 			}
@@ -322,9 +334,6 @@ func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 			}
 			if r.there = r.row; r.row {
 				r.beats = true
-			}
-			if r.acks {
-				r.inbox, r.dropped = false, false
 			}
 		})
 	case beaten:
@@ -348,6 +357,9 @@ func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 	case late:
 		do("drops", func(r *replica) { drop(r); over(r) })
 	}
+	if r.dropped && r.inbox {
+		do("acknowledges", func(r *replica) { r.inbox = false })
+	}
 	if !m.Faults || !r.up {
 		if !r.up && m.Faults {
 			do("starts again", func(r *replica) { r.up = true })
@@ -362,6 +374,7 @@ func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 			over(r)
 		})
 	}
+	m.crash(s, i, add)
 	do("dies", func(r *replica) { *r = replica{even: r.even} })
 	if r.beat == idle && r.row {
 		do("stops, and deletes its row", func(r *replica) {
@@ -369,6 +382,24 @@ func (m Rules) heartbeat(s state, i int, add func(int, string, func(*state))) {
 				*r = replica{even: r.even}
 			}
 		})
+	}
+}
+
+// crash has the database forget what was not on disk. An acknowledgement is not: whoever
+// ends the session has seen it, or waits longer. The message and the heartbeat must be.
+func (m Rules) crash(s state, i int, add func(int, string, func(*state))) {
+	r := s.r[i]
+	forgets := func(what string, change func(*replica)) {
+		add(0, fmt.Sprintf("the database crashes, and forgets the %s of replica %d", what, i+1), func(t *state) { change(&t.r[i]) })
+	}
+	if r.row && r.dropped && !r.inbox {
+		forgets("acknowledgement", func(r *replica) { r.inbox = true })
+	}
+	if r.inbox && !r.dropped && m.is("message not on disk") {
+		forgets("message", func(r *replica) { r.inbox = false })
+	}
+	if r.beats && m.is("heartbeat not on disk") {
+		forgets("heartbeat", func(r *replica) { r.beats = false })
 	}
 }
 
@@ -382,16 +413,25 @@ func (m Rules) memory(s state, i int, add func(int, string, func(*state))) {
 	case !r.up:
 		return
 	case r.fill == 0 && !r.cached && runs:
-		do("begins to fill", func(r *replica) { r.fill, r.stale = 1, false })
+		do("begins to fill", func(r *replica) { r.fill = 1 })
 	case r.fill == 1 && (s.live || m.is("fill trusts the Store") && s.data):
 		do("reads a live session", func(r *replica) { r.fill = 2 })
 	case r.fill == 1:
-		do("reads that it has ended", func(r *replica) { r.fill, r.stale = 0, false })
+		do("reads that it has ended", func(r *replica) { r.fill, r.drops, r.last = 0, 0, false })
 	case r.fill == 2:
-		do("keeps it, if nothing was dropped", func(r *replica) {
-			r.cached = !r.stale || m.is("no guard on fills")
-			r.fill, r.stale = 0, false
+		do("keeps it, if it was not dropped", func(r *replica) {
+			stale := r.drops > ring || r.last
+			switch {
+			case m.is("no guard on fills"):
+				stale = false
+			case m.is("fill kept after more drops than are remembered"):
+				stale = r.last
+			}
+			r.cached, r.fill, r.drops, r.last = !stale, 0, 0, false
 		})
+	}
+	if m.Others && r.fill > 0 && r.drops <= ring {
+		do("drops another session", func(r *replica) { r.drops, r.last = r.drops+1, false })
 	}
 	if m.is("lease looked at before the request begins") && runs && !r.looked {
 		do("looks at the lease for a request to come", func(r *replica) { r.looked = true })
