@@ -33,7 +33,9 @@ type Filter struct {
 	// themselves do not match.
 	SeenBefore, SeenAfter time.Time
 	// AuthenticatedBefore compares UserSession.AuthenticatedAt. The bound itself does
-	// not match.
+	// not match. With UserIDs, and no other field that selects, RevokeMatching also
+	// refuses logins whose credentials were checked before that time, or before now if
+	// that is earlier, with ErrRevokedMeanwhile.
 	AuthenticatedBefore time.Time
 	// IdP selects the sessions that a sign-out at the identity provider means. These are
 	// those with its Session, and of its Subject those without one. If Session is empty,
