@@ -48,7 +48,8 @@ type Filter struct {
 	// sign-out is not lost if it comes before the login.
 	IdP IdP
 	// IP selects sessions whose login came from this network. A session
-	// without an address never matches.
+	// without an address never matches. No field selects by UserSession.LastIP, where a
+	// session was last used from.
 	IP netip.Prefix
 	// UserAgent selects sessions whose User-Agent contains this text, upper
 	// and lower case of the letters A to Z alike.
