@@ -69,11 +69,14 @@ var (
 	// does the janitor (Run). Until then a Store that is not verified on every
 	// request may still serve them.
 	//
+	// It is also returned if a process with Options.ReadLease could not be told. Until
+	// its lease is over it may serve them from memory. The same call again tells it.
+	//
 	// It is also returned if the data are in another Store than Options.Store, for
 	// example in another Redis prefix. The janitor of a program that has that Store
 	// then deletes them. Login, RenewToken and new data go on if they replace such
 	// a session, and EventRevocationPending says so.
-	ErrRevocationPending = errors.New("usersession: revocation is pending: the store could not delete the session data")
+	ErrRevocationPending = errors.New("usersession: revocation is pending: the sessions have ended in the index, and not yet everywhere")
 
 	// ErrNotCommitted is returned by Revocation.Finish before the commit of the
 	// transaction, and after its rollback. No session has ended.

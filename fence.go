@@ -46,7 +46,12 @@ func (r *request) fence(userID string) (id string) {
 
 // raise raises a fence for some users. The request of ctx may log in behind it.
 func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool, users ...string) error {
-	f := index.Raise{ID: index.NewFenceID(), Users: users, Disabled: disabled}
+	return m.raiseFence(ctx, tx, index.Raise{Users: users, Disabled: disabled})
+}
+
+// raiseFence is raise for a fence that has no ID yet.
+func (m *Manager) raiseFence(ctx context.Context, tx sqldb.Transaction, f index.Raise) error {
+	f.ID = index.NewFenceID()
 	r := m.request(ctx)
 	if r != nil && r.other {
 		r = nil
@@ -54,7 +59,7 @@ func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool
 	if r != nil {
 		f.Began, f.Within = r.began, m.opts.WriteTimeout
 		r.do(func() {
-			for _, user := range users {
+			for _, user := range f.Users {
 				if id, ok := r.fences[user]; ok && !slices.Contains(f.Own, id) {
 					f.Own = append(f.Own, id)
 				}
@@ -72,8 +77,8 @@ func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool
 			return err
 		}
 	}
-	if r != nil && len(users) == 1 { // a fence of somebody else may be older than the request
-		if there, err := m.index.Fence(fctx, users[0]); err == nil && there != nil && there.Latest.Before(r.began) {
+	if r != nil && len(f.Users) == 1 { // a fence of somebody else may be older than the request
+		if there, err := m.index.Fence(fctx, f.Users[0]); err == nil && there != nil && there.Latest.Before(r.began) {
 			f.Own = append(f.Own, there.ID)
 		}
 	}
@@ -93,7 +98,8 @@ func (m *Manager) signOut(ctx context.Context, tx sqldb.Transaction, f Filter) e
 	return m.index.SignOut(ctx, tx, index.IdP(f.IdP), before)
 }
 
-// raiseFor raises a fence for the users of a filter that means all of their sessions.
+// raiseFor raises a fence for the users of a filter that means all of their sessions, or
+// all that were authenticated before a time.
 func (m *Manager) raiseFor(ctx context.Context, tx sqldb.Transaction, f Filter) error {
 	if f.IdP != (IdP{}) {
 		if reflect.DeepEqual(f, Filter{IdP: f.IdP, AuthenticatedBefore: f.AuthenticatedBefore, Everyone: f.Everyone}) {
@@ -101,7 +107,7 @@ func (m *Manager) raiseFor(ctx context.Context, tx sqldb.Transaction, f Filter) 
 		}
 		return nil
 	}
-	all := Filter{UserIDs: f.UserIDs, ExceptCurrent: f.ExceptCurrent, Everyone: f.Everyone}
+	all := Filter{UserIDs: f.UserIDs, AuthenticatedBefore: f.AuthenticatedBefore, ExceptCurrent: f.ExceptCurrent, Everyone: f.Everyone}
 	if len(f.UserIDs) == 0 || !reflect.DeepEqual(f, all) {
 		return nil
 	}
@@ -114,5 +120,9 @@ func (m *Manager) raiseFor(ctx context.Context, tx sqldb.Transaction, f Filter) 
 		users = append(users, uid)
 	}
 	slices.Sort(users)
-	return m.raise(ctx, tx, false, slices.Compact(users)...)
+	raise := index.Raise{Users: slices.Compact(users)}
+	if at := f.AuthenticatedBefore; at.Before(time.Now()) { // else who logs in now would wait for it
+		raise.At = at
+	}
+	return m.raiseFence(ctx, tx, raise)
 }

@@ -30,7 +30,9 @@ type Filter struct {
 	// themselves do not match.
 	SeenBefore, SeenAfter time.Time
 	// AuthenticatedBefore compares UserSession.AuthenticatedAt. The bound itself does
-	// not match.
+	// not match. With UserIDs, and no other field that selects, RevokeMatching also
+	// refuses logins whose credentials were checked before that time, or before now if
+	// that is earlier, with ErrRevokedMeanwhile.
 	AuthenticatedBefore time.Time
 	// IdP selects the sessions that a sign-out at the identity provider means. These are
 	// those with its Session, and of its Subject those without one. If Session is empty,
@@ -43,7 +45,8 @@ type Filter struct {
 	// sign-out is not lost if it comes before the login.
 	IdP IdP
 	// IP selects sessions whose login came from this network. A session
-	// without an address never matches.
+	// without an address never matches. No field selects by UserSession.LastIP, where a
+	// session was last used from.
 	IP netip.Prefix
 	// UserAgent selects sessions whose User-Agent contains this text, upper
 	// and lower case of the letters A to Z alike.

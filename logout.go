@@ -44,7 +44,7 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 	}
 	m.abort(ctx, s)
 	failed := m.endOwn(wctx, own, by)
-	err = errors.Join(failed, m.endOthers(wctx, r, by))
+	err = m.endOthers(wctx, r, by, failed)
 	m.forget(ctx, r)
 	if failed != nil && own != nil {
 		r.alsoEnds(own.Key) // a second call must not say that it is done
@@ -59,12 +59,17 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 }
 
 // endOthers ends the sessions of the other cookies that came: the browser would send
-// them on, and be logged in. It also asks again for one that could not be looked up.
-func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending) error {
+// them on, and be logged in. It also asks again for one that could not be looked up. failed is what has failed before,
+// and comes with the answer.
+func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending, failed error) error {
 	var keys []string
 	r.do(func() { keys, r.others = r.others, nil })
-	var failed error
 	for _, key := range keys {
+		if failed == nil { // the one before may have waited for the lease of a replica that is dead
+			var cancel context.CancelFunc
+			ctx, cancel = m.finishing(ctx)
+			defer cancel()
+		}
 		err := m.leaveToEnd(ctx, r, key)
 		if err == nil {
 			_, err = m.endKey(ctx, key, by)

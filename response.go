@@ -222,7 +222,7 @@ func (m *Manager) endDestroyed(ctx context.Context, r *request, lost *trailer.Bi
 	by := index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	err := m.endOthers(ctx, r, by)
+	err := m.endOthers(ctx, r, by, nil)
 	if lost.Authenticated() {
 		by.Actor = cmp.Or(by.Actor, lost.By())
 		err = errors.Join(err, m.endOwn(ctx, lost, by))
@@ -240,7 +240,7 @@ func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
 	if b := r.loaded(); b != nil {
 		actor = b.By()
 	}
-	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor})
+	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor}, nil)
 	if err != nil && !errors.Is(err, errElsewhere) && !errors.Is(err, errSpared) {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: the session of another cookie of the browser could not be ended yet", "error", err)
 	}

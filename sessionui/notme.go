@@ -36,6 +36,8 @@ type NotMeOptions struct {
 	Keys [][]byte
 
 	// LinkLifetime is how long a link is good, however often it is used. Default: 7 days.
+	// A link that is used again ends what the user has begun since, too, because whoever
+	// knows the password may have signed in again.
 	LinkLifetime time.Duration
 
 	// PasswordURL is the page on which users change a password that others know. The page
@@ -64,6 +66,7 @@ type NotMeHandler struct {
 	password string
 	ring     *seal.Ring
 	bound    []byte // what links are bound to
+	created  func(ctx context.Context, userID, id string) (at time.Time, found bool, err error)
 	lifetime time.Duration
 }
 
@@ -111,7 +114,9 @@ func NotMe(m *usersession.Manager, opts *NotMeOptions) (*NotMeHandler, error) {
 	if h.ring, err = seal.NewRing(o.Keys); err != nil {
 		return nil, fmt.Errorf("sessionui: NotMeOptions.Keys: %w", err)
 	}
-	index := inside.Of(m).Tables[0]
+	parts := inside.Of(m)
+	h.created = parts.Created
+	index := parts.Tables[0]
 	h.bound = fmt.Appendf(nil, "usersession not me 1\x00%s\x00%s\x00%s", index.Schema, index.Index, o.URL)
 	u.routes = []route{{"GET", "/{$}", true, h.ask}, {"POST", "/{$}", true, h.end}}
 	h.handler = u.handler()
@@ -225,13 +230,12 @@ func (h *NotMeHandler) end(c *call) {
 const margin = 5 * time.Minute
 
 // began returns a time just before the session began. It ends with whatever the same
-// user began later, because whoever had it may have logged in again from it.
+// user began later, because whoever had it may have logged in again from it. It does not ask a
+// replica, which may not have the row yet.
 func (h *NotMeHandler) began(ctx context.Context, l linked) (time.Time, error) {
-	f := usersession.Filter{UserIDs: []string{l.userID}, IDs: []string{l.sessionID}}
-	for _, f.Ended = range []bool{false, true} {
-		for s, err := range h.ui.m.ListMatching(ctx, f, usersession.Page{Limit: 1}) {
-			return s.CreatedAt.Add(-time.Microsecond), err
-		}
+	at, found, err := h.created(ctx, l.userID, l.sessionID)
+	if err != nil || found {
+		return at.Add(-time.Microsecond), err
 	}
 	return l.at.Add(-margin), nil
 }

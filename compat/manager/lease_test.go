@@ -182,6 +182,23 @@ func TestLeaseOfTheDead(t *testing.T) {
 	})
 }
 
+// The sessions of two cookies end, also if the first has waited for longer than a write
+// may take.
+func TestLeaseOfTheDeadAndTwoCookies(t *testing.T) {
+	leasing(t, usersession.Options{WriteTimeout: 4 * time.Second}, func(w *watching, h http.Handler, token, id string) {
+		ann := mwLogin(t, h, "ann")
+		w.db.MustExec("INSERT INTO user_sessions_replicas (id, beats, lease) VALUES ('dead', 7, 5000000)")
+		if res := withCookies(h, "/logout", "__Host-session", token, ann); res.Code != http.StatusOK {
+			t.Errorf("the logout is answered %d %s", res.Code, res.Body)
+		}
+		for _, user := range []string{"bob", "ann"} {
+			if ids := mwIDs(t, w.here, user); len(ids) != 0 {
+				t.Errorf("%d sessions of %s live", len(ids), user)
+			}
+		}
+	})
+}
+
 // What needs session data gets those that are there now, and they are committed.
 func TestLeaseAndData(t *testing.T) {
 	leasing(t, usersession.Options{}, func(w *watching, h http.Handler, token, id string) {
@@ -377,6 +394,9 @@ func TestLeaseWhenNobodyCanBeTold(t *testing.T) {
 		n, err := w.there.RevokeAllSessions(w.t.Context(), "bob")
 		if n != 1 || !errors.Is(err, usersession.ErrRevocationPending) {
 			t.Errorf("%d are revoked, %v", n, err)
+		}
+		if strings.Contains(err.Error(), "delete") || !strings.Contains(err.Error(), "could not be told") {
+			t.Errorf("the Store has deleted the data, and the error is %q", err)
 		}
 		w.db.MustExec("ALTER TABLE elsewhere RENAME TO user_sessions_inbox")
 		if _, err := w.there.RevokeAllSessions(w.t.Context(), "bob"); err != nil {

@@ -41,8 +41,7 @@ var reasons = map[string]string{
 //   - AccountDisabled, AccountPurged and CredentialCompromise end all sessions of the user,
 //     and so does CredentialChange unless the credential was created.
 //   - AssuranceLevelChange ends the session, or all of the user, if the level has
-//     decreased. The user logs in again. A mark that only asks for more proof could be
-//     taken back by a request in flight.
+//     decreased. The user logs in again.
 //   - DeviceComplianceChange ends the sessions on the device, if it is not compliant any
 //     more, see MetaDevice. If the subject has a user as well, only those of the user end.
 //   - Any other ends none.

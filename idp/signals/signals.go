@@ -64,8 +64,7 @@ type Event struct {
 	IdPIssuer string
 
 	// UserID is the user of the program whom the Subject means, if it is not found by
-	// WithIdP, as that of an e-mail address. It may be empty. A login that is
-	// under way is not refused for it.
+	// WithIdP, as that of an e-mail address. It may be empty.
 	UserID string
 
 	ChangeType      string // change_type of CredentialChange: create, revoke, update or delete

@@ -51,7 +51,8 @@ type TransmitterOptions struct {
 	OnRejected func(ctx context.Context, s usersession.UserSession, err error)
 
 	// Every is how often Run looks for sessions that have ended, 1 minute by default. Each
-	// look reads the ended rows that are kept.
+	// look reads what has ended since the last event, and Overlap before. docs/oidc.md has
+	// the index for it, without which the database reads the whole table.
 	Every time.Duration
 
 	// Overlap is how far back each look goes beyond the last event, 5 minutes by default. A

@@ -101,18 +101,18 @@ func (x *Index) Fence(ctx context.Context, userID string) (*Fence, error) {
 const (
 	raiseFirstSQL = `
 INSERT INTO @fence (user_id, not_before, id, disabled)
-VALUES (?, @now, ?, ?)`
+VALUES (?, @after(?), ?, ?)`
 	raiseNextSQL = `,
-	(?, @now, ?, ?)`
+	(?, @after(?), ?, ?)`
 	raiseAgainSQL = `
 ON CONFLICT (user_id) DO UPDATE
 SET id = CASE WHEN @fence.not_before > @after(?) AND @fence.id NOT IN @list THEN ? ELSE excluded.id END,
-	not_before = excluded.not_before,
+	not_before = CASE WHEN excluded.not_before > @fence.not_before THEN excluded.not_before ELSE @fence.not_before END,
 	disabled = CASE WHEN excluded.disabled = 1 THEN 1 ELSE @fence.disabled END`
 	raiseAgainMariaDB = `
 ON DUPLICATE KEY UPDATE
 	id = CASE WHEN not_before > @after(?) AND id NOT IN @list THEN ? ELSE VALUES(id) END,
-	not_before = VALUES(not_before),
+	not_before = GREATEST(not_before, VALUES(not_before)),
 	disabled = CASE WHEN VALUES(disabled) = 1 THEN 1 ELSE disabled END`
 )
 
@@ -120,6 +120,7 @@ ON DUPLICATE KEY UPDATE
 type Raise struct {
 	ID       string
 	Users    []string
+	At       time.Time     // what the credentials must be newer than, or the zero time for now
 	Disabled bool          // logins are refused until Enable
 	Began    time.Time     // when the request began that raises it, or the zero time without one
 	Within   time.Duration // how long a statement may take at most
@@ -153,20 +154,25 @@ func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error 
 	}
 	own := append([]string{r.ID}, r.Own...) // a driver may ask again
 	nobodys := NewFenceID()
-	since := r.since()
+	since, ago := r.since(), time.Duration(0)
+	if !r.At.IsZero() {
+		ago = time.Since(r.At)
+	}
 	// In one order, so that two of them do not wait for each other.
 	for users := range slices.Chunk(slices.Sorted(slices.Values(r.Users)), PageSize) {
 		var args []any
 		for _, u := range users {
-			args = append(args, x.userArg(u), r.ID, r.disabled())
+			args = append(args, x.userArg(u), -ago.Microseconds(), r.ID, r.disabled())
 		}
 		args = append(args, -since.Microseconds(), sqldb.ListOf(own), nobodys)
 		if _, err := q.Exec(ctx, raiseFirstSQL+strings.Repeat(raiseNextSQL, len(users)-1)+again, args...); err != nil {
 			return err
 		}
 	}
-	raisedHere.note(r.ID)
-	raisedHere.note(nobodys)
+	if r.At.IsZero() {
+		raisedHere.note(r.ID)
+		raisedHere.note(nobodys)
+	}
 	return nil
 }
 
@@ -181,14 +187,14 @@ WHERE @fence.not_before <= @after(?) OR @fence.id IN (?, excluded.id)`
 // RaiseAlone is Raise for one user, in one statement that is kept. It reports false, and
 // has done nothing, if that cannot do. Ask Fence then, and Raise.
 func (x *Index) RaiseAlone(ctx context.Context, r Raise) (bool, error) {
-	if x.c.Dialect == sqldb.MariaDB || len(r.Users) != 1 || len(r.Own) > 1 {
+	if x.c.Dialect == sqldb.MariaDB || len(r.Users) != 1 || len(r.Own) > 1 || !r.At.IsZero() {
 		return false, nil
 	}
 	own := "-"
 	if len(r.Own) == 1 {
 		own = r.Own[0]
 	}
-	n, err := x.db.Exec(ctx, raiseAloneSQL, x.userArg(r.Users[0]), r.ID, r.disabled(), -r.since().Microseconds(), own)
+	n, err := x.db.Exec(ctx, raiseAloneSQL, x.userArg(r.Users[0]), 0, r.ID, r.disabled(), -r.since().Microseconds(), own)
 	if err != nil || n == 0 {
 		return false, err
 	}

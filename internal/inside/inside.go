@@ -19,6 +19,10 @@ type Parts struct {
 	Place  string // of its Store, as rows keep it
 	Tables []Tables
 
+	// Created returns when a session of a user began, live or ended, as the primary has
+	// it. It reports false if there is no row of it.
+	Created func(ctx context.Context, userID, id string) (at time.Time, found bool, err error)
+
 	// Touch is that of the Store.
 	Touch func(ctx context.Context, key string, expiry time.Time) (found bool, err error)
 

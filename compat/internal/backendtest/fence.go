@@ -25,6 +25,7 @@ var fenceRowBehaviours = []behaviour{
 	{"fence: one that the process does not remember", fenceForgotten},
 	{"fence: a transaction that is open during the login", fenceOpenTx},
 	{"fence: a login in two steps", fenceTwoSteps},
+	{"fence: who was authenticated before a time", fenceBefore},
 	{"fence: a refused login makes no room", fenceMakesNoRoom},
 	{"fence: a disabled account", fenceDisabled},
 	{"fence: old ones are pruned", fencePruned},
@@ -252,6 +253,77 @@ func fenceTwoSteps(t *testing.T, b backend) {
 		}
 	}
 	e.wantSessions("alice", 2)
+}
+
+// fenceBefore is told late of something that happened a minute ago.
+func fenceBefore(t *testing.T, b backend) {
+	e := b.start(t)
+	at := time.Now().Add(-time.Minute)
+	login := func(at time.Time) (err error) {
+		e.browser().do(func(ctx context.Context) { err = e.m.Login(ctx, "alice", usersession.WithCheckedAt(at)) })
+		return err
+	}
+	filter := func(before time.Time) usersession.Filter {
+		return usersession.Filter{UserIDs: []string{"alice"}, AuthenticatedBefore: before}
+	}
+	revoke := func(f usersession.Filter) {
+		t.Helper()
+		_, err := e.m.RevokeMatching(t.Context(), f)
+		e.ok(err)
+	}
+	narrow := filter(at)
+	narrow.UserAgent = "none"
+	revoke(narrow)
+	revoke(filter(at.Add(-25 * time.Hour))) // nobody's credentials count that long
+	e.ok(login(at.Add(-time.Second)))
+	for name, revoke := range map[string]func(){
+		"RevokeMatching": func() { revoke(filter(at)) },
+		"RevokeMatchingTx": func() {
+			tx := e.begin()
+			_, err := e.m.RevokeMatchingTx(t.Context(), tx, filter(at))
+			e.ok(errors.Join(err, tx.Commit()))
+		},
+	} {
+		exec(t, e.db, "DELETE FROM "+quoted(e.db, e.table+"_fences"))
+		for range 2 {
+			revoke()
+			if err := login(at.Add(-time.Second)); !errors.Is(err, usersession.ErrRevokedMeanwhile) {
+				t.Errorf("%s: a login of before: %v", name, err)
+			}
+			e.ok(login(at.Add(time.Second)))
+		}
+	}
+	e.wantSessions("alice", 5) // those that began since live on
+
+	// It does not lower a fence that is higher.
+	_, err := e.m.RevokeAllSessions(t.Context(), "alice")
+	e.ok(err)
+	revoke(filter(at))
+	e.want(login(at.Add(time.Second)), usersession.ErrRevokedMeanwhile)
+	e.ok(login(time.Now()))
+
+	// The clock of who tells may be ahead. Who logs in now does not wait for that time.
+	e.browser().do(func(ctx context.Context) {
+		revoke(filter(time.Now().Add(time.Minute)))
+		e.want(e.m.Login(ctx, "alice"), usersession.ErrRevokedMeanwhile)
+	})
+	e.ok(login(time.Now()))
+
+	// The request that revokes may log in, also behind the fence of its own from before.
+	e.browser().do(func(ctx context.Context) {
+		_, err := e.m.PasswordChanged(ctx, "alice")
+		e.ok(err)
+		_, err = e.m.RevokeMatching(ctx, filter(at))
+		e.ok(err)
+		e.ok(e.m.Login(ctx, "alice"))
+	})
+	// Who revokes for all does not open the fence of somebody else by it.
+	e.browser().do(func(ctx context.Context) {
+		_, err := e.m.PasswordChanged(ctx, "alice")
+		e.ok(err)
+		revoke(filter(at))
+		e.want(e.m.Login(ctx, "alice"), usersession.ErrRevokedMeanwhile)
+	})
 }
 
 func fenceMakesNoRoom(t *testing.T, b backend) {
