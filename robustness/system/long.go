@@ -147,7 +147,7 @@ func (l Long) part(tb testing.TB, program string, p part, sum *totals) {
 		}
 		for n := 0; n < roundsOfWorld && len(deck) > 0 && time.Now().Before(end); n++ {
 			take := min(3, len(deck))
-			round{w, c, rng, deck[:take], 700 * time.Millisecond, p.groups()}.run(sum)
+			round{w, c, rng, deck[:take], p.length(), 10}.run(sum)
 			deck = deck[take:]
 			tb.Logf("%s: %d rounds, %d operations, %d from memory, %d Illegal, %d unlisted, %d served after the ending",
 				p.name, sum.rounds, sum.operations, sum.fromMemory, sum.illegal, sum.unlisted, sum.servedAfter)

@@ -94,7 +94,7 @@ func TestLeases(t *testing.T) {
 			sum := newTotals()
 			list := slices.DeleteFunc(suited(p, rng), func(f fault) bool { return !hard(f) })
 			for some := range slices.Chunk(list, 3) {
-				round{w, c, rng, some, 700 * time.Millisecond, 5}.run(sum)
+				round{w, c, rng, some, p.length(), 5}.run(sum)
 			}
 			c.scan(sum)
 			report(t, sum)

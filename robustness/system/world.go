@@ -27,7 +27,7 @@ const (
 	pruneInterval = 300 * time.Millisecond
 	touchInterval = 200 * time.Millisecond
 	connections   = 12
-	lease         = 500 * time.Millisecond
+	lease         = 1500 * time.Millisecond
 )
 
 // pace is how often a replica looks at rows.
@@ -67,12 +67,20 @@ var (
 	onControl          = profile{name: "plain scs and a hand-written index", store: "control"}
 )
 
-// groups is how many users there are at once. Who ends a session waits for the others.
-func (p profile) groups() int {
+// timeouts are those of the replicas. A heartbeat is to be answered on a busy machine, too.
+func (p profile) timeouts() (read, write time.Duration) {
 	if p.remembers() {
-		return 25
+		return 1000 * time.Millisecond, 1500 * time.Millisecond
 	}
-	return 10
+	return readTimeout, writeTimeout
+}
+
+// length is how long a fault lasts, about: sometimes longer than a lease.
+func (p profile) length() time.Duration {
+	if p.remembers() {
+		return lease
+	}
+	return 700 * time.Millisecond
 }
 
 // world is two replicas, their databases, and a proxy on every link.
@@ -183,12 +191,13 @@ func (w *world) newReplica(program string) *replica {
 		listen.Host = r.channel.proxy.Listen
 		channel = listen.String()
 	}
+	read, write := w.timeouts()
 	r.server = testserver.OwnProgram(w.t, "replica", "replica serves", func(port string) []string {
 		return []string{program, "-listen=127.0.0.1:" + port, "-dsn=" + dsn.String(), "-redis=" + redis, "-sentinel=" + sentinel, "-store=" + w.store,
 			fmt.Sprint("-verify=", w.verify), fmt.Sprint("-clock=", r.clock), fmt.Sprint("-connections=", connections),
 			fmt.Sprint("-prune=", w.pace.prune), fmt.Sprint("-touch=", w.pace.touch),
 			fmt.Sprint("-lease=", w.lease), "-channel=" + channel, fmt.Sprint("-cache=", w.cache),
-			fmt.Sprint("-read-timeout=", readTimeout), fmt.Sprint("-write-timeout=", writeTimeout)}
+			fmt.Sprint("-read-timeout=", read), fmt.Sprint("-write-timeout=", write)}
 	})
 	r.http = w.newLink(r.server.Addr)
 	return r
