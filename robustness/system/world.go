@@ -70,7 +70,7 @@ var (
 // timeouts are those of the replicas. A heartbeat is to be answered on a busy machine, too.
 func (p profile) timeouts() (read, write time.Duration) {
 	if p.remembers() {
-		return 1000 * time.Millisecond, 1500 * time.Millisecond
+		return time.Second, 2 * time.Second
 	}
 	return readTimeout, writeTimeout
 }
