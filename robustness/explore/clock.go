@@ -15,8 +15,9 @@ import (
 // clock is the time of a database or of a Store. It moves when the scheduler
 // says so, and not by itself, so that a schedule always means the same.
 type clock struct {
-	id int64
-	us atomic.Int64 // since 1970
+	id      int64
+	us      atomic.Int64 // since 1970
+	bubbled bool         // it shows the time of the program instead, which is that of a bubble
 }
 
 var clocks struct {
@@ -33,7 +34,13 @@ func newClock() *clock {
 	return c
 }
 
-func (c *clock) now() int64              { return c.us.Load() }
+func (c *clock) now() int64 {
+	if c.bubbled {
+		return time.Now().UnixMicro()
+	}
+	return c.us.Load()
+}
+
 func (c *clock) advance(d time.Duration) { c.us.Add(d.Microseconds()) }
 
 // sql makes a query read this clock instead of SQLite's.

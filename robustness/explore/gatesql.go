@@ -152,12 +152,16 @@ func gated(ctx context.Context, q string, call func() error) error {
 	case word == "ROLLBACK", t.inTx:
 		return call()
 	}
-	ok, err := t.step(step{side: sqlSide, name: q, write: word != "SELECT"})
+	s := step{side: sqlSide, name: q, write: word != "SELECT"}
+	ok, err := t.step(s)
 	if !ok {
 		return err
 	}
 	if cerr := call(); cerr != nil {
 		return cerr
+	}
+	if t.late != nil && t.late(s) {
+		t.step(step{side: timeSide, name: "the answer comes"})
 	}
 	return err
 }

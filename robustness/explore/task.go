@@ -41,8 +41,8 @@ type step struct {
 	side  side
 	name  string // the call, or the query
 	write bool
-	keys  []string
-	first bool // of its operation
+	keys  []string // of the Store; or tables, where a world says which
+	first bool     // of its operation
 }
 
 // independent reports whether two steps of different operations can change
@@ -58,7 +58,7 @@ func (s step) independent(o step) bool {
 	if s.side != o.side || !s.write && !o.write {
 		return true
 	}
-	return s.side == storeSide && !slices.ContainsFunc(s.keys, func(k string) bool { return slices.Contains(o.keys, k) })
+	return (s.side == storeSide || s.keys != nil && o.keys != nil) && !slices.ContainsFunc(s.keys, func(k string) bool { return slices.Contains(o.keys, k) })
 }
 
 // faults are those that make a difference at the step. A read that was made and
@@ -120,6 +120,11 @@ type task struct {
 	lost    error // what the COMMIT of the transaction is to answer
 	dropped bool  // an update found nothing
 
+	// see, if not nil, says which calls are steps, and more of them. late says whose
+	// answers are steps of their own.
+	see  func(s step) (step, bool)
+	late func(s step) bool
+
 	steps      int // taken so far
 	startedAt  int // when it took its first step; -1: never
 	answeredAt int // when it answered; -1: never
@@ -136,6 +141,12 @@ func taskOf(ctx context.Context) *task {
 func (t *task) step(s step) (call bool, err error) {
 	if t.crashed {
 		return false, errFault
+	}
+	if t.see != nil {
+		var ok bool
+		if s, ok = t.see(s); !ok {
+			return true, nil
+		}
 	}
 	s.first = t.steps == 0
 	t.steps++

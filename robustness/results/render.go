@@ -102,6 +102,16 @@ var rows = []row{
 		part{`system: operations in checked histories`, "operations", atLeast(200_000)},
 		part{`system: Illegal`, "Illegal", zero},
 		part{`system: Unknown`, "Unknown", zero})},
+	{"the same with leases: operations in checked histories, Illegal, Unknown, served after the ending had returned", "at least 200,000; 0; 0; 0", parts(
+		part{`system with leases: operations in checked histories`, "operations", atLeast(200_000)},
+		part{`system with leases: served from memory`, "of them served from memory", some},
+		part{`system with leases: Illegal`, "Illegal", zero},
+		part{`system with leases: Unknown`, "Unknown", zero},
+		part{`system with leases: served after the ending had returned`, "served after", zero})},
+	{"the same load on a plain cache with messages", "> 0", parts(
+		part{`system with leases, plain cache.*: operations`, "operations", some},
+		part{`system with leases, plain cache.*: Illegal`, "Illegal", some},
+		part{`system with leases, plain cache.*: served after the ending had returned`, "served after", some})},
 	{"live sessions that no list shows, at any stop-the-world", "0", parts(
 		part{`system: live sessions that no list shows`, "sessions", zero})},
 	{"cap exceeded, of a hundred logins at once under MaxSessions 3", "0", parts(

@@ -33,10 +33,18 @@ func shiftedClock(t testing.TB) []change {
 	folder := filepath.Join(strings.TrimSpace(string(out)), "src", "time")
 	return []change{
 		{filepath.Join(folder, "time.go"),
-			"\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift\n"},
+			"\tsec, nsec, mono := runtimeNow()\n", "\tsec, nsec, mono := runtimeNow()\n\tsec += clockShift + clockStep.Load()\n"},
 		{filepath.Join(folder, "clockshift.go"), "", `package time
 
-import "syscall"
+import (
+	"sync/atomic"
+	"syscall"
+)
+
+// clockStep is how far the wall clock has been set while the program runs, in seconds.
+var clockStep atomic.Int64
+
+func StepClock(seconds int) { clockStep.Store(int64(seconds)) }
 
 // clockShift is in seconds.
 var clockShift = func() (shift int64) {
@@ -52,7 +60,19 @@ var clockShift = func() (shift int64) {
 	return sign * shift
 }()
 `},
+		{filepath.Join(root(t), "robustness", "system", "replica", "step.go"), "", `package main
+
+import "time"
+
+func init() { stepClock = time.StepClock }
+`},
 	}
+}
+
+// shortWarmUp gives a replica a lease a second after its start, and not ten: else there
+// would be none for most of a round in which it is started again.
+func shortWarmUp(t testing.TB) change {
+	return change{filepath.Join(root(t), "internal", "lease", "memory.go"), "known = 5 * time.Second", "known = 500 * time.Millisecond"}
 }
 
 // goSays returns what the go command answers, whatever flags the tests were

@@ -20,6 +20,8 @@ type fault struct {
 	loses bool
 	// some says that it is some of them only.
 	some bool
+	// forgets says that for as long as a lease a session may be served that has ended.
+	forgets bool
 	// instead is what clients do to themselves while the fault is on.
 	cancels bool
 }
@@ -143,6 +145,51 @@ func faults() []fault {
 	return list
 }
 
+// leaseFaults are those of replicas that serve sessions from memory.
+func leaseFaults() []fault {
+	needsChannel := func(p profile) string {
+		if !p.channel {
+			return "no channel"
+		}
+		return ""
+	}
+	channelLink := func(r *replica) *link { return r.channel }
+	return []fault{
+		{name: "clock set an hour ahead", begin: stepClock(time.Hour)},
+		{name: "clock set an hour back", begin: stepClock(-time.Hour)},
+		onLink("cut: channel", channelLink, needsChannel, func(l *link) {
+			l.hurt("upstream", "timeout", `"timeout": 0`)
+			l.hurt("downstream", "timeout", `"timeout": 0`)
+		}),
+		onLink("messages lost: channel", channelLink, needsChannel, func(l *link) {
+			l.hurt("downstream", "reset_peer", `"timeout": 0`)
+		}),
+		{name: "rows of the leases deleted", forgets: true, begin: func(w *world, _ int) func() {
+			w.exec("DELETE FROM user_sessions_inbox")
+			w.exec("DELETE FROM user_sessions_replicas")
+			return func() {}
+		}},
+	}
+}
+
+// stepClock sets the wall clock of a replica while it runs, and back.
+func stepClock(step time.Duration) func(w *world, i int) func() {
+	set := func(w *world, i int, step time.Duration) {
+		response, err := http.Post(fmt.Sprintf("http://%s/step?seconds=%d", w.replicas[i].server.Addr, int(step.Seconds())), "", nil)
+		if err != nil {
+			w.t.Errorf("the clock is not set: %v", err)
+			return
+		}
+		if response.Body.Close(); response.StatusCode != http.StatusOK {
+			w.t.Errorf("the clock is not set: %s", response.Status)
+		}
+	}
+	return func(w *world, i int) func() {
+		set(w, i, step)
+		return func() { set(w, i, 0) }
+	}
+}
+
 func (w *world) restart(restart func() error, what string) {
 	if err := restart(); err != nil {
 		w.t.Errorf("%s does not start again: %v", what, err)
@@ -198,8 +245,8 @@ func wrongClock(shift time.Duration) func(w *world, i int) func() {
 type interval struct{ from, to int64 }
 
 // strike breaks things and mends them until ctx ends, at least once. It returns
-// how often, and when sessions were lost.
-func (f fault) strike(ctx context.Context, w *world, rng *rand.Rand, length time.Duration) (strikes int, lost []interval) {
+// how often, when sessions were lost, and when sessions that had ended may have been served.
+func (f fault) strike(ctx context.Context, w *world, rng *rand.Rand, length time.Duration) (strikes int, lost, forgot []interval) {
 	for {
 		i := rng.IntN(len(w.replicas))
 		began := now()
@@ -211,12 +258,15 @@ func (f fault) strike(ctx context.Context, w *world, rng *rand.Rand, length time
 			}
 			lost = append(lost, interval{began, over})
 		}
+		if f.forgets {
+			forgot = append(forgot, interval{began, now() + w.lease.Nanoseconds()})
+		}
 		// Longer than the timeouts of the replicas, or much shorter.
 		pause(context.WithoutCancel(ctx), time.Duration(float64(length)*(0.2+rng.Float64())))
 		end()
 		strikes++
 		if !pause(ctx, time.Duration(rng.Int64N(int64(length)))) {
-			return strikes, lost
+			return strikes, lost, forgot
 		}
 	}
 }

@@ -41,6 +41,7 @@ type operation struct {
 	status    int // 0: no answer, or none that was understood
 	count     int
 	listed    []string // labels
+	memory    bool     // a replica has answered it from memory
 }
 
 // unknown reports whether the request may have been carried out, or be yet.
@@ -80,10 +81,11 @@ func (u *user) violation(format string, args ...any) {
 }
 
 // An operation is two things: what it does to the row of a session, which lists
-// show, and what it does to its data, by which requests are served. Both happen
+// show, and what it does to its data, by which requests are served. What replicas serve
+// from memory is a third, which an ending stops before it returns. Each happens
 // somewhere between call and return, and not at one moment; nor do the ends of
 // many sessions. So the history of a user falls into those of the user's sessions,
-// and each into one of the lists and one of the requests. An operation whose
+// and each into one of the lists, one of the requests, and one of the memory. An operation whose
 // outcome is unknown has no end: it may take effect at any time after its call,
 // or never.
 
@@ -172,7 +174,7 @@ func (u *user) servedHistory(i int, lost []interval) []porcupine.Operation {
 				add(o, born, 0, 0, false)
 			}
 		case read:
-			if own && o.status == 200 {
+			if own && o.status == 200 && !o.memory {
 				add(o, yes, o.token, 0, false)
 			}
 		case write:
@@ -191,7 +193,7 @@ func (u *user) servedHistory(i int, lost []interval) []porcupine.Operation {
 				add(o, lose, o.token, 0, true)
 			}
 		case logout:
-			if own && (o.status == 200 || o.pending()) {
+			if own && (o.status == 200 || o.pending()) && !o.memory {
 				add(o, yes, o.token, 0, false)
 			}
 			if own && o.status != 409 {
@@ -204,7 +206,9 @@ func (u *user) servedHistory(i int, lost []interval) []porcupine.Operation {
 		case others:
 			switch {
 			case own && (o.status == 200 || o.pending()):
-				add(o, yes, o.token, 0, false)
+				if !o.memory {
+					add(o, yes, o.token, 0, false)
+				}
 			case !own && (o.status == 200 || o.pending() || o.unknown()):
 				add(o, killed, 0, 0, o.status != 200)
 			}
@@ -216,6 +220,79 @@ func (u *user) servedHistory(i int, lost []interval) []porcupine.Operation {
 		history = append(history, porcupine.Operation{Input: step{verb: loseAll}, Call: l.from, Return: l.to})
 	}
 	return history.lighten()
+}
+
+// rememberedHistory is what replicas served of session i from memory. Nobody is refused
+// there, and only what has returned for certain ends anything: while a session ends, one
+// replica serves it and another one does not. forgot is when the database had lost who has
+// a lease.
+func (u *user) rememberedHistory(i int, forgot []interval) []porcupine.Operation {
+	var history history
+	served := false
+	for _, o := range u.operations {
+		own := o.session == i
+		switch {
+		case o.kind == login && own && o.status == 200:
+			history.add(o, born, 0, 0, false)
+		case own && o.memory && (o.status == 200 || o.pending()):
+			if !slices.ContainsFunc(forgot, func(f interval) bool { return f.from < o.call && o.call < f.to }) {
+				history.add(o, yes, o.token, 0, false)
+				served = true
+			}
+		case o.kind == renew && own && o.status == 200:
+			history.add(o, renewed, o.token, o.to, false)
+		case o.kind == renew && own && (o.unknown() || o.status == 409 && u.overtaken(i, o)):
+			history.add(o, lose, o.token, 0, true)
+		}
+		if u.ends(o, i) {
+			history.add(o, killed, 0, 0, !o.ended())
+		}
+	}
+	if !served {
+		return nil
+	}
+	return history.lighten()
+}
+
+// ends reports whether an operation is meant to end session i.
+func (u *user) ends(o operation, i int) bool {
+	return o.kind == all || o.kind == others && o.session != i || o.session == i && (o.kind == logout || o.kind == revoke)
+}
+
+// ended reports whether an operation has said that what it was to end has ended, now or
+// before.
+func (o operation) ended() bool { return o.status == 200 || o.kind == revoke && o.status == 404 }
+
+// servedAfter counts the requests of session i that began after an ending, or the renewal of
+// their token, had returned, and were served; and those that were served from memory.
+func (u *user) servedAfter(i int, forgot []interval) (after, memory int) {
+	var over int64 = open
+	renewedAt := make(map[int]int64)
+	born := u.operations[slices.IndexFunc(u.operations, func(o operation) bool { return o.kind == login && o.session == i })]
+	for _, o := range u.operations {
+		if u.ends(o, i) && o.ended() && o.call > born.ret {
+			over = min(over, o.ret)
+		}
+		if o.kind == renew && o.session == i && o.status == 200 {
+			renewedAt[o.token] = o.ret
+		}
+	}
+	for _, o := range u.operations {
+		if o.session != i || o.kind == login || o.kind == revoke || o.status != 200 && !o.pending() {
+			continue
+		}
+		if o.memory {
+			memory++
+		}
+		late := o.call > over
+		if t, ok := renewedAt[o.token]; ok {
+			late = late || o.call > t
+		}
+		if late && !slices.ContainsFunc(forgot, func(f interval) bool { return f.from < o.call && o.call < f.to }) {
+			after++
+		}
+	}
+	return after, memory
 }
 
 // history is the history of one session.
@@ -305,7 +382,7 @@ func (u *user) listedHistory(i int, lost []interval) []porcupine.Operation {
 // before a renewal was answered.
 func (u *user) overtaken(i int, renewal operation) bool {
 	return slices.ContainsFunc(u.operations, func(o operation) bool {
-		ends := o.kind == all || o.kind == others && o.session != i || o.session == i && (o.kind == logout || o.kind == revoke || o.kind == renew && o.call != renewal.call)
+		ends := u.ends(o, i) || o.session == i && o.kind == renew && o.call != renewal.call
 		return ends && o.call < renewal.ret && (o.ret > renewal.call || o.unknown() || o.pending())
 	})
 }
@@ -314,8 +391,7 @@ func (u *user) overtaken(i int, renewal operation) bool {
 // delete what is pending, which finds the session though it has ended.
 func (u *user) retried(i int, revocation operation) bool {
 	return slices.ContainsFunc(u.operations, func(o operation) bool {
-		ends := o.kind == all || o.kind == others && o.session != i || o.session == i && (o.kind == logout || o.kind == revoke)
-		return ends && (o.unknown() || o.pending()) && o.call < revocation.ret
+		return u.ends(o, i) && (o.unknown() || o.pending()) && o.call < revocation.ret
 	})
 }
 
@@ -376,6 +452,9 @@ func describe(o operation) string {
 	if o.kind == renew && o.status == 200 {
 		text += fmt.Sprintf(" token %d", o.to)
 	}
+	if o.memory {
+		text += " from memory"
+	}
 	if o.kind == list {
 		text += fmt.Sprintf(" %v", o.listed)
 	}
@@ -392,7 +471,7 @@ type verdict struct {
 }
 
 // check checks the histories of users.
-func check(users []*user, lost []interval, p profile) verdict {
+func check(users []*user, lost, forgot []interval, p profile) verdict {
 	const timeout = 2 * time.Minute // on a busy machine
 	var v verdict
 	judge := func(u *user, what string, model porcupine.Model, history []porcupine.Operation) {
@@ -416,6 +495,7 @@ func check(users []*user, lost []interval, p profile) verdict {
 			judge(u, fmt.Sprintf("the lists of session %d (%s) of %s", i, u.sessions[i].label, u.id), model(false), u.listedHistory(i, lost))
 			judge(u, fmt.Sprintf("the requests of session %d (%s) of %s", i, u.sessions[i].label, u.id),
 				model(p.store == "sql"), u.servedHistory(i, lost))
+			judge(u, fmt.Sprintf("what replicas had in memory of session %d (%s) of %s", i, u.sessions[i].label, u.id), model(false), u.rememberedHistory(i, forgot))
 		}
 	}
 	return v

@@ -17,6 +17,7 @@ type Long struct {
 	Time       time.Duration // the most for them
 	Seed       uint64
 	Failovers  bool // measure the real window of a failover, which takes some minutes
+	Leases     bool // replicas serve sessions from memory
 }
 
 // part is a share of the long run.
@@ -25,7 +26,13 @@ type part struct {
 	share int // in percent
 }
 
-var parts = []part{{onRedis, 55}, {onVerifiedRedis, 15}, {onSQL, 20}, {onVerifiedSentinel, 10}}
+var (
+	parts      = []part{{onRedis, 55}, {onVerifiedRedis, 15}, {onSQL, 20}, {onVerifiedSentinel, 10}}
+	leaseParts = []part{{onLeases, 50}, {onLeasesRedis, 50}}
+)
+
+// LeaseFigures starts the names of the figures of replicas that serve from memory.
+const LeaseFigures = "system with leases"
 
 // roundsOfWorld is how many rounds a world lives: then its files are searched.
 const roundsOfWorld = 12
@@ -33,9 +40,14 @@ const roundsOfWorld = 12
 // Run runs it, logs what it does, and returns the figures, and how much of what
 // must not be there was.
 func (l Long) Run(tb testing.TB, command string) (figures []results.Figure, wrong int) {
-	program := build(tb)
+	whole, program := "system", ""
+	if l.Leases {
+		whole, program = LeaseFigures, build(tb, shortWarmUp(tb))
+	} else {
+		program = build(tb)
+	}
 	note := func(figure, on string, value int, unit string) {
-		name := "system"
+		name := whole
 		if on != "" {
 			name += ", " + on
 		}
@@ -58,26 +70,37 @@ type notes func(figure, on string, value int, unit string)
 // histories are the rounds of all parts, and what must not pass beside them.
 func (l Long) histories(tb testing.TB, program string, note notes) (wrong int) {
 	whole := newTotals()
+	parts, controls := parts, broken(tb)
+	if l.Leases {
+		parts, controls = leaseParts, cached(tb)
+	}
 	for _, p := range parts {
 		sum := newTotals()
 		l.part(tb, program, p, sum)
-		noteTotals(note, p.name, sum)
+		noteTotals(note, p.name, sum, l.Leases)
 		whole.add(sum)
 		for _, v := range sum.violations {
 			tb.Log(v)
 		}
 	}
-	noteTotals(note, "", whole)
-	for _, f := range append(faults(), failover) {
+	noteTotals(note, "", whole, l.Leases)
+	for _, f := range allFaults() {
+		if whole.strikes[f.name] == 0 {
+			continue
+		}
 		note(f.name, "faults", whole.strikes[f.name], "times")
 	}
 	wrong = whole.wrong() + len(whole.violations)
 
-	for _, b := range broken(tb) {
+	for _, b := range controls {
 		sum := b.run(tb, l.Seed, 4, func(*totals) bool { return false })
 		note("operations", b.name, sum.operations, "operations")
 		note("histories", b.name, sum.histories, "histories")
 		note("Illegal", b.name, sum.illegal, "histories")
+		if l.Leases {
+			note("served from memory", b.name, sum.fromMemory, "requests")
+			note("served after the ending had returned", b.name, sum.servedAfter, "requests")
+		}
 		if sum.illegal == 0 {
 			tb.Logf("%s passes: the test shows nothing", b.name)
 			wrong++
@@ -124,16 +147,21 @@ func (l Long) part(tb testing.TB, program string, p part, sum *totals) {
 		}
 		for n := 0; n < roundsOfWorld && len(deck) > 0 && time.Now().Before(end); n++ {
 			take := min(3, len(deck))
-			round{w, c, rng, deck[:take], 700 * time.Millisecond, 10}.run(sum)
+			round{w, c, rng, deck[:take], p.length(), 10}.run(sum)
 			deck = deck[take:]
-			tb.Logf("%s: %d rounds, %d operations, %d Illegal, %d unlisted", p.name, sum.rounds, sum.operations, sum.illegal, sum.unlisted)
+			tb.Logf("%s: %d rounds, %d operations, %d from memory, %d Illegal, %d unlisted, %d served after the ending",
+				p.name, sum.rounds, sum.operations, sum.fromMemory, sum.illegal, sum.unlisted, sum.servedAfter)
 		}
 		c.scan(sum)
 		s.close()
 	}
 }
 
-func noteTotals(note notes, on string, sum *totals) {
+func noteTotals(note notes, on string, sum *totals, leases bool) {
+	if leases {
+		note("served from memory", on, sum.fromMemory, "requests")
+		note("served after the ending had returned", on, sum.servedAfter, "requests")
+	}
 	note("rounds", on, sum.rounds, "rounds")
 	note("operations in checked histories", on, sum.operations, "operations")
 	note("of these of unknown outcome", on, sum.unknownOutcomes, "operations")
@@ -186,6 +214,9 @@ func broken(t testing.TB) []brokenOne {
 	}
 }
 
+// cached is the plain cache, under what the leases are under.
+func cached(testing.TB) []brokenOne { return []brokenOne{{"plain cache with messages", onCache, nil}} }
+
 // run runs rounds without faults, and fewer if enough was found.
 func (b brokenOne) run(tb testing.TB, seed uint64, rounds int, enough func(*totals) bool) *totals {
 	s := scope{TB: tb}
@@ -217,6 +248,8 @@ func (sum *totals) add(o *totals) {
 	sum.ended += o.ended
 	sum.refusedAfter += o.refusedAfter
 	sum.smallCounts += o.smallCounts
+	sum.servedAfter += o.servedAfter
+	sum.fromMemory += o.fromMemory
 	sum.bytesRead += o.bytesRead
 	sum.violations = append(sum.violations, o.violations...)
 	for name, n := range o.strikes {
@@ -235,13 +268,19 @@ func (sum *totals) add(o *totals) {
 
 // wrong counts what must not be there.
 func (sum *totals) wrong() int {
-	return sum.illegal + sum.undecided + sum.unlisted + sum.unexplained + sum.immortal + sum.findings.tokens
+	return sum.illegal + sum.servedAfter + sum.undecided + sum.unlisted + sum.unexplained + sum.immortal + sum.findings.tokens
 }
+
+func allFaults() []fault { return append(append(faults(), leaseFaults()...), failover) }
 
 // suited returns the faults that a profile can have, shuffled.
 func suited(p profile, rng *rand.Rand) []fault {
 	var list []fault
-	for _, f := range faults() {
+	all := faults()
+	if p.remembers() {
+		all = append(all, leaseFaults()...)
+	}
+	for _, f := range all {
 		if f.not == nil || f.not(p) == "" {
 			list = append(list, f)
 		}
@@ -261,15 +300,16 @@ func report(t testing.TB, sum *totals) {
 		t.Error(v)
 	}
 	if n := sum.wrong(); n > 0 {
-		t.Errorf("%d histories Illegal, %d undecided; %d sessions that no list shows; %d live rows without data, for no reason; %d keys without a TTL; %d raw tokens",
-			sum.illegal, sum.undecided, sum.unlisted, sum.unexplained, sum.immortal, sum.findings.tokens)
+		t.Errorf("%d histories Illegal, %d requests served after the ending, %d undecided; %d sessions that no list shows; %d live rows without data, for no reason; %d keys without a TTL; %d raw tokens",
+			sum.illegal, sum.servedAfter, sum.undecided, sum.unlisted, sum.unexplained, sum.immortal, sum.findings.tokens)
 	}
 	t.Logf("%d rounds, %d operations (%d of unknown outcome) in %d histories, %d users, %d sessions, %d of them ended, %d requests refused",
 		sum.rounds, sum.operations, sum.unknownOutcomes, sum.histories, sum.users, sum.sessions, sum.ended, sum.refusedAfter)
+	t.Logf("served from memory: %d requests", sum.fromMemory)
 	t.Logf("compared: %d keys, %d live rows; interrupted revocations %d; listed without data %d; counts too small %d; files read %d MB",
 		sum.entries, sum.rows, sum.interrupted, sum.withoutData, sum.smallCounts, sum.bytesRead>>20)
 	strikes := ""
-	for _, f := range append(faults(), failover) {
+	for _, f := range allFaults() {
 		if n := sum.strikes[f.name]; n > 0 {
 			strikes += fmt.Sprintf("\n  %4d  %s", n, f.name)
 		}

@@ -17,6 +17,7 @@ type totals struct {
 	histories, illegal, undecided       int
 	strikes                             map[string]int // by fault
 	ended, refusedAfter                 int            // sessions ended; requests refused with 401 or 409
+	servedAfter, fromMemory             int            // requests served after the ending had returned; from memory
 	smallCounts                         int            // revocations that say they ended fewer sessions than they did
 	findings
 	violations []string
@@ -54,18 +55,18 @@ func (r round) run(sum *totals) {
 			}
 		})
 	}
-	var lost []interval
+	var lost, forgot []interval
 	var names []string
 	for _, f := range r.faults {
 		names = append(names, f.name)
 		pause(living, r.length/3)
 		r.c.cancels.Store(f.cancels)
 		striking, over := context.WithTimeout(living, r.length)
-		strikes, gone := f.strike(striking, r.w, r.rng, r.length)
+		strikes, gone, unsure := f.strike(striking, r.w, r.rng, r.length)
 		over()
 		r.c.cancels.Store(false)
 		sum.strikes[f.name] += strikes
-		lost = append(lost, gone...)
+		lost, forgot = append(lost, gone...), append(forgot, unsure...)
 	}
 	pause(living, r.length/3)
 	die()
@@ -78,7 +79,7 @@ func (r round) run(sum *totals) {
 	for _, u := range users {
 		r.c.look(u, r.rng)
 	}
-	v := check(users, lost, r.w.profile)
+	v := check(users, lost, forgot, r.w.profile)
 	sum.rounds++
 	sum.users += len(users)
 	sum.histories += v.histories
@@ -98,10 +99,13 @@ func (r round) run(sum *totals) {
 				sum.refusedAfter++
 			}
 		}
-		for _, s := range u.sessions {
+		for i, s := range u.sessions {
 			if s.ended {
 				sum.ended++
 			}
+			after, memory := u.servedAfter(i, forgot)
+			sum.servedAfter += after
+			sum.fromMemory += memory
 		}
 		tooSmall, tooBig := u.miscounts(lost)
 		sum.smallCounts += tooSmall
@@ -128,7 +132,7 @@ func (r round) settle(where string, users []*user, lost []interval, sum *totals)
 	for _, u := range users {
 		for i, s := range u.sessions {
 			for _, o := range u.operations {
-				ends := o.kind == all || o.kind == others && o.session != i || o.session == i && (o.kind == logout || o.kind == revoke || o.kind == renew)
+				ends := u.ends(o, i) || o.session == i && o.kind == renew
 				if ends && (o.unknown() || o.pending()) {
 					unsure[s.label] = true
 				}

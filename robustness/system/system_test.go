@@ -72,6 +72,47 @@ func TestHistories(t *testing.T) {
 	}
 }
 
+// TestLeases is two replicas that serve most requests from memory, under what can go wrong
+// with that. The same load on a plain cache with messages must be found out.
+func TestLeases(t *testing.T) {
+	depth.OnlyFull(t)
+	t.Parallel()
+	program := build(t, shortWarmUp(t))
+	hard := func(f fault) bool {
+		switch f.name {
+		case "stopped: program", "kill -9: program", "cut: replica to PostgreSQL", "applied, answer hangs: replica to PostgreSQL":
+			return true
+		}
+		return slices.ContainsFunc(leaseFaults(), func(l fault) bool { return l.name == f.name })
+	}
+	for _, p := range []profile{onLeases, onLeasesRedis} {
+		t.Run(strings.ReplaceAll(p.name, " ", "_"), func(t *testing.T) {
+			s := newSeed(t)
+			rng := rand.New(rand.NewPCG(s, 0))
+			w := newWorld(t, program, p)
+			c := newClients(w)
+			sum := newTotals()
+			list := slices.DeleteFunc(suited(p, rng), func(f fault) bool { return !hard(f) })
+			for some := range slices.Chunk(list, 3) {
+				round{w, c, rng, some, p.length(), 5}.run(sum)
+			}
+			c.scan(sum)
+			report(t, sum)
+			if sum.fromMemory == 0 {
+				t.Error("nothing was served from memory: the test shows nothing")
+			}
+		})
+	}
+	for _, b := range cached(t) {
+		t.Run(b.name, func(t *testing.T) {
+			found := func(sum *totals) bool { return sum.servedAfter > 0 }
+			if sum := b.run(t, newSeed(t), 30, found); sum.servedAfter == 0 {
+				t.Errorf("%s passes: the test shows nothing", b.name)
+			}
+		})
+	}
+}
+
 // TestBroken runs the same load, without faults, against what must not pass: a
 // library that writes whether or not the session is there, and what people write
 // by hand.

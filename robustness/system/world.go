@@ -27,14 +27,17 @@ const (
 	pruneInterval = 300 * time.Millisecond
 	touchInterval = 200 * time.Millisecond
 	connections   = 12
+	lease         = 1500 * time.Millisecond
 )
 
 // pace is how often a replica looks at rows.
 type pace struct{ touch, prune time.Duration }
 
 var (
-	fast     = pace{touchInterval, pruneInterval}
-	defaults = pace{usersession.DefaultTouchInterval, usersession.DefaultPruneInterval}
+	fast = pace{touchInterval, pruneInterval}
+	// remembering is for sessions in memory, which stay there until their touch.
+	remembering = pace{2 * time.Second, pruneInterval}
+	defaults    = pace{usersession.DefaultTouchInterval, usersession.DefaultPruneInterval}
 )
 
 // profile is how the replicas keep their sessions.
@@ -43,7 +46,14 @@ type profile struct {
 	store    string // of the replica: redis, sql, control
 	verify   bool
 	sentinel bool // a primary with a replica, and a Sentinel that promotes it
+
+	lease   time.Duration // Options.ReadLease
+	channel bool          // with a channel between the replicas
+	cache   bool          // a plain cache with messages in its place
 }
+
+// remembers reports whether replicas serve sessions from memory.
+func (p profile) remembers() bool { return p.lease > 0 || p.cache }
 
 var (
 	onRedis            = profile{name: "Redis", store: "redis"}
@@ -51,8 +61,27 @@ var (
 	onSQL              = profile{name: "PostgreSQL alone", store: "sql"}
 	onSentinel         = profile{name: "Redis with Sentinel", store: "redis", sentinel: true}
 	onVerifiedSentinel = profile{name: "Redis with Sentinel, every request verified", store: "redis", verify: true, sentinel: true}
+	onLeases           = profile{name: "PostgreSQL alone, with leases", store: "sql", lease: lease}
+	onLeasesRedis      = profile{name: "Redis, with leases and a channel", store: "redis", lease: lease, channel: true}
+	onCache            = profile{name: "plain cache with messages", store: "sql", channel: true, cache: true}
 	onControl          = profile{name: "plain scs and a hand-written index", store: "control"}
 )
+
+// timeouts are those of the replicas. A heartbeat is to be answered on a busy machine, too.
+func (p profile) timeouts() (read, write time.Duration) {
+	if p.remembers() {
+		return time.Second, 2 * time.Second
+	}
+	return readTimeout, writeTimeout
+}
+
+// length is how long a fault lasts, about: sometimes longer than a lease.
+func (p profile) length() time.Duration {
+	if p.remembers() {
+		return lease
+	}
+	return 700 * time.Millisecond
+}
 
 // world is two replicas, their databases, and a proxy on every link.
 type world struct {
@@ -79,11 +108,15 @@ type replica struct {
 	clock  time.Duration // ahead, from its next start on
 
 	http, sql, store *link // store is nil where there is no Redis
+	channel          *link // to PostgreSQL, or nil
 }
 
 // newWorld starts everything, and stops it when the test ends.
 func newWorld(t testing.TB, program string, p profile) *world {
 	t.Helper()
+	if p.remembers() {
+		return newWorldAt(t, program, p, remembering)
+	}
 	return newWorldAt(t, program, p, fast)
 }
 
@@ -151,11 +184,20 @@ func (w *world) newReplica(program string) *replica {
 		r.store = w.newLink(w.redis.Addr)
 		redis = r.store.proxy.Listen
 	}
+	channel := ""
+	if w.channel {
+		r.channel = w.newLink(w.postgres.Addr)
+		listen := *dsn
+		listen.Host = r.channel.proxy.Listen
+		channel = listen.String()
+	}
+	read, write := w.timeouts()
 	r.server = testserver.OwnProgram(w.t, "replica", "replica serves", func(port string) []string {
 		return []string{program, "-listen=127.0.0.1:" + port, "-dsn=" + dsn.String(), "-redis=" + redis, "-sentinel=" + sentinel, "-store=" + w.store,
 			fmt.Sprint("-verify=", w.verify), fmt.Sprint("-clock=", r.clock), fmt.Sprint("-connections=", connections),
 			fmt.Sprint("-prune=", w.pace.prune), fmt.Sprint("-touch=", w.pace.touch),
-			fmt.Sprint("-read-timeout=", readTimeout), fmt.Sprint("-write-timeout=", writeTimeout)}
+			fmt.Sprint("-lease=", w.lease), "-channel=" + channel, fmt.Sprint("-cache=", w.cache),
+			fmt.Sprint("-read-timeout=", read), fmt.Sprint("-write-timeout=", write)}
 	})
 	r.http = w.newLink(r.server.Addr)
 	return r

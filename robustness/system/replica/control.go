@@ -72,9 +72,8 @@ ON CONFLICT (label) DO UPDATE SET token = excluded.token`, label, user, c.Token(
 	return err
 }
 
-func (c *control) whoami(ctx context.Context) (user, label string) {
-	return c.GetString(ctx, "user"), c.GetString(ctx, "label")
-}
+func (c *control) who(ctx context.Context) string   { return c.GetString(ctx, "user") }
+func (c *control) label(ctx context.Context) string { return c.GetString(ctx, "label") }
 
 func (c *control) put(ctx context.Context, value string) { c.Put(ctx, "value", value) }
 
@@ -82,13 +81,11 @@ func (c *control) renew(ctx context.Context, _ bool) error {
 	if err := c.RenewToken(ctx); err != nil {
 		return err
 	}
-	user, label := c.whoami(ctx)
-	return c.save(ctx, user, label)
+	return c.save(ctx, c.who(ctx), c.label(ctx))
 }
 
 func (c *control) Logout(ctx context.Context) error {
-	_, label := c.whoami(ctx)
-	if _, err := c.end(ctx, "label = $1", label); err != nil {
+	if _, err := c.end(ctx, "label = $1", c.label(ctx)); err != nil {
 		return err
 	}
 	return c.Destroy(ctx)
@@ -100,8 +97,7 @@ func (c *control) revoke(ctx context.Context, user, _, label string) error {
 }
 
 func (c *control) RevokeOtherSessions(ctx context.Context) (int, error) {
-	user, label := c.whoami(ctx)
-	return c.end(ctx, "user_id = $1 AND label <> $2", user, label)
+	return c.end(ctx, "user_id = $1 AND label <> $2", c.who(ctx), c.label(ctx))
 }
 
 func (c *control) RevokeAllSessions(ctx context.Context, user string) (int, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/pgchannel"
 	"github.com/seed-296ca7ab/usersession/redisstore"
 )
 
@@ -34,6 +35,9 @@ type settings struct {
 	clock                               time.Duration
 	prune, touch, read, write           time.Duration
 	connections                         int
+	lease                               time.Duration
+	channel                             string
+	cache                               bool
 }
 
 func main() {
@@ -50,6 +54,9 @@ func main() {
 	flag.DurationVar(&s.read, "read-timeout", time.Second, "Options.ReadTimeout")
 	flag.DurationVar(&s.write, "write-timeout", 2*time.Second, "Options.WriteTimeout")
 	flag.IntVar(&s.connections, "connections", 16, "most connections to the index")
+	flag.DurationVar(&s.lease, "lease", 0, "Options.ReadLease")
+	flag.StringVar(&s.channel, "channel", "", "URL of the index for a channel")
+	flag.BoolVar(&s.cache, "cache", false, "serve from a plain cache, with messages on the channel")
 	flag.Parse()
 	if err := run(s); err != nil {
 		fmt.Fprintln(os.Stderr, "replica:", err)
@@ -104,6 +111,8 @@ func newApplication(db *sqlx.DB, s settings) (http.Handler, error) {
 		PruneInterval:      s.prune,
 		ReadTimeout:        s.read,
 		WriteTimeout:       s.write,
+		ReadLease:          s.lease,
+		OnOperation:        loaded,
 		InsecureCookies:    true,
 		Logger:             logger,
 		// The commit is what answers so: the handlers ask for a user themselves.
@@ -118,12 +127,29 @@ func newApplication(db *sqlx.DB, s settings) (http.Handler, error) {
 		}
 		opts.Store = store
 	}
+	var cache *plainCache
+	if s.channel != "" {
+		channel, err := pgchannel.New(db.DB, s.channel)
+		if err != nil {
+			return nil, err
+		}
+		opts.Watch.Channel = channel
+		if s.cache {
+			cache = &plainCache{channel: channel, users: make(map[string]cached)}
+			opts.Watch.Channel, opts.OnEvent = nil, cache.event
+		}
+	}
 	m, err := usersession.New(db, opts)
 	if err != nil {
 		return nil, err
 	}
 	go m.Run(context.Background())
-	return routes(&library{m}, db), nil
+	app := routes(&library{m}, db)
+	if cache != nil {
+		go cache.listen(context.Background())
+		return cache.remembers(app), nil
+	}
+	return app, nil
 }
 
 // library is the sessions of the library.
@@ -137,9 +163,8 @@ func (l *library) login(ctx context.Context, user, label string) error {
 	return nil
 }
 
-func (l *library) whoami(ctx context.Context) (user, label string) {
-	return l.UserID(ctx), l.GetString(ctx, "label")
-}
+func (l *library) who(ctx context.Context) string   { return l.UserID(ctx) }
+func (l *library) label(ctx context.Context) string { return l.GetString(ctx, "label") }
 
 func (l *library) put(ctx context.Context, value string) { l.Put(ctx, "value", value) }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -22,7 +23,8 @@ type listed struct {
 type sessions interface {
 	LoadAndSave(http.Handler) http.Handler
 	login(ctx context.Context, user, label string) error
-	whoami(ctx context.Context) (user, label string)
+	who(ctx context.Context) (user string)
+	label(ctx context.Context) string
 	put(ctx context.Context, value string)
 	renew(ctx context.Context, again bool) error
 	Logout(ctx context.Context) error
@@ -38,15 +40,19 @@ func routes(s sessions, db *sqlx.DB) http.Handler {
 	// own is a request on the session of its cookie.
 	own := func(pattern string, serve func(w http.ResponseWriter, r *http.Request) error) {
 		mux.Handle(pattern, s.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			user, label := s.whoami(r.Context())
+			user := s.who(r.Context())
 			if user == "" && pattern != "POST /login" {
 				http.Error(w, "nobody is logged in", http.StatusUnauthorized)
 				return
 			}
 			w.Header().Set("X-User", user)
-			w.Header().Set("X-Label", label)
+			if r.FormValue("who") == "" { // what needs the session data
+				w.Header().Set("X-Label", s.label(r.Context()))
+			}
 			hold(r)
-			answer(w, serve(w, r))
+			err := serve(w, r)
+			sayMemory(w, r)
+			answer(w, err)
 		})))
 	}
 	own("POST /login", func(w http.ResponseWriter, r *http.Request) error {
@@ -85,8 +91,21 @@ func routes(s sessions, db *sqlx.DB) http.Handler {
 		_ = json.NewEncoder(w).Encode(list)
 	})
 	mux.HandleFunc("POST /hog", func(w http.ResponseWriter, r *http.Request) { hog(db, hold(r)) })
-	return mux
+	mux.HandleFunc("POST /step", func(w http.ResponseWriter, r *http.Request) {
+		seconds, err := strconv.Atoi(r.FormValue("seconds"))
+		if stepClock == nil || err != nil {
+			http.Error(w, "this program has no such clock", http.StatusNotImplemented)
+			return
+		}
+		stepClock(seconds)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), loadedKey{}, new(atomic.Bool))))
+	})
 }
+
+// stepClock sets the wall clock of a program whose package time was built for it.
+var stepClock func(seconds int)
 
 func answer(w http.ResponseWriter, err error) {
 	if err != nil {
