@@ -102,7 +102,7 @@ var knows = []struct {
 	who  []string
 }{
 	{"SQL on tables", regexp.MustCompile(`(?:^|\n)\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|CREATE|ALTER|DROP)\s`), []string{"internal/datatable/", "internal/index/", "internal/schema/",
-		"internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
+		"internal/sqldb/identity.go", "internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/", "pgchannel/"}},
 	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "internal/probe/", "scsstore/", tool + "/adopt.go"}},
