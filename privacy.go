@@ -60,11 +60,13 @@ func (p Privacy) check(bad func(field, format string, args ...any)) {
 	default:
 		bad("Privacy.UserAgent", "is %q, which is none of UserAgentFull, UserAgentFamily, UserAgentOff", p.UserAgent)
 	}
-	for name, d := range map[string]time.Duration{"IPRetention": p.IPRetention, "UserAgentRetention": p.UserAgentRetention} {
+	retention := func(name string, d time.Duration) {
 		if d != 0 && d != UntilEnd && d < time.Second {
 			bad("Privacy."+name, "must be at least 1s, is %v", d)
 		}
 	}
+	retention("IPRetention", p.IPRetention)
+	retention("UserAgentRetention", p.UserAgentRetention)
 }
 
 // address returns as much of an address as is kept.

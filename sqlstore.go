@@ -90,9 +90,9 @@ func refuse(errs *[]error, options string) func(field, format string, args ...an
 // resolveTable refuses names and a dialect that a table cannot have. If no dialect is
 // given, the database tells it.
 func resolveTable(db *sqlx.DB, schema, table string, dialect *Dialect, bad func(field, format string, args ...any)) {
-	for field, name := range map[string]string{"Schema": schema, "Table": table} {
-		if name != "" && !sqldb.Identifier.MatchString(name) {
-			bad(field, "%q is not a name of at most 48 letters, digits and underscores", name)
+	for _, named := range [][2]string{{"Schema", schema}, {"Table", table}} {
+		if named[1] != "" && !sqldb.Identifier.MatchString(named[1]) {
+			bad(named[0], "%q is not a name of at most 48 letters, digits and underscores", named[1])
 		}
 	}
 	if *dialect == "" && db != nil && db.DB != nil {

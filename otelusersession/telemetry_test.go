@@ -428,6 +428,9 @@ func TestNames(t *testing.T) {
 			}
 			for _, spec := range group.Specs {
 				for _, id := range spec.(*ast.ValueSpec).Names {
+					if strings.HasPrefix(id.Name, "Meta") || strings.HasPrefix(id.Name, "Method") {
+						continue // nothing that has happened
+					}
 					text := string(own) + string(events)
 					if n++; id.IsExported() && !slices.Contains(leftOut, id.Name) && !strings.Contains(text, "usersession."+id.Name) {
 						t.Errorf("%s of %s has no name", id.Name, file)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"database/sql"
+	"database/sql/driver"
+	"encoding/gob"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -32,7 +35,8 @@ Give --idle-timeout, --lifetime and --hash-token as the scs manager of the progr
 has them, and with a Redis --redis-prefix, which is scs:session: with scs.
 
 --user-key is what the program puts the user's ID under. The tool reads data of
-scs.GobCodec and usersession.BinaryCodec, and IDs that are text or whole numbers.
+scs.GobCodec and usersession.BinaryCodec, and IDs that are text or whole numbers,
+also in a type of database/sql such as NullString, or a UUID of github.com/google/uuid.
 It knows no types of your program: if such a value is anywhere in a session, or the
 program has a codec of its own, the session counts as unreadable and is left alone.
 Then call Manager.AdoptAll in the program, which knows them.`,
@@ -79,9 +83,30 @@ func (d *adoption) configure(o *usersession.Options, progress func(usersession.A
 	o.Adopt = &usersession.Adopt{UserID: d.userID, Progress: progress}
 }
 
+// uuid is a UUID of github.com/google/uuid in data of scs.GobCodec.
+type uuid [16]byte
+
+func (u *uuid) UnmarshalBinary(b []byte) error {
+	if len(b) != len(u) {
+		return fmt.Errorf("a UUID of %d bytes", len(b))
+	}
+	copy(u[:], b)
+	return nil
+}
+
+func init() {
+	gob.RegisterName("github.com/google/uuid.UUID", uuid{}) // as gob.Register names it there
+	for _, v := range []any{sql.NullString{}, sql.NullInt64{}, sql.NullInt32{}, sql.NullInt16{}, sql.Null[string]{}, sql.Null[int64]{}, sql.Null[int]{}} {
+		gob.Register(v)
+	}
+}
+
 // userID returns the user of a session, or "" if nobody is logged in.
-func (d *adoption) userID(values map[string]any) string {
-	switch id := values[d.userKey].(type) {
+func (d *adoption) userID(values map[string]any) string { return d.text(values[d.userKey]) }
+
+// text returns an ID as text, or "" for nobody's.
+func (d *adoption) text(id any) string {
+	switch id := id.(type) {
 	case nil:
 		return ""
 	case string:
@@ -91,6 +116,14 @@ func (d *adoption) userID(values map[string]any) string {
 			return text
 		}
 		return ""
+	case uuid:
+		if id == (uuid{}) {
+			return ""
+		}
+		return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+	case driver.Valuer: // those of database/sql
+		v, _ := id.Value()
+		return d.text(v)
 	default:
 		d.foreign.Add(1)
 		d.example.Store(fmt.Sprintf("%T", id))
@@ -129,7 +162,7 @@ func (a *app) adopted(cmd *cobra.Command, d *adoption, res usersession.AdoptResu
 	case err != nil:
 		return err
 	case foreign > 0:
-		return partialError{fmt.Errorf("--user-key: in %s it holds a value of the type %v, which the tool cannot tell as an ID; call Manager.AdoptAll in the program", count(foreign, "session"), d.example.Load())}
+		return partialError{fmt.Errorf("--user-key: %q is of the type %v in %s, which the tool cannot tell as an ID; call Manager.AdoptAll in the program", d.userKey, d.example.Load(), count(foreign, "session"))}
 	case res.Unreadable > 0:
 		return partialError{fmt.Errorf("%s cannot be read here: with types of the program in it, or another codec; call Manager.AdoptAll in the program", count(res.Unreadable, "session"))}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/base64"
 	"encoding/gob"
 	"fmt"
@@ -18,6 +19,43 @@ import (
 
 // ownType is a type of a program, whose name another program does not know.
 type ownType struct{ Text string }
+
+// aUUID is a UUID as two libraries have it, under a name of the same length.
+type aUUID [16]byte
+
+func (u aUUID) MarshalBinary() ([]byte, error) { return u[:], nil }
+
+func (u *aUUID) UnmarshalBinary(b []byte) error {
+	copy(u[:], b)
+	return nil
+}
+
+// TestAdoptedIDs has the user's ID in types of Go and of libraries.
+func TestAdoptedIDs(t *testing.T) {
+	gob.RegisterName("github.com/google/uuid.XXXX", aUUID{})
+	named := func(data []byte) []byte { return bytes.ReplaceAll(data, []byte("uuid.XXXX"), []byte("uuid.UUID")) }
+	p := newProgram(t)
+	p.scsSession("1", map[string]any{"u": sql.NullString{String: "alice", Valid: true}}, nil)
+	p.scsSession("2", map[string]any{"u": sql.NullInt64{Int64: 7, Valid: true}}, nil)
+	p.scsSession("3", map[string]any{"u": sql.Null[string]{V: "bob", Valid: true}}, nil)
+	p.scsSession("4", map[string]any{"u": aUUID{0: 0xf4, 15: 0x79}}, named)
+	for i, nobody := range []any{sql.NullString{}, sql.NullInt64{}, sql.NullInt64{Valid: true}} {
+		p.scsSession(fmt.Sprint("nobody ", i), map[string]any{"u": nobody}, nil)
+	}
+	p.scsSession("nobody's UUID", map[string]any{"u": aUUID{}}, named)
+	if r := p.run("adopt", "--user-key", "u"); r.code != 0 || !strings.HasPrefix(r.out, "adopted    4 sessions\nbefore     0 sessions listed already\nanonymous  4 sessions") {
+		t.Errorf("%+v", r)
+	}
+	for _, user := range []string{"alice", "7", "bob", "f4000000-0000-0000-0000-000000000079"} {
+		if list, err := p.m.ListSessions(t.Context(), user); len(list) != 1 || err != nil {
+			t.Errorf("%s: %d sessions, %v", user, len(list), err)
+		}
+	}
+	p.scsSession("number", map[string]any{"u": 1.5}, nil)
+	if r := p.run("adopt", "--user-key", "u"); r.code != exitPartial || !strings.Contains(r.err, `"u" is of the type float64 in 1 session`) || !strings.Contains(r.out, "unreadable 1 session ") {
+		t.Errorf("%+v", r)
+	}
+}
 
 // scsSession writes a session as plain scs does, and returns its token.
 func (p *program) scsSession(name string, values map[string]any, spoil func([]byte) []byte) string {
@@ -75,7 +113,7 @@ func TestAdopt(t *testing.T) {
 	}
 
 	p.scsSession("bytes", map[string]any{"userID": []byte("x")}, nil)
-	if r := p.run(adopt...); r.code != exitPartial || !strings.Contains(r.err, "a value of the type []uint8") || !strings.Contains(r.out, "anonymous  2 sessions") || !strings.Contains(r.out, "unreadable 1 session ") {
+	if r := p.run(adopt...); r.code != exitPartial || !strings.Contains(r.err, "is of the type []uint8") || !strings.Contains(r.out, "anonymous  2 sessions") || !strings.Contains(r.out, "unreadable 1 session ") {
 		t.Errorf("%+v", r)
 	}
 	p.scsSession("own", map[string]any{"userID": "bob", "own": ownType{"x"}}, func(data []byte) []byte {
