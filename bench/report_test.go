@@ -71,3 +71,32 @@ func TestPlots(t *testing.T) {
 		}
 	}
 }
+
+// TestLaterRun puts the file of a part behind that of the rest.
+func TestLaterRun(t *testing.T) {
+	dir := t.TempDir()
+	var file []byte
+	for _, run := range []results{
+		{Machine: Machine{Commit: "a", CPUs: 2}, Records: []Record{{Scenario: "read"}}},
+		{Machine: Machine{Commit: "b", CPUs: 2, Command: "go run ./bench -parts=lease", Load: 3}, Records: []Record{{Scenario: "lease"}}},
+	} {
+		if err := run.write(dir); err != nil {
+			t.Fatal(err)
+		}
+		part, err := os.ReadFile(filepath.Join(dir, resultsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file = append(file, part...)
+	}
+	if err := os.WriteFile(filepath.Join(dir, resultsFile), file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := readResults(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Machine.Commit != "a" || len(r.Later) != 1 || len(r.Records) != 2 || !r.busy() || !strings.Contains(r.machineText(), "`go run ./bench -parts=lease` was run later, on commit b") {
+		t.Errorf("%+v\n%s", r, r.machineText())
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Record is one line of the results: the medians of one subject in one scenario,
@@ -61,11 +63,19 @@ func (m Machine) busy() bool { return m.Load > float64(m.CPUs) }
 type results struct {
 	Machine Machine
 	Records []Record
+	Later   []Machine // of runs of a part that were put behind the first one
 }
+
+// busy reports whether others used the machine in any of the runs.
+func (r *results) busy() bool { return r.Machine.busy() || slices.ContainsFunc(r.Later, Machine.busy) }
 
 const resultsFile = "run.jsonl"
 
-// write writes the machine as the first line and each record on one of its own.
+// machineLine is how the line of a machine begins.
+const machineLine = `{"commit":`
+
+// write writes the machine as the first line and each record on one of its own. The file
+// of a part that was measured later can be put behind that of the rest.
 func (r *results) write(dir string) error {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
@@ -94,9 +104,14 @@ func readResults(dir string) (*results, error) {
 	for n := 0; lines.Scan(); n++ {
 		dec := json.NewDecoder(bytes.NewReader(lines.Bytes()))
 		dec.DisallowUnknownFields()
-		if n == 0 {
+		switch isMachine := strings.HasPrefix(lines.Text(), machineLine); {
+		case n == 0:
 			err = dec.Decode(&r.Machine)
-		} else {
+		case isMachine:
+			var m Machine
+			err = dec.Decode(&m)
+			r.Later = append(r.Later, m)
+		default:
 			var record Record
 			err = dec.Decode(&record)
 			r.Records = append(r.Records, record)

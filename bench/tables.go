@@ -32,7 +32,10 @@ func (r *results) machineText() string {
 	if m.LeftOut != "" {
 		text += "\nLeft out: " + m.LeftOut + ".\n"
 	}
-	if m.busy() {
+	for _, later := range r.Later {
+		text += fmt.Sprintf("\n`%s` was run later, on commit %s. Load of others before: %.1f. It took %d s.\n", later.Command, later.Commit, later.Load, later.Seconds)
+	}
+	if r.busy() {
 		text += "\n**The machine had other work meanwhile. This run shows that everything runs, and counts round trips and allocations; its times and their ratios mean nothing.**\n"
 	}
 	return text

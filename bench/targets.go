@@ -257,7 +257,7 @@ func (t target) verdict(r *results) (value, limit, verdict string) {
 	switch {
 	case math.IsNaN(v) || v == 0 && strings.Contains(t.want, "at least"):
 		return "", limit, "not measured"
-	case r.Machine.busy():
+	case r.busy():
 		return number(v), limit, "machine busy, means nothing"
 	case met:
 		return number(v), limit, "met"
