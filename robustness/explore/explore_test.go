@@ -64,10 +64,13 @@ func (s *sum) explore(t *testing.T, e *explorer, fn func() *violation) {
 func TestPairs(t *testing.T) {
 	names := slices.Sorted(maps.Keys(operations))
 	var total sum
-	for _, kind := range kinds {
+	for k, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			for i, a := range names {
-				for _, b := range names[i:] {
+				for j, b := range names[i:] {
+					if !depth.Full() && k > 0 && (i+j)%2 == 0 {
+						continue
+					}
 					t.Run(fmt.Sprintf("%s with %s", a, b), func(t *testing.T) {
 						t.Parallel()
 						e := &explorer{sys: openWorld(t, kind), names: []string{a, b}, faults: depth.Full() && !withoutFaults, literal: *full}
@@ -79,7 +82,7 @@ func TestPairs(t *testing.T) {
 	}
 	what := "every pair"
 	if !depth.Full() {
-		what = "every pair, without faults"
+		what = "every pair in one world and half of them in the other, without faults"
 	}
 	if *full {
 		what = "every pair, all orders"
