@@ -130,7 +130,7 @@ type gateConn struct{ db *gatedDB }
 // gated makes a call a step of the operation that makes it, if there is one.
 func gated(ctx context.Context, q string, call func() error) error {
 	t := taskOf(ctx)
-	if t == nil {
+	if t == nil || t.owns != nil && !t.owns(q) {
 		return call()
 	}
 	word, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(q)), " ")

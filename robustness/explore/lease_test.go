@@ -180,12 +180,13 @@ func tables(q string) (names []string) {
 // heartbeats starts those of the holder.
 func (w *leaseWorld) heartbeats() *task {
 	t := &task{name: "heartbeat", wake: make(chan Fault), reached: make(chan step), done: make(chan struct{}), startedAt: -1, answeredAt: -1}
+	t.owns = func(q string) bool { return tables(q)[0] != "sessions" } // the janitor has the rest
 	t.see = func(s step) (step, bool) {
 		if s.side == timeSide {
 			return s, true
 		}
 		s.keys = tables(s.name)
-		if !w.armed.Load() || w.beats.Load() >= leaseBeats || s.side != sqlSide || s.keys[0] == "sessions" {
+		if !w.armed.Load() || w.beats.Load() >= leaseBeats || s.side != sqlSide {
 			return s, false
 		}
 		w.beats.Add(1)
@@ -448,7 +449,7 @@ func TestLeases(t *testing.T) {
 		names = []string{"revoke", "revoke all", "logout", "renew", "deadline set", "user ended in a transaction"}
 	}
 	n := 15
-	if depth.Full() {
+	if depth.Full() && !raceEnabled {
 		n = 100
 	}
 	t.Logf("seed %d (-seed sets it)", *seed)

@@ -120,6 +120,10 @@ type task struct {
 	lost    error // what the COMMIT of the transaction is to answer
 	dropped bool  // an update found nothing
 
+	// owns, if not nil, says which statements are the task's. Those of other goroutines with
+	// its context are not.
+	owns func(q string) bool
+
 	// see, if not nil, says which calls are steps, and more of them. late says whose
 	// answers are steps of their own.
 	see  func(s step) (step, bool)
