@@ -8,18 +8,10 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 )
 
-func manager(t *testing.T) *scs.SessionManager {
-	t.Helper()
-	s := scs.New()
-	t.Cleanup(s.Store.(*memstore.MemStore).StopCleanup)
-	return s
-}
-
 func TestIsDefaultErrorFunc(t *testing.T) {
-	s := manager(t)
+	s := scs.New()
 	if !IsDefaultErrorFunc(s) {
 		t.Error("that of scs.New is not known")
 	}
@@ -32,13 +24,13 @@ func TestIsDefaultErrorFunc(t *testing.T) {
 }
 
 func TestContextKey(t *testing.T) {
-	s := manager(t)
+	s := scs.New()
 	key := ContextKey(s)
 	ctx, err := s.Load(context.Background(), "")
 	if err != nil || key == nil || ctx.Value(key) == nil {
 		t.Errorf("there is no session under %v: %v", key, err)
 	}
-	if other := ContextKey(manager(t)); ctx.Value(other) != nil {
+	if other := ContextKey(scs.New()); ctx.Value(other) != nil {
 		t.Errorf("the session of one manager is under the key of another one, %v", other)
 	}
 	if key := ContextKey(&scs.SessionManager{}); key != nil {
@@ -54,7 +46,7 @@ func (*deletions) Find(string) ([]byte, bool, error)      { return nil, false, n
 func (*deletions) Commit(string, []byte, time.Time) error { return nil }
 
 func TestDestroying(t *testing.T) {
-	s, store := manager(t), &deletions{}
+	s, store := scs.New(), &deletions{}
 	s.Store = store
 	ctx, err := s.Load(context.Background(), "")
 	if err != nil {
