@@ -59,8 +59,8 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 }
 
 // endOthers ends the sessions of the other cookies that came: the browser would send
-// them on, and be logged in. It also asks again for one that could not be looked up. failed is what has failed before,
-// and comes with the answer.
+// them on, and be logged in. It also asks again for one that could not be looked up.
+// failed is the error of what came before, and is a part of the answer.
 func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending, failed error) error {
 	var keys []string
 	r.do(func() { keys, r.others = r.others, nil })
