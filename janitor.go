@@ -40,6 +40,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	go func() {
 		defer close(leased)
 		if m.remembers() {
+			defer m.watches.Attend()()
 			m.leases.Run(ctx)
 		}
 	}()
@@ -169,7 +170,7 @@ func (m *Manager) purgeBatch(ctx context.Context, x *index.Index, redeleted, pru
 		return false, err
 	}
 	if due.Pending > 0 { // perhaps because replicas could not be told
-		if err := m.dropEnded(ctx, due.Rows); err != nil {
+		if err := m.dropEnded(ctx, due.Rows)(); err != nil {
 			return false, err
 		}
 	}

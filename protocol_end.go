@@ -86,8 +86,9 @@ func (m *Manager) endOther(ctx context.Context, key string) error {
 // replica cannot be told, that is the answer, too, and the next call tells it: the rows
 // are left as they are, so that it finds them.
 func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by index.Ending) (int, error) {
-	n, err := m.deleteExpired(ctx, rows, by)
-	if held := m.dropEnded(ctx, rows); held != nil {
+	dropped := m.dropEnded(ctx, rows) // replicas hear it while the data are deleted
+	n, err := m.deleteData(ctx, rows, by)
+	if held := dropped(); held != nil {
 		held = errors.Join(ErrRevocationPending, errUntold, held)
 		m.emit(ctx, Event{Kind: EventRevocationPending, Count: len(rows), Actor: by.Actor, Reason: by.Reason, Err: held})
 		err = errors.Join(err, held)
@@ -98,10 +99,14 @@ func (m *Manager) deleteEnded(ctx context.Context, rows []index.EndedRow, by ind
 // deleteExpired is deleteEnded for rows that no replica has in memory, because their time
 // is over.
 func (m *Manager) deleteExpired(ctx context.Context, rows []index.EndedRow, by index.Ending) (int, error) {
+	m.tellEnded(ctx, rows)
+	return m.deleteData(ctx, rows, by)
+}
+
+func (m *Manager) deleteData(ctx context.Context, rows []index.EndedRow, by index.Ending) (int, error) {
 	if len(rows) == 0 {
 		return 0, nil
 	}
-	m.tellEnded(ctx, rows) // the Store may take its time
 	n, left := index.NewlyEnded(rows), index.WithData(rows)
 	other := m.elsewhere(ctx, left) // before they are deleted
 	var err error
@@ -146,8 +151,15 @@ func (m *Manager) emitEnded(ctx context.Context, rows []index.EndedRow, by index
 }
 
 // tellEnded ends what watches the sessions of ended rows, here at once and on other
-// replicas soon. The request that has ended its own goes on.
+// replicas soon.
 func (m *Manager) tellEnded(ctx context.Context, rows []index.EndedRow) {
+	m.unwatch(ctx, rows)
+	m.watches.Send(index.IDs(rows))
+}
+
+// unwatch ends what watches the sessions of ended rows here. The request that has ended its
+// own goes on.
+func (m *Manager) unwatch(ctx context.Context, rows []index.EndedRow) {
 	r, _ := ctx.Value(requestKey{m.id}).(*request) // it may be locked
 	ids := make([]string, len(rows))
 	for i, row := range rows {
@@ -155,24 +167,43 @@ func (m *Manager) tellEnded(ctx context.Context, rows []index.EndedRow) {
 			r.watched.Leave()
 		}
 	}
-	m.watches.Tell(ids)
+	m.watches.End(ids)
 }
 
 // dropEverywhere waits until no replica serves sessions from memory, by their IDs or keys.
 // Their rows must have been written, by whoever ends them or moves them to another key. It
 // may take as long as the lease of a replica that is dead.
 func (m *Manager) dropEverywhere(ctx context.Context, unleased time.Time, names ...string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.MaxLength+m.opts.WriteTimeout)
-	defer cancel()
-	return m.leases.End(ctx, names, unleased)
+	return m.beginDrop(ctx, unleased, names, nil)()
 }
 
-// dropEnded is dropEverywhere of the sessions of ended rows.
-func (m *Manager) dropEnded(ctx context.Context, rows []index.EndedRow) error {
-	if len(rows) == 0 {
-		return nil
+// beginDrop is dropEverywhere that waits only when what it returns is called, which must be.
+// ended are the IDs of sessions for those who watch them on other replicas, who are hinted
+// with the same message.
+func (m *Manager) beginDrop(ctx context.Context, unleased time.Time, names, ended []string) (dropped func() error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.MaxLength+m.opts.WriteTimeout)
+	telling, err := m.leases.Tell(ctx, names, unleased)
+	if hint := telling.Hint(); hint != "" {
+		ended = append(ended, hint)
 	}
-	return m.dropEverywhere(ctx, index.Unleased(rows), index.IDs(rows)...)
+	m.watches.Send(ended)
+	return func() error {
+		defer cancel()
+		if err != nil {
+			return err
+		}
+		return telling.Wait(ctx)
+	}
+}
+
+// dropEnded is tellEnded and beginDrop of the sessions of ended rows.
+func (m *Manager) dropEnded(ctx context.Context, rows []index.EndedRow) (dropped func() error) {
+	if len(rows) == 0 {
+		return func() error { return nil }
+	}
+	m.unwatch(ctx, rows)
+	ids := index.IDs(rows)
+	return m.beginDrop(ctx, index.Unleased(rows), ids, ids)
 }
 
 // leavePending notes that the data of rows that have ended are still to be deleted,
@@ -193,11 +224,12 @@ func (m *Manager) detach(ctx context.Context, key string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = m.data.store.Delete(ctx, key)
-	if detached {
-		err = errors.Join(err, m.dropEverywhere(ctx, unleased, key))
+	if !detached {
+		return false, m.data.store.Delete(ctx, key)
 	}
-	return detached, err
+	dropped := m.beginDrop(ctx, unleased, []string{key}, nil)
+	err = m.data.store.Delete(ctx, key)
+	return true, errors.Join(err, dropped())
 }
 
 // abort ends the row of a login that will not be committed. If even that fails,

@@ -150,10 +150,10 @@ func (m *Manager) endLost(ctx context.Context, row index.Row) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m.tellEnded(ctx, rows)
+	dropped := m.dropEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
 	err = m.data.store.Delete(ctx, index.Keys(rows)...) // of a renewal under way
-	return index.NewlyEnded(rows), errors.Join(err, m.dropEnded(ctx, rows))
+	return index.NewlyEnded(rows), errors.Join(err, dropped())
 }
 
 // uncommitted reports whether a row is that of a login whose data are still to come.

@@ -16,23 +16,13 @@ const (
 // replicas to forget them.
 func (m *Manager) newLeases() *lease.Memory {
 	o := m.opts
-	c := lease.Config{
-		Post: m.index, Length: o.ReadLease, Timeout: o.ReadTimeout, Entries: maxRemembered, Bytes: maxRememberedBytes,
+	return lease.New(lease.Config{
+		Post: m.index, Length: o.ReadLease, Timeout: o.ReadTimeout, Hinted: o.Watch.Channel != nil,
+		Entries: maxRemembered, Bytes: maxRememberedBytes,
 		Failed: func(err error) {
 			o.Logger.Warn("usersession: sessions cannot be served from memory; they are read, and it is tried again", "error", err)
 		},
-	}
-	if ch := o.Watch.Channel; ch != nil {
-		c.Hint = func(ctx context.Context, message string) (err error) {
-			m.guarded(ctx, "Options.Watch.Channel", "Publish", func() { err = ch.Publish(ctx, []string{message}) })
-			return err
-		}
-		c.Hints = func(ctx context.Context, heard func([]string)) (err error) {
-			m.guarded(ctx, "Options.Watch.Channel", "Subscribe", func() { err = ch.Subscribe(ctx, heard) })
-			return err
-		}
-	}
-	return lease.New(c)
+	})
 }
 
 // remembered is the context of a request whose session is served from memory. The session

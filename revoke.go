@@ -194,9 +194,9 @@ func (m *Manager) deletePage(ctx context.Context, rows []index.EndedRow, by inde
 		_, err := m.deleteEnded(ctx, rows, by)
 		return err
 	}
-	m.tellEnded(ctx, rows)
+	dropped := m.dropEnded(ctx, rows)
 	m.emitEnded(ctx, rows, by)
-	err := m.dropEnded(ctx, rows)
+	err := dropped()
 	if err != nil {
 		err = errors.Join(ErrRevocationPending, errUntold, err)
 	}

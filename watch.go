@@ -87,7 +87,12 @@ func (m *Manager) newWatches() *watch.Set {
 		}
 		c.Subscribe = func(ctx context.Context, heard func(ids []string)) (err error) {
 			err = errPanicked
-			m.guarded(ctx, "Options.Watch.Channel", "Subscribe", func() { err = ch.Subscribe(ctx, heard) })
+			m.guarded(ctx, "Options.Watch.Channel", "Subscribe", func() {
+				err = ch.Subscribe(ctx, func(hints []string) {
+					m.leases.Hear(hints)
+					heard(hints)
+				})
+			})
 			return err
 		}
 	}

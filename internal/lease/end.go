@@ -19,16 +19,24 @@ const hintPrefix = "inbox-"
 // for which there are 22 letters.
 func newName() string { return token.NewID()[:11] }
 
-// End drops sessions, by their IDs or keys, here and in every replica. Their rows must say
-// that they have ended, or are under other keys, and that must be committed. After nil no
-// request that begins later is served from memory. It may take as long as a lease, if a
-// replica is dead.
+// Telling is a message that is on its way to replicas. The zero Telling is to none.
+type Telling struct {
+	memory   *Memory
+	message  string
+	hint     string
+	replicas []index.Replica
+	told     time.Time
+}
+
+// Tell drops sessions, by their IDs or keys, here, and tells every replica to. Their rows
+// must say that they have ended, or are under other keys, and that must be committed.
+// Until [Telling.Wait] has returned nil they may still be served.
 //
 // Who has no lease itself must know of the replicas all the same. If it finds none, it does
 // not look again for a while, in which a new replica has no lease yet. The statement that
 // has ended the sessions may have found that there are none. unleased is when it was sent
 // then, and else the zero time.
-func (m *Memory) End(ctx context.Context, names []string, unleased time.Time) error {
+func (m *Memory) Tell(ctx context.Context, names []string, unleased time.Time) (Telling, error) {
 	m.mu.Lock()
 	m.drop(names)
 	if !unleased.IsZero() {
@@ -38,50 +46,53 @@ func (m *Memory) End(ctx context.Context, names []string, unleased time.Time) er
 	own := m.id
 	m.mu.Unlock()
 	if alone {
-		return nil
+		return Telling{}, nil
 	}
 	asked, message := time.Now(), newName()
 	replicas, err := m.Post.Tell(ctx, message, strings.Join(names, ","), own)
 	if err != nil {
-		return err
+		return Telling{}, err
 	}
 	if len(replicas) == 0 {
 		m.mu.Lock()
 		m.asked = asked
 		m.mu.Unlock()
-		return nil
+		return Telling{}, nil
 	}
-	told := time.Now()
-	if m.Hint != nil { // it may hang, and is not needed
-		go func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Timeout)
-			defer cancel()
-			m.Hint(ctx, hintPrefix+cmp.Or(own, message))
-		}()
-	}
-	return m.wait(ctx, message, replicas, told)
+	return Telling{m, message, hintPrefix + cmp.Or(own, message), replicas, time.Now()}, nil
 }
 
-// wait returns when each replica has heard a message, or its lease is over.
-func (m *Memory) wait(ctx context.Context, message string, replicas []index.Replica, told time.Time) error {
-	for d := time.Millisecond / 2; ; d = min(d+d/2, 50*time.Millisecond) {
-		if pause(ctx, d); ctx.Err() != nil {
-			return ctx.Err()
-		}
-		left, err := m.Post.Unheard(ctx, message)
-		replicas = slices.DeleteFunc(replicas, func(r index.Replica) bool {
+// Hint is what has other processes hear the message at once, by [Memory.Hear]; "" if there
+// is none. They hear it without it, too.
+func (t Telling) Hint() string { return t.hint }
+
+// Wait returns when each replica has heard the message, or its lease is over. It may take
+// as long as a lease, if a replica is dead.
+func (t Telling) Wait(ctx context.Context) error {
+	d, asked := time.Millisecond/2, 0
+	for len(t.replicas) > 0 {
+		left, err := t.memory.Post.Unheard(ctx, t.message)
+		t.replicas = slices.DeleteFunc(t.replicas, func(r index.Replica) bool {
 			if err == nil && !slices.Contains(left, r.ID) { // if it cannot be asked, time will tell
 				return true
 			}
 			// A clock that stood still has only waited longer.
-			over := time.Since(told) >= time.Duration(r.Lease)*time.Microsecond
+			over := time.Since(t.told) >= time.Duration(r.Lease)*time.Microsecond
 			if over {
-				m.Post.Bury(ctx, r) // so that the next one need not wait for it
+				t.memory.Post.Bury(ctx, r) // so that the next one need not wait for it
 			}
 			return over
 		})
-		if len(replicas) == 0 {
+		if len(t.replicas) == 0 {
 			return nil
 		}
+		if asked++; !t.memory.Hinted || asked > atOnce {
+			pause(ctx, d)
+			d = min(d+d/2, 50*time.Millisecond)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
+	return nil
 }

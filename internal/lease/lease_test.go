@@ -155,14 +155,11 @@ func of(i int) *trailer.Binding {
 }
 
 // inBubble runs a Memory with a lease until the test is over.
-func inBubble(t *testing.T, test func(t *testing.T, p *post, m, other *Memory), configure ...func(*Memory)) {
+func inBubble(t *testing.T, test func(t *testing.T, p *post, m, other *Memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPost()
 		m := newMemory(p, 3*time.Second)
-		for _, c := range configure {
-			c(m)
-		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -189,6 +186,15 @@ func keep(t *testing.T, m *Memory, b *trailer.Binding) {
 	if got := m.Get(b.Key); got == nil || got.ID != b.ID {
 		t.Fatalf("%v is kept as %v", b, got)
 	}
+}
+
+// end ends sessions, and waits for the replicas.
+func end(t *testing.T, m *Memory, names []string, unleased time.Time) error {
+	telling, err := m.Tell(t.Context(), names, unleased)
+	if err != nil {
+		return err
+	}
+	return telling.Wait(t.Context())
 }
 
 func TestNoLeaseBeforeTheWarmUp(t *testing.T) {
@@ -220,7 +226,7 @@ func TestEnd(t *testing.T) {
 			keep(t, m, of(1))
 			keep(t, m, of(2))
 			began := time.Now()
-			if err := other.End(t.Context(), []string{name}, time.Time{}); err != nil {
+			if err := end(t, other, []string{name}, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			if m.Get(of(1).Key) != nil {
@@ -260,7 +266,7 @@ func TestKeepAfterADrop(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, _ *post, m, other *Memory) {
 				drops, _ := m.Begin()
-				if err := other.End(t.Context(), c.names, time.Time{}); err != nil {
+				if err := end(t, other, c.names, time.Time{}); err != nil {
 					t.Fatal(err)
 				}
 				if m.Keep(drops, of(1), time.Now(), time.Hour); m.Get(of(1).Key) != nil != c.kept {
@@ -289,7 +295,7 @@ func TestCutOff(t *testing.T) {
 				keep(t, m, of(1))
 				p.set(func() { cut(p) })
 				began := time.Now()
-				if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil {
+				if err := end(t, other, []string{of(1).ID}, time.Time{}); err != nil {
 					t.Fatal(err)
 				}
 				if took := time.Since(began); took < 3*time.Second || took > 3100*time.Millisecond {
@@ -318,7 +324,7 @@ func TestNoReplicas(t *testing.T) {
 		m := newMemory(p, 0)
 		end := func(unleased time.Time, want int) {
 			t.Helper()
-			if err := m.End(t.Context(), []string{"a"}, unleased); err != nil || p.asked != want {
+			if err := end(t, m, []string{"a"}, unleased); err != nil || p.asked != want {
 				t.Errorf("asked %d times, want %d; %v", p.asked, want, err)
 			}
 		}
@@ -388,7 +394,7 @@ func TestSlowAnswers(t *testing.T) {
 		time.Sleep(10 * time.Second) // sleep: the clock of a bubble
 		for i := range 30 {
 			keep(t, m, of(i))
-			if err := other.End(t.Context(), []string{of(i).ID}, time.Time{}); err != nil {
+			if err := end(t, other, []string{of(i).ID}, time.Time{}); err != nil {
 				t.Fatal(err)
 			}
 			if m.Get(of(i).Key) != nil {
@@ -435,7 +441,7 @@ func lastHeard(t *testing.T, p *post, m, other *Memory) {
 	t.Helper()
 	keep(t, m, of(1))
 	p.set(func() { p.down = true })
-	if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil {
+	if err := end(t, other, []string{of(1).ID}, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if m.Get(of(1).Key) != nil {
@@ -444,21 +450,9 @@ func lastHeard(t *testing.T, p *post, m, other *Memory) {
 }
 
 // A hint has a replica hear its messages at once. It costs one look, and no heartbeat.
-// Nobody waits for it, and it may fail. Hints of others, and its own, cost nothing.
+// Hints of others, and its own, cost nothing.
 func TestHints(t *testing.T) {
-	var mu sync.Mutex
-	var hear func([]string)
-	hint := func(hints ...string) {
-		mu.Lock()
-		defer mu.Unlock()
-		hear(hints)
-	}
 	inBubble(t, func(t *testing.T, p *post, m, other *Memory) {
-		other.Hint = func(_ context.Context, message string) error {
-			hint(message)
-			return errDown
-		}
-		m.Hint = other.Hint
 		keep(t, m, of(1))
 		p.afterABeat()
 		time.Sleep(10 * time.Millisecond) // sleep: the clock of a bubble
@@ -473,31 +467,33 @@ func TestHints(t *testing.T) {
 				p.looks = 0
 			})
 		}
+		// hinted ends a session, and has the replica hear the hint of that.
+		hinted := func(by *Memory, id string) {
+			t.Helper()
+			telling, err := by.Tell(t.Context(), []string{id}, time.Time{})
+			if err != nil || telling.Hint() == "" {
+				t.Fatalf("the hint is %q, %v", telling.Hint(), err)
+			}
+			m.Hear([]string{"anID", telling.Hint()})
+			if err := telling.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
 		began := time.Now()
-		if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil || m.Get(of(1).Key) != nil {
-			t.Errorf("served: %v; %v", m.Get(of(1).Key) != nil, err)
+		if hinted(other, of(1).ID); m.Get(of(1).Key) != nil {
+			t.Error("it is served after its end")
 		}
 		if took := time.Since(began); took > 10*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
 		want("an ending", 1)
-		hint("anID", "anotherID")
+		m.Hear([]string{"anID", "anotherID"})
 		want("sessions that others watch", 0)
-		hint()
+		m.Hear(nil)
 		want("hints that may be lost", 1)
 		p.set(func() { p.replicas["dead"] = index.Replica{ID: "dead", Lease: 1} })
-		if err := m.End(t.Context(), []string{of(2).ID}, time.Time{}); err != nil {
-			t.Error(err)
-		}
+		hinted(m, of(2).ID)
 		want("its own", 0)
-	}, func(m *Memory) {
-		m.Hints = func(ctx context.Context, heard func([]string)) error {
-			mu.Lock()
-			hear = heard
-			mu.Unlock()
-			<-ctx.Done()
-			return ctx.Err()
-		}
 	})
 }
 
@@ -525,7 +521,7 @@ func TestLostAcknowledgement(t *testing.T) {
 		p.set(func() { p.heard = errDown })
 		time.AfterFunc(2500*time.Millisecond, func() { p.set(func() { p.heard = nil }) })
 		began := time.Now()
-		if err := other.End(t.Context(), []string{of(1).ID}, time.Time{}); err != nil || m.Get(of(1).Key) != nil {
+		if err := end(t, other, []string{of(1).ID}, time.Time{}); err != nil || m.Get(of(1).Key) != nil {
 			t.Errorf("served: %v; %v", m.Get(of(1).Key) != nil, err)
 		}
 		if took := time.Since(began); took < 2500*time.Millisecond || took > 2600*time.Millisecond {

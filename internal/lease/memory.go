@@ -41,6 +41,9 @@ const (
 	// more, each glance. Who ends many sessions waits for it page by page.
 	attentive = time.Second
 	glance    = 20 * time.Millisecond
+	// atOnce is how often whoever waits for replicas that are hinted asks without a pause.
+	// A pause would take a millisecond, and they less.
+	atOnce = 10
 	// recalled is how many of the names that it has dropped a replica remembers.
 	recalled = 256
 )
@@ -62,14 +65,9 @@ type Config struct {
 	Post    Post
 	Length  time.Duration // of a lease, or 0 if nothing is remembered
 	Timeout time.Duration // of one statement
+	Hinted  bool          // other replicas are told what Telling.Hint says
 	Entries int           // at most
 	Bytes   int           // at most, about
-
-	// Hint tells other replicas that there is a message, and Hints calls heard when they
-	// do, until ctx ends or it fails. heard is also called with hints of others, and with
-	// nil when hints may have been lost. They may be nil, and may fail at any time.
-	Hint  func(ctx context.Context, hint string) error
-	Hints func(ctx context.Context, heard func([]string)) error
 
 	// Failed is told why a lease cannot be had.
 	Failed func(error)
@@ -242,15 +240,7 @@ func (m *Memory) Run(ctx context.Context) {
 	if running || m.Length == 0 {
 		return
 	}
-	hints := make(chan struct{})
-	go func() {
-		defer close(hints)
-		m.listen(ctx)
-	}()
-	defer func() {
-		<-hints
-		m.stop(ctx)
-	}()
+	defer m.stop(ctx)
 	var due time.Time // the next heartbeat
 	for hinted := false; ctx.Err() == nil; {
 		if time.Now().Before(due) {
@@ -298,22 +288,19 @@ func (m *Memory) stop(ctx context.Context) {
 	m.mu.Unlock()
 }
 
-// listen has the inbox looked at when there may be messages from others.
-func (m *Memory) listen(ctx context.Context) {
-	for m.Hints != nil && ctx.Err() == nil {
-		m.Hints(ctx, func(hints []string) {
-			m.mu.RLock()
-			own := hintPrefix + m.id
-			m.mu.RUnlock()
-			if hints != nil && !slices.ContainsFunc(hints, func(h string) bool { return strings.HasPrefix(h, hintPrefix) && h != own }) {
-				return
-			}
-			select {
-			case m.wake <- struct{}{}:
-			default:
-			}
-		})
-		pause(ctx, m.Length)
+// Hear takes hints, which may be lost, repeated and invented. The inbox is looked at if one
+// of them is a [Telling.Hint] of another process, or if there is none, because some may be
+// lost.
+func (m *Memory) Hear(hints []string) {
+	m.mu.RLock()
+	own := hintPrefix + m.id
+	m.mu.RUnlock()
+	if len(hints) > 0 && !slices.ContainsFunc(hints, func(h string) bool { return strings.HasPrefix(h, hintPrefix) && h != own }) {
+		return
+	}
+	select {
+	case m.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -17,6 +17,22 @@ func (s *Set) listen() {
 	go s.subscribe(ctx)
 }
 
+// Attend keeps the subscription, whether or not anything is watched, until leave is called.
+func (s *Set) Attend() (leave func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attended++
+	s.listen()
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.attended--; s.attended == 0 && s.known == 0 && s.leave != nil {
+			s.leave()
+			s.leave = nil
+		}
+	}
+}
+
 func (s *Set) subscribe(ctx context.Context) {
 	const what = "what other replicas tell cannot be heard"
 	heard := func(ids []string) {
@@ -61,8 +77,8 @@ type outbox struct {
 	sending bool
 }
 
-// send sends a hint, and keeps nobody waiting.
-func (s *Set) send(ids []string) {
+// Send sends a hint to other processes, and keeps nobody waiting.
+func (s *Set) Send(ids []string) {
 	if s.Publish == nil || len(ids) == 0 {
 		return
 	}

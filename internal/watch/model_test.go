@@ -263,7 +263,7 @@ func TestModel(t *testing.T) {
 					rest = append(rest, id)
 				}
 				m.set.mu.Unlock()
-				m.set.end(rest)
+				m.set.End(rest)
 				time.Sleep(3 * Linger) // sleep: the clock of a bubble
 			})
 			if t.Failed() {

@@ -52,7 +52,7 @@ func (s *Set) poll(began time.Time) bool {
 	}
 	s.polled = began
 	s.mu.Unlock()
-	s.end(ids)
+	s.End(ids)
 	return true
 }
 
@@ -146,7 +146,7 @@ func (s *Set) rest(began time.Time, ok bool) {
 	if s.known > 0 {
 		s.used = began
 		s.listen()
-	} else if s.leave != nil && began.Sub(s.used) >= Linger {
+	} else if s.leave != nil && s.attended == 0 && began.Sub(s.used) >= Linger {
 		s.leave()
 		s.leave = nil
 	}
@@ -158,7 +158,7 @@ func (s *Set) rest(began time.Time, ok bool) {
 		next = began
 	case s.known > 0:
 		next = s.polled.Add(s.Interval)
-	case s.leave != nil:
+	case s.leave != nil && s.attended == 0:
 		next = s.used.Add(Linger)
 	}
 	if ok && len(s.queue) > 0 && (next.IsZero() || s.queue[0].due.Before(next)) {

@@ -29,6 +29,7 @@ type Config struct {
 
 	// Subscribe calls heard with the IDs of sessions that may have ended, and with none
 	// if it may have missed some, until ctx ends or it fails. If nil, there are no hints.
+	// What is no ID of a session here does not matter.
 	Subscribe func(ctx context.Context, heard func(ids []string)) error
 
 	// Publish tells other processes that some sessions have ended, at most Batch of them.
@@ -71,8 +72,9 @@ type Set struct {
 	pollNow  bool
 	failing  map[string]bool
 
-	leave context.CancelFunc // ends the subscription; nil if there is none
-	used  time.Time          // when there was a known session last
+	leave    context.CancelFunc // ends the subscription; nil if there is none
+	used     time.Time          // when there was a known session last
+	attended int                // calls of Attend that are not over
 }
 
 // New returns an empty Set.
@@ -149,14 +151,9 @@ func (s *Set) Remove(w *Watch) {
 	}
 }
 
-// Tell ends the watches of sessions that have ended, and sends a hint to others.
-func (s *Set) Tell(ids []string) {
-	s.end(ids)
-	s.send(ids)
-}
-
-// end ends the watches of sessions that have ended.
-func (s *Set) end(ids []string) {
+// End ends the watches of sessions that have ended. Others learn it when Send tells them,
+// or by themselves.
+func (s *Set) End(ids []string) {
 	s.mu.Lock()
 	var over []*Watch
 	for _, id := range ids {

@@ -78,7 +78,6 @@ type replica struct {
 const (
 	begun    = iota
 	ended    // the row says so, and is committed
-	deleted  // the data are gone
 	looked   // at the rows of the replicas
 	told     // the inboxes are
 	returned // nil
@@ -207,6 +206,9 @@ func (m Rules) ender(s state, add func(string, func(*state))) {
 			t.r[m.EndsAt].drop()
 		}
 	}
+	if s.data && !s.live {
+		add("deletes the data", func(t *state) { t.data = false })
+	}
 	switch s.end {
 	case begun:
 		if s.none == 0 && !any {
@@ -221,14 +223,12 @@ func (m Rules) ender(s state, add func(string, func(*state))) {
 		}
 		add("ends the row", ends)
 	case ended:
-		add("deletes the data", func(t *state) {
-			if t.end, t.data = deleted, false; m.is("told before it is ended") {
-				t.end = told
-			}
-		})
-	case deleted:
+		if m.is("told before it is ended") {
+			add("has told before", func(t *state) { t.end = told })
+			return
+		}
 		if s.none > 0 || s.skips {
-			add("knows that there are no replicas, and returns", func(t *state) { t.end, t.none, t.skips = returned, 0, false })
+			add("knows that there are no replicas", func(t *state) { t.end, t.none, t.skips = told, 0, false })
 			return
 		}
 		add("looks at the replicas", look)
@@ -259,7 +259,7 @@ func (m Rules) ender(s state, add func(string, func(*state))) {
 				add("deletes the row of a replica that is dead", func(t *state) { t.r[i].gone() })
 			}
 		}
-		if !waits {
+		if !waits && !s.data {
 			add("returns", func(t *state) { t.end = returned; t.wait, t.until = [2]bool{}, [2]uint8{} })
 		}
 	}

@@ -320,7 +320,7 @@ var list = []mutant{
 	{"lease: no margin", "internal/lease/memory.go",
 		"return m.Length - m.Length/10", "return m.Length", "internal/lease", "^TestClocksThatDiffer$", nil},
 	{"lease: no wait", "internal/lease/end.go",
-		"return m.wait(ctx, message, replicas, told)", "_ = told\n\treturn nil", "internal/lease", "^TestEnd$", nil},
+		"return Telling{m, message, hintPrefix + cmp.Or(own, message), replicas, time.Now()}, nil", "_ = cmp.Or(message)\n\treturn Telling{}, nil", "internal/lease", "^TestEnd$", nil},
 	{"lease: heard before it is dropped", "internal/lease/memory.go",
 		"there, told, err := m.Post.Beat(ctx, id)\n",
 		"there, told, err := m.Post.Beat(ctx, id)\n\tm.acknowledge(ctx, told)\n\tpause(ctx, time.Second)\n",
@@ -337,7 +337,7 @@ var list = []mutant{
 	{"lease: a session is kept after more drops than are known", "internal/lease/memory.go",
 		"if m.drops-drops > recalled {", "if false {", "internal/lease", "^TestKeepAfterADrop$", nil},
 	{"lease: no wait, in the explorer", "internal/lease/end.go",
-		"return m.wait(ctx, message, replicas, told)", "_ = told\n\treturn nil", explore, "^TestLeases$/^revoke$", nil},
+		"return Telling{m, message, hintPrefix + cmp.Or(own, message), replicas, time.Now()}, nil", "_ = cmp.Or(message)\n\treturn Telling{}, nil", explore, "^TestLeases$/^revoke$", nil},
 	{"lease: from after the heartbeat, in the explorer", "internal/lease/memory.go",
 		"m.sent = sent\n", "_, m.sent = sent, time.Now()\n", explore, "^TestLeases$/^revoke$", nil},
 	{"lease: heard before it is dropped, in the explorer", "internal/lease/memory.go",
@@ -347,7 +347,9 @@ var list = []mutant{
 	{"lease: a renewal tells nobody", "protocol_renew.go",
 		"if err = m.dropEverywhere(ctx, unleased, nb.ID); err == nil {", "if _, err = unleased, error(nil); err == nil {", "compat/manager", "^TestLeaseOfARenewal$", nil},
 	{"lease: an ending tells nobody", "protocol_end.go",
-		"return m.dropEverywhere(ctx, index.Unleased(rows), index.IDs(rows)...)", "return nil", "compat/manager", "^TestLease$", nil},
+		"return m.beginDrop(ctx, index.Unleased(rows), ids, ids)", "return func() error { return nil }", "compat/manager", "^TestLease$", nil},
+	{"lease: an ending does not wait", "protocol_end.go",
+		"if held := dropped(); held != nil {", "_ = dropped\n\tif held := error(nil); held != nil {", "compat/manager", "^TestLease$", nil},
 }
 
 // root returns the directory of the root module.
