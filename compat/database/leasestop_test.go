@@ -3,16 +3,12 @@
 package database_test
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,21 +32,13 @@ func TestLeaseHolder(t *testing.T) {
 		t.Skip("run by TestStoppedHolder")
 	}
 	c := newCaching(t, opendb.Connect(t, "postgres", dsn), stopLease, false)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.Stdout.WriteString("listening " + l.Addr().String() + "\n")
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	serveParent(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		before := c.loads.Load()
 		c.ServeHTTP(w, r)
 		if c.loads.Load() == before {
 			io.WriteString(w, " from memory")
 		}
-	})}
-	go srv.Serve(l)
-	io.Copy(io.Discard, os.Stdin) // until the parent has gone
-	srv.Close()
+	}))
 }
 
 // TestStoppedHolder stops a process that has a session in memory, at any moment and for any
@@ -62,30 +50,9 @@ func TestStoppedHolder(t *testing.T) {
 	dsn := opendb.FreshPostgres(t, "postgres")
 	db := opendb.Connect(t, "postgres", dsn)
 	here := newCaching(t, db, 0, false)
-	holder := exec.Command(os.Args[0], "-test.run=^TestLeaseHolder$", "-test.v")
-	holder.Env = append(os.Environ(), holderEnv+"="+dsn)
-	in, err := holder.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := holder.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.Start(); err != nil {
-		t.Fatal(err)
-	}
+	holder, addr := startProcess(t, "TestLeaseHolder", holderEnv+"="+dsn)
 	signal := func(s syscall.Signal) { holder.Process.Signal(s) }
-	t.Cleanup(func() {
-		signal(syscall.SIGCONT)
-		in.Close()
-		holder.Wait()
-	})
-	lines, addr := bufio.NewScanner(out), ""
-	for addr == "" && lines.Scan() {
-		_, addr, _ = strings.Cut(lines.Text(), "listening ")
-	}
-	go io.Copy(io.Discard, out)
+	t.Cleanup(func() { signal(syscall.SIGCONT) })
 	ask := func(cookie string) string {
 		r, _ := http.NewRequest("GET", "http://"+addr+"/", nil)
 		r.Header.Set("Cookie", cookie)
