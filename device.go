@@ -41,7 +41,7 @@ func (m *Manager) onDevice(ctx context.Context, b *trailer.Binding, d index.Devi
 		})
 	}
 	if !served && proof != inside.Proving {
-		m.emit(ctx, Event{Kind: EventUnbound, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor})
+		m.emitOf(ctx, EventUnbound, b, nil)
 	}
 	return served
 }

@@ -31,7 +31,7 @@ func (m *Manager) commitRequest(ctx context.Context, lost error, r *request, key
 			if answer == decide.CommitLogin && r.http == nil { // else LoadAndSave gives it up
 				s := r.unstage()
 				m.abort(ctx, s)
-				m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Actor: s.binding.Actor, Err: lost})
+				m.emitOf(ctx, EventLoginRefused, s.binding, lost)
 			}
 			return lost
 		}
@@ -176,7 +176,7 @@ func (m *Manager) commitRenewal(ctx context.Context, r *request, key string, bod
 		if s.authenticated {
 			kind = EventReauthenticated
 		}
-		m.emit(ctx, Event{Kind: kind, SessionID: nb.ID, UserID: nb.UserID, Actor: nb.Actor})
+		m.emitOf(ctx, kind, nb, nil)
 	}
 	return nil
 }

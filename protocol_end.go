@@ -260,7 +260,7 @@ func (m *Manager) giveUpStaged(ctx context.Context, r *request) error {
 }
 
 func (m *Manager) endedMeanwhile(ctx context.Context, b *trailer.Binding) error {
-	m.emit(ctx, Event{Kind: EventEndedMeanwhile, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor})
+	m.emitOf(ctx, EventEndedMeanwhile, b, nil)
 	return ErrSessionEnded
 }
 

@@ -38,7 +38,7 @@ func (m *Manager) load(ctx context.Context, tok string, r *request) (context.Con
 		}
 		// The Store answered, so it is the codec: a value whose type this
 		// program does not know, in the middle of a deployment perhaps.
-		m.emit(ctx, Event{Kind: EventUnreadable, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor, Err: err})
+		m.emitOf(ctx, EventUnreadable, b, err)
 		r.do(func() { r.standing = decide.Unreadable })
 		loaded, err = m.SessionManager.Load(ctx, "")
 	}

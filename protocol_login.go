@@ -18,11 +18,11 @@ func (m *Manager) commitLogin(ctx context.Context, r *request, key string, body 
 	}
 	if err := m.confirmLogin(ctx, s, nb, body); err != nil {
 		m.abort(ctx, s)
-		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: nb.ID, UserID: nb.UserID, Actor: nb.Actor, Err: err})
+		m.emitOf(ctx, EventLoginRefused, nb, err)
 		return err
 	}
 	r.has(nb)
-	m.emit(ctx, Event{Kind: EventLogin, SessionID: nb.ID, UserID: nb.UserID, Actor: nb.Actor})
+	m.emitOf(ctx, EventLogin, nb, nil)
 	m.noticeDevice(ctx, nb)
 	return nil
 }

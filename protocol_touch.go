@@ -21,7 +21,7 @@ func (m *Manager) touchNow(ctx context.Context, b *trailer.Binding, by index.Cli
 	ok, err := m.index.Touch(ctx, b, by)
 	if err != nil {
 		m.touches.Failed(b.Key)
-		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor, Err: err})
+		m.emitOf(ctx, EventTouchFailed, b, err)
 		return true
 	}
 	return ok && (m.data.verified() || m.data.idleOf(b) <= 0 || m.touchData(ctx, b, time.Now()))
@@ -43,7 +43,7 @@ func (m *Manager) touchData(ctx context.Context, b *trailer.Binding, at time.Tim
 	ok, err := m.data.store.Touch(ctx, b.Key, m.data.storeExpiry(b, at))
 	if err != nil {
 		m.touches.Failed(b.Key)
-		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor, Err: err})
+		m.emitOf(ctx, EventTouchFailed, b, err)
 		return true
 	}
 	return ok

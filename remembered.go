@@ -96,15 +96,12 @@ func (c *remembered) giveUp() {
 	if c == nil {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil && c.loaded == nil {
-		c.of.do(func() { c.of.forget(); c.of.session, c.of.remembered = nil, nil })
-		c.loaded, c.err = c.m.empty(c.Context, c.of), nil
+	if _, err := c.state(); err != nil {
+		c.skip()
 	}
 }
 
-// skip makes the session an empty one, if nobody has asked for its data.
+// skip makes the session an empty one, if nobody has its data.
 func (c *remembered) skip() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

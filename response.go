@@ -71,7 +71,7 @@ func (x *exchange) Refuse(w http.ResponseWriter, err error) {
 	case !errors.Is(err, errLost):
 		m.emit(ctx, Event{Kind: EventStoreFailed, Err: err})
 	case given != nil && given.login:
-		m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: given.binding.ID, UserID: given.binding.UserID, Actor: given.binding.Actor, Err: err})
+		m.emitOf(ctx, EventLoginRefused, given.binding, err)
 	}
 	m.failed(w, r, err)
 }
@@ -118,7 +118,7 @@ func (x *exchange) commit(h http.Header, status int) error {
 	switch (decide.Response{Data: now, Failed: failed}).Decide() {
 	case decide.GiveUp:
 		if s := x.giveUp(); s != nil && s.login {
-			m.emit(ctx, Event{Kind: EventLoginRefused, SessionID: s.binding.ID, UserID: s.binding.UserID, Actor: s.binding.Actor, Err: errFailed})
+			m.emitOf(ctx, EventLoginRefused, s.binding, errFailed)
 		}
 	case decide.CommitData:
 		if m.nothingToKeep(ctx, r) {

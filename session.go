@@ -257,6 +257,11 @@ func (m *Manager) rowClient(ip netip.Addr, userAgent string) (ipText, userAgentT
 	return ipText, index.Clip(userAgent, 512)
 }
 
+// emitOf is emit of an event of a session.
+func (m *Manager) emitOf(ctx context.Context, kind EventKind, b *trailer.Binding, err error) {
+	m.emit(ctx, Event{Kind: kind, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor, Err: err})
+}
+
 // emit reports an event to Options.OnEvent, and to the log what an operator
 // should know, without saying whose session it is.
 func (m *Manager) emit(ctx context.Context, e Event) {

@@ -32,7 +32,7 @@ func (m *Manager) Touch(ctx context.Context) error {
 	defer cancel()
 	err := m.touchByID(ctx, b, m.usedBy(r))
 	if err != nil && err != ErrSessionEnded {
-		m.emit(ctx, Event{Kind: EventTouchFailed, SessionID: b.ID, UserID: b.UserID, Actor: b.Actor, Err: err})
+		m.emitOf(ctx, EventTouchFailed, b, err)
 	}
 	return wrap("Touch", err)
 }
