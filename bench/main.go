@@ -70,6 +70,7 @@ var parts = []struct {
 	{"sizes", (*bench).bySize},
 	{"many", (*bench).many},
 	{"lease", (*bench).leases},
+	{"device", (*bench).devices},
 	{"bounding", (*bench).bounding},
 	{"janitor", (*bench).janitor},
 	{"memory", (*bench).memory},

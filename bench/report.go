@@ -17,7 +17,7 @@ import (
 var marked = regexp.MustCompile(`(?s)(<!-- bench: ([a-z ]+) -->\n).*?(<!-- end -->)`)
 
 // pages are those in docs with marked parts.
-var pages = []string{"performance.md", "lease.md"}
+var pages = []string{"performance.md", "lease.md", "device-bound.md"}
 
 // writeReport writes RESULTS.md, the tables of the pages and the plots of the first.
 func writeReport(resultsDir, docs string) error {
@@ -82,6 +82,8 @@ func (r *results) section(name string) (string, bool) {
 		return r.scenarioTables("revoke all"), true
 	case "lease":
 		return r.leaseTable(), true
+	case "device":
+		return r.scenarioTables(boundRead), true
 	case "janitor":
 		return r.scenarioTables("janitor"), true
 	case "postgres writes":

@@ -35,7 +35,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("docs/%s is not what the results say: go run ./bench -report", name)
 		}
 	}
-	for _, section := range []string{"machine", "targets", "servers", "reads", "writes", "cpu", "sizes", "many", "lease", "janitor", "memory", "bounding", "postgres writes"} {
+	for _, section := range []string{"machine", "targets", "servers", "reads", "writes", "cpu", "sizes", "many", "lease", "device", "janitor", "memory", "bounding", "postgres writes"} {
 		if !strings.Contains(string(page), "<!-- bench: "+section+" -->") {
 			t.Errorf("docs/performance.md does not show %q", section)
 		}

@@ -216,6 +216,7 @@ func figureBelow(scenario, figure string, below float64) func(*results) (float64
 func init() {
 	targets = append(targets, serverTargets()...)
 	targets = append(targets, leaseTargets()...)
+	targets = append(targets, deviceTargets()...)
 	targets = append(targets,
 		size("list 5", 1.5), size("revoke one", 1.2), size("login", 1.5),
 		target{"list, 5 sessions among 100,000: p50 of the raw indexed SELECT", "at most 2x", func(r *results) (float64, bool) {

@@ -30,8 +30,6 @@ type deviceSite struct {
 	db      *sqlx.DB
 	handler http.Handler
 
-	bubble bool
-
 	mu     sync.Mutex
 	events []usersession.Event
 }
@@ -65,7 +63,7 @@ func inSite(t *testing.T, configure func(*usersession.Options), routes func(*use
 		t.Cleanup(func() { db.Close() })
 		db.SetMaxOpenConns(1)
 		usersessiontest.InBubble(t, db.DB)
-		s := &deviceSite{T: t, db: db, bubble: true}
+		s := &deviceSite{T: t, db: db}
 		o := &usersession.Options{OnEvent: func(_ context.Context, e usersession.Event) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -85,11 +83,9 @@ func inSite(t *testing.T, configure func(*usersession.Options), routes func(*use
 	})
 }
 
-// later lets time pass, where that takes none.
+// later lets time pass, which takes none.
 func (s *deviceSite) later(d time.Duration) {
-	if s.bubble {
-		time.Sleep(d) // sleep: the clock of the bubble
-	}
+	time.Sleep(d) // sleep: the clock of the bubble
 }
 
 func deviceRoutes(t *testing.T, m *usersession.Manager, opts *dbsc.Options) http.Handler {
