@@ -347,7 +347,7 @@ var list = []mutant{
 	{"lease: a renewal tells nobody", "protocol_renew.go",
 		"if err = m.dropEverywhere(ctx, unleased, nb.ID); err == nil {", "if _, err = unleased, error(nil); err == nil {", "compat/manager", "^TestLeaseOfARenewal$", nil},
 	{"lease: an ending tells nobody", "protocol_end.go",
-		"return m.beginDrop(ctx, index.Unleased(rows), ids, ids)", "return func() error { return nil }", "compat/manager", "^TestLease$", nil},
+		"return m.beginDrop(ctx, index.Unleased(rows), ids, ids)", "_ = ids\n\treturn func() error { return nil }", "compat/manager", "^TestLease$", nil},
 	{"lease: an ending does not wait", "protocol_end.go",
 		"if held := dropped(); held != nil {", "_ = dropped\n\tif held := error(nil); held != nil {", "compat/manager", "^TestLease$", nil},
 }
