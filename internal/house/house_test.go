@@ -37,6 +37,7 @@ sqlstore.go
 preset.go
 place.go
 session.go
+emit.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
 ended.go policy.go users.go protocol_spoiltdata.go
