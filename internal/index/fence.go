@@ -89,8 +89,8 @@ func (x *Index) Fence(ctx context.Context, userID string) (*Fence, error) {
 	}
 	age := time.Duration(rows[0].Age) * time.Microsecond
 	f := &Fence{ID: rows[0].ID, Disabled: rows[0].Disabled == 1, Latest: time.Now().Add(fenceTick - age)}
-	if at, ok := raisedHere.of(f.ID); ok {
-		f.Latest = at
+	if r, ok := raisedHere.of(f.ID); ok && (!r.older || r.at.Before(f.Latest)) {
+		f.Latest = r.at
 	}
 	return f, nil
 }
@@ -169,10 +169,8 @@ func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error 
 			return err
 		}
 	}
-	if r.At.IsZero() {
-		raisedHere.note(r.ID)
-		raisedHere.note(nobodys)
-	}
+	raisedHere.note(r.ID, !r.At.IsZero())
+	raisedHere.note(nobodys, !r.At.IsZero())
 	return nil
 }
 
@@ -198,7 +196,7 @@ func (x *Index) RaiseAlone(ctx context.Context, r Raise) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	raisedHere.note(r.ID)
+	raisedHere.note(r.ID, false)
 	return true, nil
 }
 
@@ -236,28 +234,31 @@ var raisedHere fenceLog
 // fenceLog is safe for concurrent use.
 type fenceLog struct {
 	mu   sync.Mutex
-	last [512]struct {
-		id string
-		at time.Time
-	}
+	last [512]raised
 	next int
 }
 
-func (l *fenceLog) note(id string) {
+// raised says that a fence was raised before a time.
+type raised struct {
+	id    string
+	at    time.Time
+	older bool // it may be for what happened long before
+}
+
+func (l *fenceLog) note(id string, older bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := &l.last[l.next]
-	e.id, e.at = id, time.Now()
+	l.last[l.next] = raised{id, time.Now(), older}
 	l.next = (l.next + 1) % len(l.last)
 }
 
-func (l *fenceLog) of(id string) (at time.Time, ok bool) {
+func (l *fenceLog) of(id string) (r raised, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.last {
-		if e.id == id && id != "" {
-			return e.at, true
+	for _, r := range l.last {
+		if r.id == id && id != "" {
+			return r, true
 		}
 	}
-	return time.Time{}, false
+	return raised{}, false
 }

@@ -295,12 +295,14 @@ func fenceBefore(t *testing.T, b backend) {
 	}
 	e.wantSessions("alice", 5) // those that began since live on
 
-	// It does not lower a fence that is higher.
-	_, err := e.m.RevokeAllSessions(t.Context(), "alice")
-	e.ok(err)
-	revoke(filter(at))
-	e.want(login(at.Add(time.Second)), usersession.ErrRevokedMeanwhile)
-	e.ok(login(time.Now()))
+	// It does not lower a fence that is higher. Who logs in at once is not too close to it.
+	for range 20 {
+		_, err := e.m.RevokeAllSessions(t.Context(), "alice")
+		e.ok(err)
+		revoke(filter(at))
+		e.want(login(at.Add(time.Second)), usersession.ErrRevokedMeanwhile)
+		e.ok(login(time.Now()))
+	}
 
 	// The clock of who tells may be ahead. Who logs in now does not wait for that time.
 	e.browser().do(func(ctx context.Context) {
