@@ -184,7 +184,7 @@ func (m *Manager) beginDrop(ctx context.Context, unleased time.Time, names, ende
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.MaxLength+m.opts.WriteTimeout)
 	telling, err := m.leases.Tell(ctx, names, unleased)
 	if hint := telling.Hint(); hint != "" {
-		ended = append(ended, hint)
+		ended = append([]string{hint}, ended...) // first: of many IDs the last may get lost
 	}
 	m.watches.Send(ended)
 	return func() error {

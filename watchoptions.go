@@ -22,7 +22,7 @@ type WatchOptions struct {
 // Package pgchannel has one over PostgreSQL, and redisstore one over Redis.
 //
 // A Channel may lose messages, repeat them and invent them, because whoever hears one
-// looks at the index. A message has the IDs of sessions, or with Options.ReadLease the
+// looks at the index. A message has the IDs of sessions, and with Options.ReadLease the
 // random name of a process, and never a token or a key. A Channel must be safe for
 // concurrent use.
 type Channel interface {

@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/usersessiontest"
 )
 
 // A session of a request that is served from memory ends meanwhile. What the handler, or
@@ -213,5 +216,35 @@ func TestLeaseHungChannel(t *testing.T) {
 			t.Errorf("it took %v, %v", took, err)
 		}
 		time.Sleep(time.Minute) // sleep: the clock of a bubble
+	})
+}
+
+// publishing keeps what is published.
+type publishing struct {
+	subscribing
+	first *[]string
+}
+
+func (p publishing) Publish(_ context.Context, ids []string) error {
+	if *p.first == nil {
+		*p.first = ids
+	}
+	return nil
+}
+
+// Whoever revokes waits for the other replicas, so their hint goes out with the first of
+// many IDs.
+func TestLeaseHintIsFirst(t *testing.T) {
+	var first []string
+	channel := publishing{subscribing{make(chan struct{}, 10)}, &first}
+	leasing(t, usersession.Options{Watch: usersession.WatchOptions{Channel: channel}}, func(w *watching, _ http.Handler, _, _ string) {
+		usersessiontest.Login(t, w.here, "bob")
+		if _, err := w.there.RevokeAllSessions(t.Context(), "bob"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if len(first) != 3 || !strings.HasPrefix(first[0], "inbox-") {
+			t.Errorf("what is published first is %q", first)
+		}
 	})
 }
