@@ -24,12 +24,15 @@ type Long struct {
 // part is a share of the long run.
 type part struct {
 	profile
-	share int // in percent
+	share  int // in percent
+	groups int // users at once
 }
 
+// An ending waits for the lease of a replica that is gone, so there are more users at once
+// where there are leases.
 var (
-	parts      = []part{{onRedis, 55}, {onVerifiedRedis, 15}, {onSQL, 20}, {onVerifiedSentinel, 10}}
-	leaseParts = []part{{onLeases, 50}, {onLeasesRedis, 50}}
+	parts      = []part{{onRedis, 55, 10}, {onVerifiedRedis, 15, 10}, {onSQL, 20, 10}, {onVerifiedSentinel, 10, 10}}
+	leaseParts = []part{{onLeases, 50, 40}, {onLeasesRedis, 50, 40}}
 )
 
 // LeaseFigures starts the names of the figures of replicas that serve from memory.
@@ -148,7 +151,7 @@ func (l Long) part(tb testing.TB, program string, p part, sum *totals) {
 		}
 		for n := 0; n < roundsOfWorld && len(deck) > 0 && time.Now().Before(end); n++ {
 			take := min(3, len(deck))
-			round{w, c, rng, deck[:take], p.length(), 10}.run(sum)
+			round{w, c, rng, deck[:take], p.length(), p.groups}.run(sum)
 			deck = deck[take:]
 			tb.Logf("%s: %d rounds, %d operations, %d from memory, %d Illegal, %d unlisted, %d served after the ending",
 				p.name, sum.rounds, sum.operations, sum.fromMemory, sum.illegal, sum.unlisted, sum.servedAfter)
