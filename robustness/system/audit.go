@@ -154,6 +154,20 @@ func (w *world) minutePasses() {
 	w.exec("UPDATE user_sessions SET purge_at = now() WHERE ended_at IS NOT NULL AND purge_at > now() AND purge_at <= ended_at + interval '61 seconds'")
 }
 
+// pruned waits until the janitors have nothing left to do, and for a minute at most. They
+// may have to wait for the lease of a replica that was killed.
+func (w *world) pruned(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for pause(ctx, 2*pruneInterval) {
+		var due int
+		err := w.index.GetContext(ctx, &due, "SELECT count(*) FROM user_sessions WHERE CASE WHEN ended_at IS NULL THEN expires_at ELSE purge_at END <= now()")
+		if err == nil && due == 0 {
+			return
+		}
+	}
+}
+
 // find returns the tokens that are in data.
 func find(data []byte, tokens map[string]bool) []string {
 	var found []string

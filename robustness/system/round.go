@@ -157,7 +157,7 @@ func (r round) settle(where string, users []*user, lost []interval, sum *totals)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	pass := func() findings {
-		pause(ctx, 2*pruneInterval)
+		r.w.pruned(ctx)
 		for _, replica := range r.w.replicas {
 			replica.server.Pause()
 		}
