@@ -79,15 +79,20 @@ func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) {
 		}
 		fctx, cancel := m.finishing(ctx)
 		defer cancel()
-		known, others, err := m.index.Knows(fctx, b)
+		known, err := m.index.Knows(fctx, b)
 		if err != nil {
 			m.touches.Failed(b.Key) // so that it is asked again soon
 			return
 		}
-		if !known || others {
+		if !known.Row || known.Others {
 			m.unlisted(ctx, b)
 		}
-		if !known {
+		if !known.Row {
+			return
+		}
+		if known.Renewing { // if that fails, the browser keeps the session it has
+			m.touches.Forget(b.Key)
+			m.looks.Forget(b.Key)
 			return
 		}
 	}

@@ -56,7 +56,7 @@ func (m *Manager) deleteRowless(ctx context.Context, key string) error {
 		return errors.Join(err, m.data.store.Delete(ctx, key))
 	}
 	if _, b := trailer.Split(data); found && b.Authenticated() {
-		if known, _, err := m.index.Knows(ctx, b); err != nil || !known {
+		if known, err := m.index.Knows(ctx, b); err != nil || !known.Row {
 			return err
 		}
 	}

@@ -70,7 +70,7 @@ func (m *Manager) renewBack(ctx context.Context, from *trailer.Binding, key stri
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
 	if err := m.index.RenewBack(ctx, from, key); err != nil {
-		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a renewal that failed could not be undone; the session ends at its next touch", "error", err)
+		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: a renewal that failed could not be undone; the session ends within minutes", "error", err)
 	}
 }
 

@@ -147,19 +147,29 @@ func (x *Index) ByID(ctx context.Context, b *trailer.Binding) (Row, bool, error)
 }
 
 const knowsSQL = `
-SELECT user_id
+SELECT user_id, CASE WHEN other_key = ? AND ended_at IS NULL AND last_seen_at > @after(-60000000) THEN 1 ELSE 0 END AS renewing
 FROM @index
 WHERE id = ?`
 
-// Knows reports whether the ID of a session has a row, in whatever state, and whether
-// that is the row of another user.
-func (x *Index) Knows(ctx context.Context, b *trailer.Binding) (known, others bool, err error) {
-	var users []sql.NullString
-	err = x.db.Unkept().Select(ctx, &users, knowsSQL, b.ID)
-	if err != nil || len(users) == 0 {
-		return false, false, err
+// Known is what the index knows of the ID of a session.
+type Known struct {
+	Row      bool // there is one, in whatever state
+	Others   bool // it is that of another user
+	Renewing bool // it may be going back to the key of the session, from which it was renewed just now
+}
+
+// Knows says what the index knows of the ID of a session.
+func (x *Index) Knows(ctx context.Context, b *trailer.Binding) (k Known, err error) {
+	var rows []struct {
+		User     sql.NullString `db:"user_id"`
+		Renewing int            `db:"renewing"`
 	}
-	return true, users[0].Valid && users[0].String != b.UserID, nil
+	err = x.db.Unkept().Select(ctx, &rows, knowsSQL, b.Key, b.ID)
+	if err != nil || len(rows) == 0 {
+		return k, err
+	}
+	user := rows[0].User
+	return Known{true, user.Valid && user.String != b.UserID, rows[0].Renewing == 1}, nil
 }
 
 const byKeySQL = `

@@ -319,7 +319,7 @@ func (w *world) usable() []string {
 		if r := w.row(b.id); r == nil || r.key != keyOf(b.token) {
 			// The process died after it had swapped the keys of a renewal and
 			// before it deleted the old one. Nobody has the new token; the
-			// old one dies at its next touch, and the session with it.
+			// old one dies at its first touch after a minute, and the session with it.
 			w.tick()
 			w.request(context.Background(), w.toucher(), b, whoami)
 			if w.servedAs(b) != "" {

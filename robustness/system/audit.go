@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -152,6 +154,32 @@ func (w *world) compare(ctx context.Context, tokens map[string]bool, excused fun
 // after its end.
 func (w *world) minutePasses() {
 	w.exec("UPDATE user_sessions SET purge_at = now() WHERE ended_at IS NOT NULL AND purge_at > now() AND purge_at <= ended_at + interval '61 seconds'")
+}
+
+// quiet waits until no replica works on a request, and for a minute at most. Its client may
+// have given up on it. In this test a minute passes before what is late could be deleted.
+func (w *world) quiet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for _, r := range w.replicas {
+		for !r.idle(ctx) && pause(ctx, 50*time.Millisecond) {
+		}
+	}
+}
+
+// idle reports whether a replica answers, and works on nothing else.
+func (r *replica) idle(ctx context.Context) bool {
+	request, err := http.NewRequestWithContext(ctx, "GET", "http://"+r.server.Addr+"/under-way", nil)
+	if err != nil {
+		return false
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(response.Body)
+	return string(body) == "0"
 }
 
 // pruned waits until the janitors have nothing left to do, and for a minute at most. They

@@ -172,6 +172,7 @@ func (r round) settle(where string, users []*user, lost []interval, sum *totals)
 		}
 		return f
 	}
+	r.w.quiet(ctx)
 	before := pass()
 	r.w.minutePasses()
 	after := pass()

@@ -111,11 +111,20 @@ func storeDownLoginOver(t *testing.T, b backend) {
 func storeDownRenewal(t *testing.T, b backend) {
 	for _, method := range []string{"Create", "Delete"} {
 		t.Run(method, func(t *testing.T) {
-			e := b.startFaulty(t)
+			e := b.startFaulty(t, func(o *usersession.Options) { o.TouchInterval = time.Millisecond })
 			laptop := e.browser()
 			laptop.login("alice")
 			token, fresh := laptop.token(), ""
 			e.faults.fail(method)
+			if method == "Delete" { // another tab asks meanwhile, and its touch is due
+				e.faults.before("Delete", func() {
+					e.faults.before("", nil)
+					e.faults.recover()
+					pass(t, 2*time.Millisecond)
+					e.wantDead(token)
+					e.faults.fail(method)
+				})
+			}
 			a := laptop.do(func(ctx context.Context) {
 				e.ok(e.m.RenewToken(ctx))
 				fresh = e.m.Token(ctx)

@@ -99,7 +99,11 @@ func routes(s sessions, db *sqlx.DB) http.Handler {
 		}
 		stepClock(seconds)
 	})
+	var underWay atomic.Int64 // requests, whose client may have gone
+	mux.HandleFunc("GET /under-way", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, underWay.Load()-1) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		underWay.Add(1)
+		defer underWay.Add(-1)
 		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), loadedKey{}, new(atomic.Bool))))
 	})
 }
