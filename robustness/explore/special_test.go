@@ -31,7 +31,7 @@ func every(t *testing.T, what string, names []string, only func(name string, f F
 func TestRenewalCrashes(t *testing.T) {
 	for _, tt := range []struct {
 		before string // the step that is not made
-		served bool   // the old token is, until its next touch
+		served bool   // the old token is, until a touch
 		keeps  bool   // the session lives on: it can be renewed again
 	}{
 		{"the session is found", true, true},
