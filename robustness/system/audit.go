@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-296ca7ab/usersession/internal/trailer"
 	"github.com/seed-296ca7ab/usersession/redisstore"
 )
 
@@ -144,7 +145,11 @@ func (w *world) compare(ctx context.Context, tokens map[string]bool, excused fun
 			f.forgotten++ // by the failover; the row is not that of this key, and refuses it
 		default:
 			f.unlisted++
-			say("a session without a live row: key %s, row %s", key, r.Text)
+			_, b := trailer.Split(e.data)
+			if b == nil {
+				b = new(trailer.Binding)
+			}
+			say("a session without a live row: key %s, row %q, session %s of %s.", key, r.Text, b.ID, b.UserID)
 		}
 	}
 	return f, nil

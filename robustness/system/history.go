@@ -202,6 +202,19 @@ func check(users []*user, lost, forgot []interval, p profile) verdict {
 	return v
 }
 
+// all is what the user did, to read.
+func (u *user) all() string {
+	var b strings.Builder
+	b.WriteString("all operations of the user:\n")
+	for i, s := range u.sessions {
+		fmt.Fprintf(&b, "  session %d is %s, %s\n", i, s.id, s.label)
+	}
+	for _, o := range u.operations {
+		fmt.Fprintf(&b, "  %s\n", describe(o))
+	}
+	return b.String()
+}
+
 // report is a history to read.
 func (u *user) report(what string, history []porcupine.Operation, lost []interval) string {
 	var b strings.Builder
@@ -214,10 +227,7 @@ func (u *user) report(what string, history []porcupine.Operation, lost []interva
 		in := o.Input.(step)
 		fmt.Fprintf(&b, "  %9.1f - %9s ms  %s, token %d\n", float64(o.Call)/1e6, end, in.verb, in.token)
 	}
-	fmt.Fprintf(&b, "all operations of the user:\n")
-	for _, o := range u.operations {
-		fmt.Fprintf(&b, "  %s\n", describe(o))
-	}
+	b.WriteString(u.all())
 	for _, l := range lost {
 		fmt.Fprintf(&b, "  %9.1f - %9.1f ms  the store lost its data\n", float64(l.from)/1e6, float64(l.to)/1e6)
 	}

@@ -189,6 +189,11 @@ func (r round) settle(where string, users []*user, lost []interval, sum *totals)
 	}
 	sum.unexplained += after.unexplained
 	for _, detail := range slices.Concat(before.details, after.details) {
+		for _, u := range users {
+			if strings.Contains(detail, " of "+u.id+".") {
+				detail += "\n" + u.all()
+			}
+		}
 		sum.violations = append(sum.violations, where+": "+detail)
 	}
 	if after.interrupted > 0 {
