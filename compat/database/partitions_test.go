@@ -179,7 +179,7 @@ func mostPartitions(query string) int {
 		// scs was called directly, which knows the token only.
 		"WHERE session_key = $1", "WHERE session_key = $4 AND (ended_at", "reason = $1 WHERE session_key",
 		// A session that is refused and may be another program's.
-		"SELECT user_id FROM",
+		"AS renewing FROM",
 		// Across users: those of some, or of all; whoever was seen lately.
 		"user_id IN", "session_key IN", "ORDER BY id LIMIT 500",
 		// The counts of Stats.
