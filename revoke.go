@@ -123,13 +123,23 @@ func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, er
 func (m *Manager) revokeAll(ctx context.Context, uid string, disabled bool) (_ int, result error) {
 	defer m.operation(ctx, OperationRevoke, &result)()
 	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
-	fenced := m.raise(ctx, nil, disabled, uid)
-	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) ([]index.EndedRow, *index.Place, error) {
+	fence := index.Raise{Users: []string{uid}, Disabled: disabled, Lazily: m.opts.Index.Dialect == DialectPostgres}
+	fenced := m.raiseFence(ctx, nil, fence)
+	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) (rows []index.EndedRow, next *index.Place, err error) {
 		if m.data.voucher == vouchedByBoth {
-			return m.index.EndUserWithData(ctx, uid, from, by)
+			rows, next, err = m.index.EndUserWithData(ctx, uid, from, by)
+		} else {
+			rows, next, err = m.index.EndUser(ctx, uid, from, by)
 		}
-		return m.index.EndUser(ctx, uid, from, by)
+		if len(rows) > 0 {
+			fence.Lazily = false // these are on disk, and with them the fence
+		}
+		return rows, next, err
 	})
+	if fence.Lazily && err == nil && fenced == nil {
+		fence.Lazily = false
+		fenced = m.raiseFence(ctx, nil, fence)
+	}
 	return n, withFence(err, fenced)
 }
 

@@ -125,6 +125,11 @@ type Raise struct {
 	Began    time.Time     // when the request began that raises it, or the zero time without one
 	Within   time.Duration // how long a statement may take at most
 	Own      []string      // fences that do not concern the request, such as its own
+
+	// Lazily lets RaiseAlone return before the fence is on disk. What the same database
+	// commits afterwards takes the fence along. Whoever commits nothing must raise it
+	// again.
+	Lazily bool
 }
 
 // since is how long ago a fence is certainly older than the request.
@@ -176,11 +181,16 @@ func (x *Index) Raise(ctx context.Context, tx sqldb.Transaction, r Raise) error 
 
 // raiseAloneSQL is raiseFirstSQL where no fence is in the way that somebody else may
 // have raised since the request began. Such a fence stays.
-const raiseAloneSQL = raiseFirstSQL + `
+const (
+	raiseAloneSQL    = raiseFirstSQL + raiseAloneEndSQL
+	raiseLazilySQL   = raiseSelectSQL + "true" + lazilySQL + raiseAloneEndSQL
+	raiseSelectSQL   = "\nINSERT INTO @fence (user_id, not_before, id, disabled)\nSELECT ?, @after(?), ?, ?\nWHERE "
+	raiseAloneEndSQL = `
 ON CONFLICT (user_id) DO UPDATE
 SET id = excluded.id, not_before = excluded.not_before,
 	disabled = CASE WHEN excluded.disabled = 1 THEN 1 ELSE @fence.disabled END
 WHERE @fence.not_before <= @after(?) OR @fence.id IN (?, excluded.id)`
+)
 
 // RaiseAlone is Raise for one user, in one statement that is kept. It reports false, and
 // has done nothing, if that cannot do. Ask Fence then, and Raise.
@@ -188,11 +198,14 @@ func (x *Index) RaiseAlone(ctx context.Context, r Raise) (bool, error) {
 	if x.c.Dialect == sqldb.MariaDB || len(r.Users) != 1 || len(r.Own) > 1 || !r.At.IsZero() {
 		return false, nil
 	}
-	own := "-"
+	own, lazy := "-", raiseAloneSQL
 	if len(r.Own) == 1 {
 		own = r.Own[0]
 	}
-	n, err := x.db.Exec(ctx, raiseAloneSQL, x.userArg(r.Users[0]), 0, r.ID, r.disabled(), -r.since().Microseconds(), own)
+	if r.Lazily {
+		lazy = raiseLazilySQL
+	}
+	n, err := x.execLazily(ctx, x.db, raiseAloneSQL, lazy, x.userArg(r.Users[0]), 0, r.ID, r.disabled(), -r.since().Microseconds(), own)
 	if err != nil || n == 0 {
 		return false, err
 	}
