@@ -11,7 +11,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: ## the tests of all modules, in minutes; databases that are not there are skipped
+test: ## the library and every behaviour, in minutes; databases that are not there are skipped
+	go test ./... ./compat
+
+.PHONY: all
+all: ## the same depth in all modules
 	go test work
 
 # Some packages take longer than the default of ten minutes on a busy machine.
