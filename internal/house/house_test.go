@@ -4,6 +4,7 @@
 package house
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -313,5 +315,30 @@ func TestWhoKnows(t *testing.T) {
 				t.Errorf("%s may know %s and does not", who, k.what)
 			}
 		}
+	}
+}
+
+// maxLinesElsewhere is how long any other file may be, tests included.
+const maxLinesElsewhere = 500
+
+// TestLengthOfFiles keeps all files, of every module, readable in one piece.
+func TestLengthOfFiles(t *testing.T) {
+	root, files := os.DirFS(filepath.Join("..", "..")), 0
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") {
+			return err
+		}
+		text, err := fs.ReadFile(root, name)
+		if n := bytes.Count(text, []byte("\n")); n > maxLinesElsewhere {
+			t.Errorf("%s:%d: the file has %d lines, at most %d", name, maxLinesElsewhere+1, n, maxLinesElsewhere)
+		}
+		files++
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 500 {
+		t.Errorf("%d files were seen", files)
 	}
 }
