@@ -136,6 +136,12 @@ func (m *Manager) Prune(ctx context.Context) (_ PruneResult, result error) {
 		return m.index.PruneSignOuts(ctx, index.FenceKept)
 	}))
 	errs = append(errs, m.blank(ctx, parts, &res.Blanked, step))
+	errs = append(errs, step("delete what could not be deleted", func(ctx context.Context) (err error) {
+		for more := true; more && err == nil; {
+			more, err = m.leftovers.Delete(ctx, m.data.store.Delete, index.PruneSize)
+		}
+		return err
+	}))
 	errs = append(errs, step("prune the store", func(ctx context.Context) (err error) {
 		res.StorePruned, err = pruneStore(ctx, m.opts.Store)
 		return err

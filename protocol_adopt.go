@@ -40,7 +40,7 @@ func (m *Manager) adopt(ctx context.Context, key string, body []byte, peek bool)
 		return nil, nil, adoptedNot, nil
 	}
 	if !deadline.After(time.Now()) {
-		m.discard(ctx, key)
+		m.discardOnce(ctx, key)
 		return nil, nil, adoptedOver, nil
 	}
 	b := &trailer.Binding{Key: key, Deadline: deadline.UTC().Truncate(time.Microsecond)}

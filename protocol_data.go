@@ -55,12 +55,26 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 	return nil
 }
 
-// discard deletes the data of a key that nobody may have any more. Whether that
-// works does not matter to who asked for it, and the janitor comes by.
-func (m *Manager) discard(ctx context.Context, keys ...string) {
+// discard deletes the data of a key that no session has, and that none will have again.
+// Whether that works does not matter to who asked for it. The next discard tries it
+// again, and so does the janitor of this process.
+func (m *Manager) discard(ctx context.Context, key string) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	if err := m.data.store.Delete(ctx, keys...); err != nil {
+	_, err := m.leftovers.Delete(ctx, m.data.store.Delete, index.PruneSize, key)
+	m.notDeleted(ctx, err)
+}
+
+// discardOnce deletes data that are over, of a key that may live again. A renewal that
+// fails goes back to it, or plain scs uses it.
+func (m *Manager) discardOnce(ctx context.Context, key string) {
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	m.notDeleted(ctx, m.data.store.Delete(ctx, key))
+}
+
+func (m *Manager) notDeleted(ctx context.Context, err error) {
+	if err != nil {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: an ended session could not be deleted from the store yet", "error", err)
 	}
 }
@@ -97,7 +111,7 @@ func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) {
 		}
 	}
 	if m.data.deletesRefused() {
-		m.discard(ctx, b.Key)
+		m.discardOnce(ctx, b.Key)
 	}
 }
 

@@ -100,7 +100,7 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		return nil, nil, nil
 	}
 	if !b.Deadline.After(time.Now()) {
-		m.discard(ctx, key)
+		m.discardOnce(ctx, key)
 		return nil, nil, nil
 	}
 	if b.Authenticated() && !m.index.IsUserID(b.UserID) {

@@ -52,8 +52,10 @@ func (m *Manager) renew(ctx context.Context, from *trailer.Binding, key string, 
 	if err = m.dropEverywhere(ctx, unleased, nb.ID); err == nil {
 		fctx, cancel := m.finishing(ctx) // the wait may have used up the time
 		defer cancel()
-		if err = m.data.store.Delete(fctx, from.Key); m.data.verified() {
-			err = nil // the row speaks on every request
+		if m.data.verified() {
+			m.discard(fctx, from.Key) // the row speaks on every request
+		} else {
+			err = m.data.store.Delete(fctx, from.Key)
 		}
 	}
 	if err != nil {
@@ -91,7 +93,8 @@ func (m *Manager) takeOver(ctx context.Context, nb *trailer.Binding, from string
 	if err != nil || !ok {
 		return false, err
 	}
-	return true, m.data.store.Delete(ctx, abandoned)
+	_, err = m.leftovers.Delete(ctx, m.data.store.Delete, index.PruneSize, abandoned)
+	return true, err
 }
 
 // renewAnonymous moves a session without a row to another key.

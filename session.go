@@ -16,6 +16,7 @@ import (
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/inside"
 	"github.com/seed-296ca7ab/usersession/internal/lease"
+	"github.com/seed-296ca7ab/usersession/internal/leftover"
 	"github.com/seed-296ca7ab/usersession/internal/seal"
 	"github.com/seed-296ca7ab/usersession/internal/touch"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
@@ -47,9 +48,10 @@ type Manager struct {
 	adopting  *adopt.Store // its Store; nil without Options.Adopt
 	seal      *seal.Box    // nil without Options.Seal
 	touches   *touch.Log
-	looks     *touch.Log // the keys of sessions whose row was read instead of touched
-	reuses    *touch.Log // the IDs of sessions of which EventTokenReused told
-	strangers *touch.Log // the keys of sessions of other programs on the Store
+	looks     *touch.Log    // the keys of sessions whose row was read instead of touched
+	reuses    *touch.Log    // the IDs of sessions of which EventTokenReused told
+	leftovers leftover.Keys // whose data could not be deleted yet
+	strangers *touch.Log    // the keys of sessions of other programs on the Store
 	queue     *touch.Queue[index.Client]
 
 	prove func(r *http.Request, sessionID, secret string) inside.Proof // of package dbsc; nil without

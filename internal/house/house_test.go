@@ -82,6 +82,7 @@ var imports = map[string][]string{
 	"sqldb":       {"bounded", "bubble", "pqread"},
 	"timeout":     nil,
 	"token":       nil,
+	"leftover":    nil,
 	"lease":       {"index", "token", "trailer"},
 	"touch":       {"trailer"},
 	"trailer":     {"token"},

@@ -16,6 +16,7 @@ var renewalBehaviours = []behaviour{
 	{"renewal: a revocation covers both keys", renewalBothKeys},
 	{"renewal: revoked while the new key is created", renewalRevoked},
 	{"renewal: overtaken while the new key is created", renewalOvertaken},
+	{"renewal: what the Store could not delete is deleted by the janitor", renewalLeavesNothing},
 	{"time: renewal does not extend the lifetime, Reauthenticate does", renewalLifetime},
 	{"reauthenticate: metadata are added", reauthenticateMeta},
 }
@@ -219,6 +220,21 @@ func renewalOvertaken(t *testing.T, b backend) {
 		t.Errorf("sessions %v, want the one with ID %q", list, id)
 	}
 	e.wantStored(1)
+}
+
+func renewalLeavesNothing(t *testing.T, b backend) {
+	e := b.startFaulty(t)
+	laptop := e.browser()
+	laptop.login("alice")
+	e.faults.fail("Delete")
+	laptop.do(func(ctx context.Context) { e.ok(e.m.RenewToken(ctx)) }) // fails, unless the row speaks on every request
+	e.faults.recover()
+	e.wantOK(laptop.do(func(ctx context.Context) { e.ok(e.m.RenewToken(ctx)) })) // and the row forgets the key of before
+	laptop.wantUser("alice")
+	_, err := e.m.Prune(background())
+	e.ok(err)
+	e.wantStored(1)
+	laptop.wantUser("alice")
 }
 
 func renewalLifetime(t *testing.T, b backend) {
