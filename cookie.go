@@ -13,7 +13,8 @@ import (
 const rememberKey = "__rememberMe"
 
 // writeCookie sets the cookie, or clears it if token is empty. It is scs's, but
-// that a single session may say whether its cookie persists.
+// that a single session may say whether its cookie persists. The defaults of its
+// attributes are in defaults.go.
 func (m *Manager) writeCookie(ctx context.Context, h http.Header, token string, expiry time.Time, b *trailer.Binding) {
 	s := m.SessionManager
 	c := &http.Cookie{

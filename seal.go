@@ -46,7 +46,7 @@ func (s *Seal) check(bad func(field, format string, args ...any)) {
 }
 
 // box returns what seals and opens the values of an index, whose table has a name; nil of
-// nil. s is checked.
+// nil. s is checked. What is sealed of a value, and how, is in internal/seal.
 func (s *Seal) box(index string) (*seal.Box, error) {
 	if s == nil {
 		return nil, nil

@@ -49,7 +49,7 @@ impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protoc
 account.go adoptall.go janitor.go personal.go protocol_commit.go protocol_load.go reconcile.go revoke_tx.go setmeta.go touch.go watch.go
 insession.go inside.go adapter.go cookie.go remembered.go
 response.go
-lease.go resolve.go
+defaults.go lease.go
 middleware.go
 new.go
 `
@@ -109,7 +109,7 @@ var knows = []struct {
 		"internal/sqldb/identity.go", "internal/sqldb/settings.go", "internal/sqldb/text.go", "internal/doctor/server.go"}}, // which ask for settings, and for no table
 	{"SQL on the database itself", regexp.MustCompile(`^(?:PRAGMA|BEGIN|COMMIT|ROLLBACK|SET|SHOW)\b`), []string{"internal/schema/", "internal/sqldb/", "internal/doctor/server.go"}},
 	{"the package of lib/pq", regexp.MustCompile(`^github\.com/lib/pq`), []string{"internal/pqread/", "pgchannel/"}},
-	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "resolve.go", "response.go", "session.go", "insession.go", "internal/probe/", "scsstore/", tool + "/adopt.go"}},
+	{"the package of scs", regexp.MustCompile(`^github\.com/alexedwards/scs/`), []string{"adapter.go", "codec.go", "options.go", "defaults.go", "response.go", "session.go", "insession.go", "internal/probe/", "scsstore/", tool + "/adopt.go"}},
 	{"a key of scs's values", regexp.MustCompile(`^__(?:usersession|rememberMe)$`), []string{"session.go", "cookie.go"}},
 }
 

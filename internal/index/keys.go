@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Keys returns every key of some rows.
+// Keys returns every key of some rows. EndUserWithData names the same in its statement.
 func Keys(rows []EndedRow) []string {
 	keys := make([]string, 0, len(rows))
 	for _, r := range rows {
