@@ -1,6 +1,7 @@
 package usersession
 
 import (
+	"cmp"
 	"context"
 	"reflect"
 	"slices"
@@ -49,9 +50,9 @@ func (m *Manager) raise(ctx context.Context, tx sqldb.Transaction, disabled bool
 	return m.raiseFence(ctx, tx, index.Raise{Users: users, Disabled: disabled})
 }
 
-// raiseFence is raise for a fence that has no ID yet.
+// raiseFence is raise for a fence that may have an ID.
 func (m *Manager) raiseFence(ctx context.Context, tx sqldb.Transaction, f index.Raise) error {
-	f.ID = index.NewFenceID()
+	f.ID = cmp.Or(f.ID, index.NewFenceID())
 	r := m.request(ctx)
 	if r != nil && r.other {
 		r = nil

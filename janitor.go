@@ -65,6 +65,7 @@ func (m *Manager) Run(ctx context.Context) error {
 //   - It deletes the data of ended sessions a second time, a minute after the
 //     first. This covers a Store that was down and a failover that forgot.
 //   - It deletes rows past deadline and Options.Retention.
+//   - It deletes what this Manager could not delete after a login or a renewal.
 //   - It calls Prune of a Store that is a [Pruner].
 //   - It takes out of rows what Options.Privacy keeps no longer, once an hour.
 //
@@ -137,8 +138,11 @@ func (m *Manager) Prune(ctx context.Context) (_ PruneResult, result error) {
 	}))
 	errs = append(errs, m.blank(ctx, parts, &res.Blanked, step))
 	errs = append(errs, step("delete what could not be deleted", func(ctx context.Context) (err error) {
+		rest := sqldb.Resting(ctx)
 		for more := true; more && err == nil; {
-			more, err = m.leftovers.Delete(ctx, m.data.store.Delete, index.PruneSize)
+			if more, err = m.leftovers.Retry(ctx, m.data.store.Delete, index.PruneSize); more {
+				rest()
+			}
 		}
 		return err
 	}))

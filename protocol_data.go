@@ -21,6 +21,9 @@ func (m *Manager) create(ctx context.Context, key string, body []byte, b *traile
 	if !b.Deadline.After(time.Now()) {
 		return ErrSessionEnded
 	}
+	if m.leftovers.Has(key) {
+		return errLeftOver
+	}
 	err := m.data.store.Create(ctx, key, m.seal.Value(body, b), m.data.storeExpiry(b, time.Now()))
 	if err == nil && !m.data.rowTells(b) {
 		m.touches.Note(key)
@@ -55,15 +58,24 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 	return nil
 }
 
-// discard deletes the data of a key that no session has, and that none will have again.
-// Whether that works does not matter to who asked for it. The next discard tries it
-// again, and so does the janitor of this process.
+// discard deletes the data of a key that no session has, and that none is to have again.
+// Whether that works does not matter to who asked for it. The janitor tries it again, and
+// so does the next discard that works, where no janitor runs.
 func (m *Manager) discard(ctx context.Context, key string) {
-	ctx, cancel := m.finishing(ctx)
+	dctx, cancel := m.finishing(ctx)
 	defer cancel()
-	_, err := m.leftovers.Delete(ctx, m.data.store.Delete, index.PruneSize, key)
-	m.notDeleted(ctx, err)
+	err := m.leftovers.Delete(dctx, m.data.store.Delete, key)
+	if m.notDeleted(ctx, err); err == nil {
+		m.leftovers.Retry(dctx, m.data.store.Delete, retriedAtOnce)
+	}
 }
+
+// retriedAtOnce is how many keys a request deletes for others.
+const retriedAtOnce = 5
+
+// errLeftOver says of a key why it is not used. A request that commits twice may come
+// back to one that its first commit has discarded.
+var errLeftOver = errors.New("usersession: the data of this token could not be deleted from the Store before, and it is deleted later")
 
 // discardOnce deletes data that are over, of a key that may live again. A renewal that
 // fails goes back to it, or plain scs uses it.

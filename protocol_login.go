@@ -63,6 +63,9 @@ func (m *Manager) createConfirmed(ctx context.Context, b *trailer.Binding, body 
 		if !b.Deadline.After(time.Now()) {
 			return false, nil, ErrSessionEnded
 		}
+		if m.leftovers.Has(b.Key) {
+			return false, nil, errLeftOver
+		}
 		ok, err = m.index.ConfirmWithData(ctx, b, s.checked, m.seal.Value(body, b))
 		return ok, nil, err
 	}

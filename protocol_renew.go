@@ -93,8 +93,7 @@ func (m *Manager) takeOver(ctx context.Context, nb *trailer.Binding, from string
 	if err != nil || !ok {
 		return false, err
 	}
-	_, err = m.leftovers.Delete(ctx, m.data.store.Delete, index.PruneSize, abandoned)
-	return true, err
+	return true, m.leftovers.Delete(ctx, m.data.store.Delete, abandoned)
 }
 
 // renewAnonymous moves a session without a row to another key.

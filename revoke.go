@@ -120,27 +120,28 @@ func (m *Manager) RevokeAllSessions(ctx context.Context, userID string) (int, er
 
 // revokeAll is RevokeAllSessions for a user ID that was checked. It also refuses
 // logins, if disabled says so.
-func (m *Manager) revokeAll(ctx context.Context, uid string, disabled bool) (_ int, result error) {
+func (m *Manager) revokeAll(ctx context.Context, uid string, disabled bool) (total int, result error) {
 	defer m.operation(ctx, OperationRevoke, &result)()
 	by := index.Ending{Reason: reason(ctx), Actor: m.actor(ctx)}.InPages()
-	fence := index.Raise{Users: []string{uid}, Disabled: disabled, Lazily: m.opts.Index.Dialect == DialectPostgres}
-	fenced := m.raiseFence(ctx, nil, fence)
-	n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) (rows []index.EndedRow, next *index.Place, err error) {
-		if m.data.voucher == vouchedByBoth {
-			rows, next, err = m.index.EndUserWithData(ctx, uid, from, by)
-		} else {
-			rows, next, err = m.index.EndUser(ctx, uid, from, by)
+	together := m.data.voucher == vouchedByBoth
+	fence := index.Raise{ID: index.NewFenceID(), Users: []string{uid}, Disabled: disabled, Lazily: together && m.opts.Index.Dialect == DialectPostgres}
+	for {
+		kept := false
+		fenced := m.raiseFence(ctx, nil, fence)
+		n, err := m.endPages(ctx, by, func(ctx context.Context, from index.Place) (rows []index.EndedRow, next *index.Place, err error) {
+			if !together {
+				return m.index.EndUser(ctx, uid, from, by)
+			}
+			rows, next, there, err := m.index.EndUserWithData(ctx, uid, from, by, fence.ID)
+			kept = kept || there
+			return rows, next, err
+		})
+		total += n
+		if !fence.Lazily || kept || err != nil || fenced != nil {
+			return total, withFence(err, fenced)
 		}
-		if len(rows) > 0 {
-			fence.Lazily = false // these are on disk, and with them the fence
-		}
-		return rows, next, err
-	})
-	if fence.Lazily && err == nil && fenced == nil {
-		fence.Lazily = false
-		fenced = m.raiseFence(ctx, nil, fence)
+		fence.Lazily = false // it may not be on disk, so again, and whoever has logged in since
 	}
-	return n, withFence(err, fenced)
 }
 
 // withFence adds to the error of a revocation that of its fence. Without the fence the

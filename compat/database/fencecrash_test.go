@@ -3,12 +3,16 @@ package database_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/compat/internal/opendb"
 	"github.com/seed-296ca7ab/usersession/internal/depth"
+	"github.com/seed-296ca7ab/usersession/internal/sqlspy"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
 	usmemstore "github.com/seed-296ca7ab/usersession/memstore"
 )
@@ -29,20 +33,42 @@ func TestFenceAfterACrash(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		sessions int
+		between  bool // the server also crashes before the sessions end
 		store    usersession.Store
 		end      func(context.Context, *usersession.Manager) error
 		want     error // of a login that began before
 		later    error // of one that began afterwards
 	}{
-		{"sessions", 2, nil, revoke, usersession.ErrRevokedMeanwhile, nil},
-		{"sessions with data elsewhere", 2, usmemstore.New(), revoke, usersession.ErrRevokedMeanwhile, nil},
-		{"no sessions", 0, nil, revoke, usersession.ErrRevokedMeanwhile, nil},
-		{"a disabled user", 2, nil, disable, usersession.ErrAccountDisabled, usersession.ErrAccountDisabled},
-		{"a disabled user without sessions", 0, nil, disable, usersession.ErrAccountDisabled, usersession.ErrAccountDisabled},
+		{"sessions", 2, false, nil, revoke, usersession.ErrRevokedMeanwhile, nil},
+		{"a crash before the sessions end", 2, true, nil, revoke, usersession.ErrRevokedMeanwhile, nil},
+		{"sessions with data elsewhere", 2, false, usmemstore.New(), revoke, usersession.ErrRevokedMeanwhile, nil},
+		{"no sessions", 0, false, nil, revoke, usersession.ErrRevokedMeanwhile, nil},
+		{"a disabled user", 2, false, nil, disable, usersession.ErrAccountDisabled, usersession.ErrAccountDisabled},
+		{"a disabled user without sessions", 0, false, nil, disable, usersession.ErrAccountDisabled, usersession.ErrAccountDisabled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			server, dsn := testserver.OwnPostgres(t, "wal_writer_delay=10s", "wal_writer_flush_after=0", "checkpoint_timeout=1h")
-			m := opendb.Migrated(t, opendb.Connect(t, "pgx", dsn), &usersession.Options{Store: c.store})
+			server, dsn := testserver.OwnPostgres(t, "wal_writer_delay=10s", "checkpoint_timeout=1h")
+			crash := func() {
+				server.Kill()
+				if err := server.Restart(); err != nil {
+					t.Error(err)
+				}
+			}
+			var spy sqlspy.Spy
+			crashed := !c.between
+			spy.Lost = func(query string) bool {
+				if !crashed && strings.Contains(query, `INSERT INTO "user_sessions_fences"`) {
+					crashed = true
+					crash()
+				}
+				return false
+			}
+			pool, err := spy.Open("postgres", dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			m := opendb.Migrated(t, sqlx.NewDb(pool, "postgres"), &usersession.Options{Store: c.store})
 			for range c.sessions {
 				(&client{m: m}).login(t, "ada")
 			}
@@ -51,10 +77,10 @@ func TestFenceAfterACrash(t *testing.T) {
 			if err := c.end(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
-			server.Kill()
-			if err := server.Restart(); err != nil {
-				t.Fatal(err)
+			if !crashed {
+				t.Error("the fence was not seen")
 			}
+			crash()
 			// Another process: this one knows the fences that it has raised.
 			m = opendb.Migrated(t, opendb.Connect(t, "pgx", dsn), &usersession.Options{Store: c.store})
 			for _, login := range []struct {

@@ -43,37 +43,45 @@ SELECT page.id, page.again AS due, ended.user_id, COALESCE(ended.session_key, ''
 	COALESCE(ended.leased, 0) AS leased,
 	CASE WHEN ended.session_key IN (SELECT token FROM gone) AND ended.other_key NOT LIKE '` + bindingMark + `%'
 		AND NOT EXISTS (SELECT 1 FROM @data WHERE token = ended.other_key AND token NOT IN (SELECT token FROM gone))
-		THEN 1 ELSE 0 END AS gone
+		THEN 1 ELSE 0 END AS gone,
+	CASE WHEN EXISTS (SELECT 1 FROM @fence WHERE user_id = ? AND id = ?) THEN 1 ELSE 0 END AS fenced
 FROM page
 LEFT JOIN ended ON ended.id = page.id`
 
 // EndUserWithData is EndUser that deletes the data at once where they are in the same
 // database, see EndedRow.Gone. If the server refuses the whole, as it does to one who
 // may not delete, the rows end by themselves, and none is Gone.
-func (x *Index) EndUserWithData(ctx context.Context, userID string, from Place, by Ending) (ended []EndedRow, next *Place, err error) {
+//
+// kept says that a fence of that ID was there when rows were ended. It is on disk then,
+// because they are. A server that has crashed since it was raised Lazily has none.
+func (x *Index) EndUserWithData(ctx context.Context, userID string, from Place, by Ending, fence string) (ended []EndedRow, next *Place, kept bool, err error) {
 	if x.c.Dialect != sqldb.Postgres {
-		return x.EndUser(ctx, userID, from, by)
+		ended, next, err = x.EndUser(ctx, userID, from, by)
+		return ended, next, false, err
 	}
 	var found []struct {
 		EndedRow
-		Due int `db:"due"` // as foundRow.Again
+		Due    int `db:"due"` // as foundRow.Again
+		Fenced int `db:"fenced"`
 	}
-	args := append(x.endableArgs(userID, "", from, by), sqldb.Text(by.Actor), sqldb.Text(by.Reason), by.purgeAfter())
+	args := append(x.endableArgs(userID, "", from, by), sqldb.Text(by.Actor), sqldb.Text(by.Reason), by.purgeAfter(), x.userArg(userID), fence)
 	began := time.Now()
 	if err := x.db.Select(ctx, &found, endUserWithDataSQL, args...); err != nil {
 		if sqldb.Refused(err) && ctx.Err() == nil {
-			return x.EndUser(ctx, userID, from, by)
+			ended, next, err = x.EndUser(ctx, userID, from, by)
+			return ended, next, false, err
 		}
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	page := make([]foundRow, len(found))
 	for i, f := range found {
 		page[i] = foundRow{f.ID, f.Due}
 		if f.SessionKey != "" {
 			ended = append(ended, f.EndedRow)
+			kept = f.Fenced == 1
 		}
 	}
 	begun(ended, began)
 	next = nextPlace(page, from, withDataPage)
-	return ended, next, unendable(len(page), ended, next)
+	return ended, next, kept, unendable(len(page), ended, next)
 }

@@ -97,7 +97,7 @@ func (u *user) retried(i int, revocation operation) bool {
 }
 
 // miscounts compares the counts of revocations with what they can have been.
-func (u *user) miscounts(lost []interval) (tooSmall int, tooBig []string) {
+func (u *user) miscounts(lost []interval, apart bool) (tooSmall int, tooBig []string) {
 	for _, o := range u.operations {
 		if o.kind != all && o.kind != others || o.status != 200 && !o.pending() {
 			continue
@@ -107,7 +107,7 @@ func (u *user) miscounts(lost []interval) (tooSmall int, tooBig []string) {
 			if o.kind == others && o.session == i {
 				continue
 			}
-			history := u.listedHistory(i, lost)
+			history := u.listedHistory(i, lost, apart)
 			login := history[slices.IndexFunc(history, func(h porcupine.Operation) bool { return h.Input.(step).verb == born })]
 			endedBefore, perhapsEnded := false, false
 			for _, h := range history {
@@ -193,7 +193,7 @@ func check(users []*user, lost, forgot []interval, p profile) verdict {
 	}
 	for _, u := range users {
 		for i := range u.sessions {
-			judge(u, fmt.Sprintf("the lists of session %d (%s) of %s", i, u.sessions[i].label, u.id), model(false), u.listedHistory(i, lost))
+			judge(u, fmt.Sprintf("the lists of session %d (%s) of %s", i, u.sessions[i].label, u.id), model(false), u.listedHistory(i, lost, p.store != "sql"))
 			judge(u, fmt.Sprintf("the requests of session %d (%s) of %s", i, u.sessions[i].label, u.id),
 				model(p.store == "sql"), u.servedHistory(i, lost))
 			judge(u, fmt.Sprintf("what replicas had in memory of session %d (%s) of %s", i, u.sessions[i].label, u.id), model(false), u.rememberedHistory(i, forgot))

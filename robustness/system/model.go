@@ -187,8 +187,10 @@ func (history history) lighten() []porcupine.Operation {
 }
 
 // listedHistory is what lists showed of session i of u. lost is when the store lost
-// its data: a request of the session since then may have ended its row.
-func (u *user) listedHistory(i int, lost []interval) []porcupine.Operation {
+// its data: a request of the session since then may have ended its row. So it may after a
+// renewal of unknown outcome, if the data are apart from the row: the deletion of the old
+// key was perhaps done, and only its answer lost.
+func (u *user) listedHistory(i int, lost []interval, apart bool) []porcupine.Operation {
 	var history history
 	for _, o := range u.operations {
 		own, certain := o.session == i, o.status == 200 || o.pending()
@@ -207,6 +209,10 @@ func (u *user) listedHistory(i int, lost []interval) []porcupine.Operation {
 				history.add(o, yes, 0, 0, false)
 			default:
 				history.add(o, no, 0, 0, false)
+			}
+		case renew:
+			if own && apart && o.unknown() {
+				history.add(o, killed, 0, 0, true)
 			}
 		case logout:
 			if own && (certain || o.unknown()) {

@@ -107,7 +107,7 @@ func (r round) run(sum *totals) {
 			sum.servedAfter += after
 			sum.fromMemory += memory
 		}
-		tooSmall, tooBig := u.miscounts(lost)
+		tooSmall, tooBig := u.miscounts(lost, r.w.profile.store != "sql")
 		sum.smallCounts += tooSmall
 		u.violations = append(u.violations, tooBig...)
 		for _, violation := range u.violations {

@@ -17,6 +17,7 @@ var renewalBehaviours = []behaviour{
 	{"renewal: revoked while the new key is created", renewalRevoked},
 	{"renewal: overtaken while the new key is created", renewalOvertaken},
 	{"renewal: what the Store could not delete is deleted by the janitor", renewalLeavesNothing},
+	{"renewal: a second commit after one that could not delete", renewalSecondCommit},
 	{"time: renewal does not extend the lifetime, Reauthenticate does", renewalLifetime},
 	{"reauthenticate: metadata are added", reauthenticateMeta},
 }
@@ -235,6 +236,36 @@ func renewalLeavesNothing(t *testing.T, b backend) {
 	e.ok(err)
 	e.wantStored(1)
 	laptop.wantUser("alice")
+}
+
+// renewalSecondCommit commits twice in one request. What the second one has stored stays.
+func renewalSecondCommit(t *testing.T, b backend) {
+	e := b.startFaulty(t)
+	for _, user := range []string{"", "alice"} {
+		visitor := e.browser()
+		if user != "" {
+			visitor.login(user)
+		}
+		visitor.do(func(ctx context.Context) { e.m.Put(ctx, "cart", 1) })
+		visitor.do(func(ctx context.Context) {
+			e.ok(e.m.RenewToken(ctx))
+			e.faults.fail("Create", "Delete")
+			if _, _, err := e.m.Commit(ctx); err == nil {
+				t.Error("a commit succeeds while the Store is down")
+			}
+			e.faults.recover()
+		})
+		_, err := e.m.Prune(background())
+		e.ok(err)
+		e.wantOK(visitor.do(func(ctx context.Context) {
+			if got := e.m.GetInt(ctx, "cart"); got != 1 {
+				t.Errorf("the cart of %q is %d", user, got)
+			}
+			if got := e.m.UserID(ctx); got != user {
+				t.Errorf("the user is %q, want %q", got, user)
+			}
+		}))
+	}
 }
 
 func renewalLifetime(t *testing.T, b backend) {
