@@ -59,19 +59,12 @@ func (m *Manager) update(ctx context.Context, key string, body []byte, was, now 
 }
 
 // discard deletes the data of a key that no session has, and that none is to have again.
-// Whether that works does not matter to who asked for it. The janitor tries it again, and
-// so does the next discard that works, where no janitor runs.
+// Whether that works does not matter to who asked for it. The janitor tries it again.
 func (m *Manager) discard(ctx context.Context, key string) {
-	dctx, cancel := m.finishing(ctx)
+	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	err := m.leftovers.Delete(dctx, m.data.store.Delete, key)
-	if m.notDeleted(ctx, err); err == nil {
-		m.leftovers.Retry(dctx, m.data.store.Delete, retriedAtOnce)
-	}
+	m.notDeleted(ctx, m.leftovers.Delete(ctx, m.data.store.Delete, key))
 }
-
-// retriedAtOnce is how many keys a request deletes for others.
-const retriedAtOnce = 5
 
 // errLeftOver says of a key why it is not used. A request that commits twice may come
 // back to one that its first commit has discarded.
