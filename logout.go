@@ -59,27 +59,53 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 }
 
 // endOthers ends the sessions of the other cookies that came: the browser would send
-// them on, and be logged in. It also asks again for one that could not be looked up.
-// failed is the error of what came before, and is a part of the answer.
+// them on, and be logged in. It also asks again for one that could not be looked up. One
+// that another request is renewing ends too, because that may go back to the token that
+// came. failed is the error of what came before, and is a part of the answer.
 func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending, failed error) error {
 	var keys []string
-	r.do(func() { keys, r.others = r.others, nil })
-	for _, key := range keys {
+	var renewing []*trailer.Binding
+	r.do(func() {
+		keys, r.others = r.others, nil
+		renewing, r.renewing = r.renewing, nil
+	})
+	end := func(end func(context.Context) error, again func()) {
+		ctx := ctx
 		if failed == nil { // the one before may have waited for the lease of a replica that is dead
 			var cancel context.CancelFunc
 			ctx, cancel = m.finishing(ctx)
 			defer cancel()
 		}
-		err := m.leaveToEnd(ctx, r, key)
-		if err == nil {
-			_, err = m.endKey(ctx, key, by)
-		}
+		err := end(ctx)
 		if err != nil {
 			failed = errors.Join(failed, err)
 		}
 		if err != nil && err != errSpared {
-			r.alsoEnds(key) // by the next Logout
+			again() // by the next Logout
 		}
+	}
+	for _, key := range keys {
+		end(func(ctx context.Context) error {
+			if err := m.leaveToEnd(ctx, r, key); err != nil {
+				return err
+			}
+			_, err := m.endKey(ctx, key, by)
+			return err
+		}, func() { r.alsoEnds(key) })
+	}
+	for _, b := range renewing {
+		end(func(ctx context.Context) error {
+			if m.prove != nil {
+				row, found, err := m.index.LiveByID(ctx, b.UserID, b.ID)
+				if err == nil && found {
+					err = m.leaveToEnd(ctx, r, row.SessionKey) // by now
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return m.endOwn(ctx, b, by)
+		}, func() { r.do(func() { r.renewing = append(r.renewing, b) }) })
 	}
 	return failed
 }

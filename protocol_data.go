@@ -90,34 +90,36 @@ var errUnlisted = errors.New("usersession: session data that claim a user have n
 // refused deletes the data of a session that is over. Those of a session that is not
 // in this index are another program's, on the same Store, and are left to it. As they
 // stay, they are remembered where the row does not speak on every request. ours says
-// that the row of the session was read.
-func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) {
+// that the row of the session was read. It reports whether another request is renewing
+// the session.
+func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) (renewing bool) {
 	if b.Authenticated() && !ours {
 		if m.strangers.Noted(b.Key) {
-			return
+			return false
 		}
 		fctx, cancel := m.finishing(ctx)
 		defer cancel()
 		known, err := m.index.Knows(fctx, b)
 		if err != nil {
 			m.touches.Failed(b.Key) // so that it is asked again soon
-			return
+			return false
 		}
 		if !known.Row || known.Others {
 			m.unlisted(ctx, b)
 		}
 		if !known.Row {
-			return
+			return false
 		}
 		if known.Renewing { // if that fails, the browser keeps the session it has
 			m.touches.Forget(b.Key)
 			m.looks.Forget(b.Key)
-			return
+			return true
 		}
 	}
 	if m.data.deletesRefused() {
 		m.discardOnce(ctx, b.Key)
 	}
+	return false
 }
 
 // unlisted notes data that claim a user and have no row of that user.

@@ -145,7 +145,9 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		}
 	}
 	if !ok {
-		m.refused(ctx, b, m.data.rowTells(b) && row.Of(b))
+		if r, _ := ctx.Value(requestKey{m.id}).(*request); m.refused(ctx, b, m.data.rowTells(b) && row.Of(b)) && r != nil && !peek {
+			r.do(func() { r.renewing = append(r.renewing, b) })
+		}
 		return nil, nil, nil
 	}
 	if m.adopting != nil && !peek {

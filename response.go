@@ -236,9 +236,12 @@ func (m *Manager) endDestroyed(ctx context.Context, r *request, lost *trailer.Bi
 func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
 	ctx, cancel := m.finishing(ctx)
 	defer cancel()
-	actor := ""
-	if b := r.loaded(); b != nil {
+	b, actor := r.loaded(), ""
+	if b != nil {
 		actor = b.By()
+	}
+	if reason == ReasonReplaced && !b.Authenticated() {
+		r.do(func() { r.renewing = nil }) // a visitor's data are no reason to end it
 	}
 	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor}, nil)
 	if err != nil && !errors.Is(err, errElsewhere) && !errors.Is(err, errSpared) {

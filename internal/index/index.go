@@ -147,7 +147,7 @@ func (x *Index) ByID(ctx context.Context, b *trailer.Binding) (Row, bool, error)
 }
 
 const knowsSQL = `
-SELECT user_id, CASE WHEN other_key = ? AND ended_at IS NULL AND last_seen_at > @after(-60000000) THEN 1 ELSE 0 END AS renewing
+SELECT user_id, CASE WHEN ended_at IS NULL AND (other_key = ? AND last_seen_at > @after(-60000000) OR session_key = ? AND @live) THEN 1 ELSE 0 END AS renewing
 FROM @index
 WHERE id = ?`
 
@@ -155,7 +155,7 @@ WHERE id = ?`
 type Known struct {
 	Row      bool // there is one, in whatever state
 	Others   bool // it is that of another user
-	Renewing bool // it may be going back to the key of the session, from which it was renewed just now
+	Renewing bool // it may be going back to the key of the session, from which it was renewed just now, or has gone back
 }
 
 // Knows says what the index knows of the ID of a session.
@@ -164,7 +164,7 @@ func (x *Index) Knows(ctx context.Context, b *trailer.Binding) (k Known, err err
 		User     sql.NullString `db:"user_id"`
 		Renewing int            `db:"renewing"`
 	}
-	err = x.db.Unkept().Select(ctx, &rows, knowsSQL, b.Key, b.ID)
+	err = x.db.Unkept().Select(ctx, &rows, knowsSQL, b.Key, b.Key, b.ID)
 	if err != nil || len(rows) == 0 {
 		return k, err
 	}

@@ -18,6 +18,7 @@ var failureBehaviours = []behaviour{
 	{"store down: a login is 503 and leaves nothing", storeDownLogin},
 	{"store down: a login over a session keeps it", storeDownLoginOver},
 	{"store down: a renewal keeps the session", storeDownRenewal},
+	{"store down: a renewal that goes back finds a logout", storeDownRenewalLogout},
 	{"store down: eviction refuses the login", storeDownEviction},
 	{"time: every call returns though the store hangs", storeHangs},
 	{"sql down: lists and revocations are errors", sqlDown},
@@ -153,6 +154,54 @@ func storeDownRenewal(t *testing.T, b backend) {
 			e.wantDead(token)
 			e.wantDead(fresh)
 			e.wantStored(0)
+		})
+	}
+}
+
+// storeDownRenewalLogout has another tab with the old cookie end the session, or not, when
+// the renewal has swapped the keys and is to go back.
+func storeDownRenewalLogout(t *testing.T, b backend) {
+	for name, c := range map[string]struct {
+		do   func(e *env, ctx context.Context) error
+		ends bool
+	}{
+		"Logout":  {func(e *env, ctx context.Context) error { return e.m.Logout(ctx) }, true},
+		"Destroy": {func(e *env, ctx context.Context) error { return e.m.SessionManager.Destroy(ctx) }, true},
+		"Login":   {func(e *env, ctx context.Context) error { return e.m.Login(ctx, "bob") }, true},
+		"Put":     {func(e *env, ctx context.Context) error { e.m.Put(ctx, "cart", 1); return nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := b.startFaulty(t, func(o *usersession.Options) { o.TouchInterval = time.Millisecond })
+			laptop := e.browser()
+			laptop.login("alice")
+			old := laptop.token()
+			fresh := ""
+			e.faults.before("Delete", func() {
+				e.faults.before("", nil)
+				pass(t, 2*time.Millisecond)
+				user := ""
+				e.wantOK(e.thief(old).do(func(ctx context.Context) {
+					user = e.m.UserID(ctx)
+					e.ok(c.do(e, ctx))
+				}))
+				if user != "" {
+					t.Errorf("the old token is served as %q", user)
+				}
+				e.faults.fail("Delete")
+			})
+			laptop.do(func(ctx context.Context) {
+				e.ok(e.m.RenewToken(ctx))
+				fresh = e.m.Token(ctx)
+			})
+			e.faults.recover()
+			if !c.ends {
+				laptop.wantUser("alice")
+				e.wantSessions("alice", 1)
+				return
+			}
+			e.wantDead(old)
+			e.wantDead(fresh)
+			e.wantSessions("alice", 0)
 		})
 	}
 }
