@@ -106,11 +106,35 @@ func (a *adapter) commit(ctx context.Context, tok string, data []byte, expiry ti
 	return m.commitRequest(ctx, r.lost(caller), r, key, body, b)
 }
 
+// destroyRenewing ends the sessions that other requests are renewing, if scs deletes
+// because the program has called its Destroy. The request has no session then.
+func (m *Manager) destroyRenewing(ctx context.Context, r *request) (failed error) {
+	if asker, _ := ctx.Value(askerKey{m.id}).(decide.Asker); r == nil || asker != decide.Program {
+		return nil
+	}
+	waiting := false
+	if r.do(func() { waiting = len(r.renewing) > 0 }); !waiting || !probe.Destroying() {
+		return nil
+	}
+	ctx, cancel := m.finishing(ctx)
+	defer cancel()
+	for _, b := range r.takeRenewing() {
+		if err := m.endRenewing(ctx, r, b, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}); err != nil {
+			failed = errors.Join(failed, err)
+			r.do(func() { r.renewing = append(r.renewing, b) })
+		}
+	}
+	return failed
+}
+
 // DeleteCtx implements scs.CtxStore. scs calls it from Destroy, from RenewToken
 // and from MergeSession.
 func (a *adapter) DeleteCtx(ctx context.Context, tok string) error {
 	m := a.m
 	r := m.request(ctx)
+	if err := m.destroyRenewing(ctx, r); err != nil {
+		return err
+	}
 	key, ok := m.deleted(r, tok)
 	if !ok {
 		return nil

@@ -64,11 +64,7 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 // came. failed is the error of what came before, and is a part of the answer.
 func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending, failed error) error {
 	var keys []string
-	var renewing []*trailer.Binding
-	r.do(func() {
-		keys, r.others = r.others, nil
-		renewing, r.renewing = r.renewing, nil
-	})
+	r.do(func() { keys, r.others = r.others, nil })
 	end := func(end func(context.Context) error, again func()) {
 		ctx := ctx
 		if failed == nil { // the one before may have waited for the lease of a replica that is dead
@@ -93,21 +89,48 @@ func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending, fa
 			return err
 		}, func() { r.alsoEnds(key) })
 	}
-	for _, b := range renewing {
-		end(func(ctx context.Context) error {
-			if m.prove != nil {
-				row, found, err := m.index.LiveByID(ctx, b.UserID, b.ID)
-				if err == nil && found {
-					err = m.leaveToEnd(ctx, r, row.SessionKey) // by now
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return m.endOwn(ctx, b, by)
-		}, func() { r.do(func() { r.renewing = append(r.renewing, b) }) })
+	for _, b := range r.takeRenewing() {
+		end(func(ctx context.Context) error { return m.endRenewing(ctx, r, b, by) },
+			func() { r.do(func() { r.renewing = append(r.renewing, b) }) })
 	}
 	return failed
+}
+
+// takeRenewing returns the sessions of renewing, but for that of the request itself, and
+// forgets them. The caller has not locked r.
+func (r *request) takeRenewing() (taken []*trailer.Binding) {
+	r.do(func() {
+		for _, b := range r.renewing {
+			if r.own == nil || r.own.ID != b.ID {
+				taken = append(taken, b)
+			}
+		}
+		r.renewing = nil
+	})
+	return taken
+}
+
+// endRenewing ends a session if another request is renewing it. It does so by its ID,
+// because its key may change at any time.
+func (m *Manager) endRenewing(ctx context.Context, r *request, b *trailer.Binding, by index.Ending) error {
+	known, err := m.index.Knows(ctx, b)
+	if err != nil || !known.Renewing {
+		return err
+	}
+	if m.prove != nil {
+		row, _, err := m.index.LiveByID(ctx, b.UserID, b.ID)
+		if err == nil {
+			err = m.leaveToEnd(ctx, r, row.SessionKey)
+		}
+		if err != nil {
+			return err
+		}
+		if again, _, err := m.index.LiveByID(ctx, b.UserID, b.ID); err != nil || again.SessionKey != row.SessionKey {
+			return errors.Join(errSpared, err) // it has moved, and was perhaps not looked at
+		}
+	}
+	by.Actor = cmp.Or(by.Actor, b.By())
+	return m.endOwn(ctx, b, by)
 }
 
 // Destroy is Logout under the name scs gives it.

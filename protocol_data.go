@@ -90,8 +90,8 @@ var errUnlisted = errors.New("usersession: session data that claim a user have n
 // refused deletes the data of a session that is over. Those of a session that is not
 // in this index are another program's, on the same Store, and are left to it. As they
 // stay, they are remembered where the row does not speak on every request. ours says
-// that the row of the session was read. It reports whether another request is renewing
-// the session.
+// that the row of the session was read. It reports whether another request may be
+// renewing the session.
 func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) (renewing bool) {
 	if b.Authenticated() && !ours {
 		if m.strangers.Noted(b.Key) {
@@ -102,7 +102,7 @@ func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) (r
 		known, err := m.index.Knows(fctx, b)
 		if err != nil {
 			m.touches.Failed(b.Key) // so that it is asked again soon
-			return false
+			return true
 		}
 		if !known.Row || known.Others {
 			m.unlisted(ctx, b)
@@ -110,7 +110,7 @@ func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) (r
 		if !known.Row {
 			return false
 		}
-		if known.Renewing { // if that fails, the browser keeps the session it has
+		if known.Renewing && !m.leftovers.Has(b.Key) { // if that fails, the browser keeps the session it has
 			m.touches.Forget(b.Key)
 			m.looks.Forget(b.Key)
 			return true

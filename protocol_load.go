@@ -145,7 +145,8 @@ func (m *Manager) find(ctx context.Context, key string, peek bool) ([]byte, *tra
 		}
 	}
 	if !ok {
-		if r, _ := ctx.Value(requestKey{m.id}).(*request); m.refused(ctx, b, m.data.rowTells(b) && row.Of(b)) && r != nil && !peek {
+		r, _ := ctx.Value(requestKey{m.id}).(*request)
+		if m.refused(ctx, b, m.data.rowTells(b) && row.Of(b)) && r != nil && !peek && ctx.Value(m.scsKey) == nil {
 			r.do(func() { r.renewing = append(r.renewing, b) })
 		}
 		return nil, nil, nil

@@ -35,7 +35,7 @@ type request struct {
 	memory     interface{ skip() } // its context, also later
 	standing   decide.Session      // what has become of own
 	others     []string            // keys of further sessions that Logout ends
-	renewing   []*trailer.Binding  // sessions that other requests are renewing, from a key that came
+	renewing   []*trailer.Binding  // sessions that other requests may be renewing, from a key that came
 	own        *trailer.Binding    // the session that the data belong to; nil: none yet
 	refused    []string            // keys of the tokens that came, if none of them has a session
 	device     index.Device        // how the session of the cookie is bound, if package dbsc asks

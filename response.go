@@ -240,9 +240,11 @@ func (m *Manager) endShadowing(ctx context.Context, r *request, reason string) {
 	if b != nil {
 		actor = b.By()
 	}
-	if reason == ReasonReplaced && !b.Authenticated() {
-		r.do(func() { r.renewing = nil }) // a visitor's data are no reason to end it
-	}
+	r.do(func() {
+		if reason == ReasonReplaced && !b.Authenticated() && !r.loggedOut {
+			r.renewing = nil // a visitor's data are no reason to end it
+		}
+	})
 	err := m.endOthers(ctx, r, index.Ending{Reason: reason, Actor: actor}, nil)
 	if err != nil && !errors.Is(err, errElsewhere) && !errors.Is(err, errSpared) {
 		m.opts.Logger.WarnContext(m.hide(ctx), "usersession: the session of another cookie of the browser could not be ended yet", "error", err)

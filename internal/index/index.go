@@ -169,7 +169,8 @@ func (x *Index) Knows(ctx context.Context, b *trailer.Binding) (k Known, err err
 		return k, err
 	}
 	user := rows[0].User
-	return Known{true, user.Valid && user.String != b.UserID, rows[0].Renewing == 1}, nil
+	ours := user.Valid && user.String == b.UserID
+	return Known{Row: true, Others: user.Valid && !ours, Renewing: ours && rows[0].Renewing == 1}, nil
 }
 
 const byKeySQL = `

@@ -168,7 +168,12 @@ func storeDownRenewalLogout(t *testing.T, b backend) {
 		"Logout":  {func(e *env, ctx context.Context) error { return e.m.Logout(ctx) }, true},
 		"Destroy": {func(e *env, ctx context.Context) error { return e.m.SessionManager.Destroy(ctx) }, true},
 		"Login":   {func(e *env, ctx context.Context) error { return e.m.Login(ctx, "bob") }, true},
-		"Put":     {func(e *env, ctx context.Context) error { e.m.Put(ctx, "cart", 1); return nil }, false},
+		"Destroy and Put": {func(e *env, ctx context.Context) error {
+			err := e.m.SessionManager.Destroy(ctx)
+			e.m.Put(ctx, "flash", "bye")
+			return err
+		}, true},
+		"Put": {func(e *env, ctx context.Context) error { e.m.Put(ctx, "cart", 1); return nil }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := b.startFaulty(t, func(o *usersession.Options) { o.TouchInterval = time.Millisecond })
