@@ -19,7 +19,7 @@ func TestReconcile(t *testing.T) {
 		{"DELETE FROM sessions WHERE token = " + key, "alice-phone"},
 		{"UPDATE sessions SET expiry = expiry - 0.5 WHERE token = " + key, "alice-laptop"},
 		{"UPDATE sessions SET expiry = expiry + 9 WHERE token = " + key, "bob"},
-		{"INSERT INTO sessions SELECT replace(token, substr(token, 1, 1), '_'), data, expiry FROM sessions WHERE token = " + key, "bob"},
+		{"INSERT INTO sessions SELECT CASE WHEN token LIKE 'a%' THEN 'b' ELSE 'a' END || substr(token, 2), data, expiry FROM sessions WHERE token = " + key, "bob"},
 		{"DELETE FROM user_sessions WHERE id = ?", "eve"},
 	} {
 		if _, err := p.db.Exec(q.sql, p.ids[q.name]); err != nil {

@@ -159,6 +159,7 @@ func newRun(t *testing.T, db *sqlx.DB, store string, sealed bool) *run {
 	r := &run{T: t, db: db}
 	r.opts = usersession.Options{
 		MaxSessions: 3, ReadTimeout: time.Minute, WriteTimeout: time.Minute, TouchInterval: time.Millisecond,
+		Watch:  usersession.WatchOptions{Interval: time.Hour}, // who prints a context reads what is behind it, without a lock
 		Logger: slog.New(slog.NewJSONHandler(r.of("log"), &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true})),
 		OnEvent: func(ctx context.Context, e usersession.Event) {
 			r.print("events", e, &e, ctx)
