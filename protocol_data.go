@@ -110,7 +110,7 @@ func (m *Manager) refused(ctx context.Context, b *trailer.Binding, ours bool) (r
 		if !known.Row {
 			return false
 		}
-		if known.Renewing && !m.leftovers.Has(b.Key) { // if that fails, the browser keeps the session it has
+		if known.Renewing { // if that fails, the browser keeps the session it has
 			m.touches.Forget(b.Key)
 			m.looks.Forget(b.Key)
 			return true
