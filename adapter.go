@@ -108,7 +108,7 @@ func (a *adapter) commit(ctx context.Context, tok string, data []byte, expiry ti
 
 // destroyRenewing ends the sessions that other requests are renewing, if scs deletes
 // because the program has called its Destroy. The request has no session then.
-func (m *Manager) destroyRenewing(ctx context.Context, r *request) (failed error) {
+func (m *Manager) destroyRenewing(ctx context.Context, r *request) error {
 	if asker, _ := ctx.Value(askerKey{m.id}).(decide.Asker); r == nil || asker != decide.Program {
 		return nil
 	}
@@ -116,15 +116,7 @@ func (m *Manager) destroyRenewing(ctx context.Context, r *request) (failed error
 	if r.do(func() { waiting = len(r.renewing) > 0 }); !waiting || !probe.Destroying() {
 		return nil
 	}
-	ctx, cancel := m.finishing(ctx)
-	defer cancel()
-	for _, b := range r.takeRenewing() {
-		if err := m.endRenewing(ctx, r, b, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}); err != nil {
-			failed = errors.Join(failed, err)
-			r.do(func() { r.renewing = append(r.renewing, b) })
-		}
-	}
-	return failed
+	return m.endAllRenewing(ctx, r, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}, nil)
 }
 
 // DeleteCtx implements scs.CtxStore. scs calls it from Destroy, from RenewToken

@@ -65,33 +65,39 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending, failed error) error {
 	var keys []string
 	r.do(func() { keys, r.others = r.others, nil })
-	end := func(end func(context.Context) error, again func()) {
-		ctx := ctx
+	for _, key := range keys {
 		if failed == nil { // the one before may have waited for the lease of a replica that is dead
 			var cancel context.CancelFunc
 			ctx, cancel = m.finishing(ctx)
 			defer cancel()
 		}
-		err := end(ctx)
+		err := m.leaveToEnd(ctx, r, key)
+		if err == nil {
+			_, err = m.endKey(ctx, key, by)
+		}
 		if err != nil {
 			failed = errors.Join(failed, err)
 		}
 		if err != nil && err != errSpared {
-			again() // by the next Logout
+			r.alsoEnds(key) // by the next Logout
 		}
 	}
-	for _, key := range keys {
-		end(func(ctx context.Context) error {
-			if err := m.leaveToEnd(ctx, r, key); err != nil {
-				return err
-			}
-			_, err := m.endKey(ctx, key, by)
-			return err
-		}, func() { r.alsoEnds(key) })
-	}
+	return m.endAllRenewing(ctx, r, by, failed)
+}
+
+// endAllRenewing ends the sessions that other requests are renewing. Those that it could
+// not end are asked for again.
+func (m *Manager) endAllRenewing(ctx context.Context, r *request, by index.Ending, failed error) error {
 	for _, b := range r.takeRenewing() {
-		end(func(ctx context.Context) error { return m.endRenewing(ctx, r, b, by) },
-			func() { r.do(func() { r.renewing = append(r.renewing, b) }) })
+		if failed == nil {
+			var cancel context.CancelFunc
+			ctx, cancel = m.finishing(ctx)
+			defer cancel()
+		}
+		if err := m.endRenewing(ctx, r, b, by); err != nil {
+			failed = errors.Join(failed, err)
+			r.do(func() { r.renewing = append(r.renewing, b) })
+		}
 	}
 	return failed
 }

@@ -17,7 +17,8 @@ import (
 	usmemstore "github.com/seed-296ca7ab/usersession/memstore"
 )
 
-// TestFenceAfterACrash kills PostgreSQL as soon as a revocation has returned. The fence is
+// TestFenceAfterACrash kills PostgreSQL as soon as a revocation has returned, and once also
+// between the fence and the sessions. The fence is
 // not lost, though its statement does not wait for the disk. The server writes nothing by
 // itself meanwhile.
 func TestFenceAfterACrash(t *testing.T) {

@@ -15,9 +15,9 @@ const withDataPage = 4 * PageSize
 
 // endUserWithDataSQL is endableOfUserSQL, the ending of what it finds and the deletion
 // of their data, at once. The statement sees the data as they were when it began, and
-// the rows as they are when it ends them. The keys are those of Keys. So what a renewal or a login has stored
+// the rows as they are when it ends them. So what a renewal or a login has stored
 // meanwhile stays, and so do data that somebody else is writing, for which a revocation
-// must not wait. gone is 1 if neither can be: every key of the row is gone. A previous
+// must not wait. The keys are those of the func Keys. gone is 1 if neither can be: every key of the row is gone. A previous
 // key is none that data come to again. Lists that are arrays let no planner read a
 // whole table.
 var endUserWithDataSQL = `
