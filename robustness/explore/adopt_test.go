@@ -281,6 +281,7 @@ func (a *adopting) atEnd(tasks []*task, faulty bool) []string {
 // TestAdoption tries every order of what may happen to a session of plain scs while it
 // is adopted: twice at once, in bulk, beside a revocation, and beside plain scs.
 func TestAdoption(t *testing.T) {
+	begin(t)
 	const read, elsewhere, write, all, revoke, plain = "read", "read elsewhere", "write", "adopt all", "revoke all", "plain scs writes"
 	var total sum
 	for kind, cases := range map[string][][]string{ // the first two at the fast depth
@@ -296,7 +297,7 @@ func TestAdoption(t *testing.T) {
 			}
 			for _, names := range cases {
 				// Moving takes so many steps that two writes of it at once have too many orders.
-				faults := depth.Full() && !withoutFaults && !(a.rekey && slices.Contains(names, write))
+				faults := depth.Full() && !(a.rekey && slices.Contains(names, write))
 				t.Run(strings.Join(names, " with "), func(t *testing.T) {
 					e := &explorer{sys: a, names: names, faults: faults}
 					total.explore(t, e, e.all)

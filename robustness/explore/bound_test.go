@@ -77,6 +77,7 @@ func (w *world) isBound(t *testing.T) (live, bound bool) {
 // TestBound binds a session to a device at each step of what else happens to it. What is
 // bound stays so, and a minute later none of its tokens is served without its device.
 func TestBound(t *testing.T) {
+	begin(t)
 	others := []string{"write", "renew", "revoke", "touch", "login over first", "logout"}
 	if !depth.Full() {
 		others = others[:2]
@@ -108,7 +109,7 @@ func TestBound(t *testing.T) {
 				}
 				return wrong
 			}
-			e := &explorer{sys: w, names: []string{"register", other}, faults: depth.Full() && !withoutFaults}
+			e := &explorer{sys: w, names: []string{"register", other}, faults: depth.Full()}
 			total.explore(t, e, e.all)
 		})
 	}
@@ -119,6 +120,7 @@ func TestBound(t *testing.T) {
 // happens to it. All invariants hold for the device. Whoever has the tokens alone is never
 // served, and a challenge is used once.
 func TestBoundRefresh(t *testing.T) {
+	begin(t)
 	others := []string{"revoke", "renew", "refresh too", "logout", "login over first", "write", "touch", "expire"}
 	if !depth.Full() {
 		others = others[:3]
@@ -152,7 +154,7 @@ func TestBoundRefresh(t *testing.T) {
 				w.device = "secret"
 				return wrong
 			}
-			e := &explorer{sys: w, names: []string{"refresh", other}, faults: depth.Full() && !withoutFaults}
+			e := &explorer{sys: w, names: []string{"refresh", other}, faults: depth.Full()}
 			total.explore(t, e, e.all)
 		})
 	}

@@ -45,6 +45,7 @@ var handCalls = map[string]action{
 // line of the table of package decide, or if it asks much less than it does now. It
 // does not check the invariants, which speak of the calls of this package.
 func TestByHand(t *testing.T) {
+	begin(t)
 	names := slices.Sorted(maps.Keys(handCalls))
 	by := map[string]func(*world) browser{"visitor": visitor, "first": first, "nobody": func(*world) browser { return browser{} }}
 	var all []string

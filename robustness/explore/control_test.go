@@ -14,8 +14,6 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/jmoiron/sqlx"
-
-	"github.com/seed-296ca7ab/usersession/internal/depth"
 )
 
 const controlKind = "plain scs"
@@ -298,11 +296,12 @@ func (c *control) atEnd(tasks []*task, _ bool) []string {
 
 // TestControl shows that the explorer finds what is wrong where something is:
 // plain scs with an index written by hand breaks I1 and I2 without any fault. A
-// world of ours is driven beside it, in the same orders.
+// world of ours is driven beside it with -figures, in the same orders.
 func TestControl(t *testing.T) {
+	begin(t)
 	names := slices.Sorted(maps.Keys(operations))
 	theirs, ours := openControl(t), map[string]*world{}
-	if depth.Full() && !raceEnabled { // otherwise TestPairs is enough
+	if *figures != "" { // otherwise TestPairs is enough
 		for _, kind := range kinds {
 			ours[kind] = openWorld(t, kind)
 		}

@@ -444,12 +444,13 @@ func inLeaseWorld(t *testing.T, tasks []string, f func(t *testing.T, e *explorer
 // of its heartbeats, while the clock goes on at any of them. No request that begins after the
 // ending has returned is served.
 func TestLeases(t *testing.T) {
+	begin(t)
 	names := []string{"revoke", "renew"}
 	if depth.Full() {
 		names = []string{"revoke", "revoke all", "logout", "renew", "deadline set", "user ended in a transaction"}
 	}
 	n := 15
-	if depth.Full() && !raceEnabled {
+	if depth.Full() {
 		n = 100
 	}
 	t.Logf("seed %d (-seed sets it)", *seed)

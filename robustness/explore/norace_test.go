@@ -2,7 +2,4 @@
 
 package explore
 
-const (
-	raceEnabled   = false
-	withoutFaults = false
-)
+const raceEnabled = false

@@ -24,6 +24,7 @@ func (w *world) crowd() {
 // TestPages ends the sessions of a user in pages, at each step of what else happens. What
 // was there before is over with the answer, whichever page it was in.
 func TestPages(t *testing.T) {
+	begin(t)
 	depth.OnlyFull(t)
 	none := func(string, Fault) bool { return false } // TestPairs has the faults of a page
 	var total sum

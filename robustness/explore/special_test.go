@@ -18,7 +18,7 @@ func every(t *testing.T, what string, names []string, only func(name string, f F
 		t.Run(kind, func(t *testing.T) {
 			w := openWorld(t, kind)
 			w.extra = end
-			e := &explorer{sys: w, names: names, faults: depth.Full() && !withoutFaults, only: only}
+			e := &explorer{sys: w, names: names, faults: depth.Full(), only: only}
 			total.explore(t, e, e.all)
 		})
 	}
@@ -29,6 +29,7 @@ func every(t *testing.T, what string, names []string, only func(name string, f F
 // TestRenewalCrashes lets the process of a renewal die between any two steps,
 // and says what the browser, which has only the old token, is left with.
 func TestRenewalCrashes(t *testing.T) {
+	begin(t)
 	for _, tt := range []struct {
 		before string // the step that is not made
 		served bool   // the old token is, until a touch
@@ -99,6 +100,7 @@ func TestRenewalCrashes(t *testing.T) {
 // TestTouchAtTheEnd lets a session be touched while its idle time or its lifetime
 // runs out, and the janitor comes by.
 func TestTouchAtTheEnd(t *testing.T) {
+	begin(t)
 	depth.OnlyFull(t)
 	for _, end := range []string{"idle time over", "lifetime over"} {
 		t.Run(end, func(t *testing.T) {
@@ -110,6 +112,7 @@ func TestTouchAtTheEnd(t *testing.T) {
 // TestShortFirstDeadline lets a login be slow, or die: a login that is not
 // committed in its grace is over, and no token of it is good.
 func TestShortFirstDeadline(t *testing.T) {
+	begin(t)
 	answered := func(w *world, _ []*task, faulty bool) []string {
 		out := w.outcomes[0]
 		if faulty || out == nil {
@@ -131,6 +134,7 @@ func TestShortFirstDeadline(t *testing.T) {
 // TestRevokeOthersFromTwoTabs lets two sessions end each other: one of them wins,
 // and the user is not left without any.
 func TestRevokeOthersFromTwoTabs(t *testing.T) {
+	begin(t)
 	every(t, "revoke others from two tabs", []string{"revoke others", "revoke others from second"}, nil,
 		func(w *world, _ []*task, faulty bool) []string {
 			if w.outcomes[0] != nil && w.outcomes[1] != nil && w.outcomes[0].ok && w.outcomes[1].ok {
@@ -148,6 +152,7 @@ func TestRevokeOthersFromTwoTabs(t *testing.T) {
 // password once is stopped by the fence of the user. One that looks twice would be
 // without it.
 func TestOldPassword(t *testing.T) {
+	begin(t)
 	for _, login := range []string{"login, looking once", "login, looking twice"} {
 		t.Run(login, func(t *testing.T) {
 			every(t, login+" with a change of password", []string{login, "password changed"}, nil,
@@ -165,6 +170,7 @@ func TestOldPassword(t *testing.T) {
 // TestSignedOutElsewhere has the user sign out at the identity provider, at each step of a
 // login that began there before.
 func TestSignedOutElsewhere(t *testing.T) {
+	begin(t)
 	depth.OnlyFull(t)
 	none := func(string, Fault) bool { return false } // TestOldPassword has the faults of a login and a fence
 	every(t, "login by a provider with a sign-out", []string{"login by a provider", "signed out at the provider"}, none,
@@ -180,6 +186,7 @@ func TestSignedOutElsewhere(t *testing.T) {
 // TestPurge takes the user out of the index at each step of what else happens. Once that is
 // done no ended row has the user.
 func TestPurge(t *testing.T) {
+	begin(t)
 	crash := func(name string, f Fault) bool { return f == Crash }
 	for _, name := range []string{"login", "renew"} {
 		t.Run(name, func(t *testing.T) {
@@ -200,6 +207,7 @@ func TestPurge(t *testing.T) {
 // TestNoClockDecides lets a session be over by the clock of the index and not by
 // that of the Store, and ends it: what ends a session covers it all the same.
 func TestNoClockDecides(t *testing.T) {
+	begin(t)
 	for _, name := range []string{"revoke", "revoke all", "revoke others from second", "logout", "login over first"} {
 		t.Run(name, func(t *testing.T) {
 			every(t, "no clock decides, "+name, []string{"index ahead", name}, nil, nil)
@@ -211,6 +219,7 @@ func TestNoClockDecides(t *testing.T) {
 // data, while something else happens: nobody gets a token for it, and the session of
 // its browser stays what it was.
 func TestFailingHandler(t *testing.T) {
+	begin(t)
 	for _, name := range []string{"failing login", "failing login over first", "failing renewal", "failing write"} {
 		for _, other := range []string{"touch", "revoke others from second"} {
 			if other != "touch" && name != "failing login over first" {
@@ -236,6 +245,7 @@ func TestFailingHandler(t *testing.T) {
 // beside what ends or moves the session: the one extends nothing, and the other brings
 // nothing back.
 func TestPassive(t *testing.T) {
+	begin(t)
 	for _, name := range []string{"poll", "stream"} {
 		for _, other := range []string{"renew", "revoke", "idle time over", "user deleted"} {
 			t.Run(name+" with "+other, func(t *testing.T) {
