@@ -100,6 +100,9 @@ func (a *adapter) commit(ctx context.Context, tok string, data []byte, expiry ti
 	if r == nil {
 		return m.commitByHand(ctx, key, body, was, b)
 	}
+	if r.other { // destroyed in InSession, and nobody would get the token of a new one
+		return ErrSessionEnded
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.saves++
@@ -133,16 +136,21 @@ func (a *adapter) DeleteCtx(ctx context.Context, tok string) error {
 	}
 	ctx, cancel := m.finishing(m.naming(ctx, tok))
 	defer cancel()
+	asker, _ := ctx.Value(askerKey{m.id}).(decide.Asker)
+	if r == nil && asker == decide.Forget {
+		return nil
+	}
 	if key, ok := m.id.keyOfHandle(tok); ok {
+		if asker == decide.Program && !probe.Destroying() {
+			return ErrOtherSession // RenewToken of scs: nobody would get the new token
+		}
 		return m.endOther(ctx, key)
 	}
-	asker, _ := ctx.Value(askerKey{m.id}).(decide.Asker)
 	if asker == decide.Program && probe.Destroying() {
 		asker = decide.Destroyer
 	}
 	if r == nil && asker == decide.Destroyer {
-		_, err := m.endKey(ctx, key, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)})
-		return err
+		return m.endByHand(ctx, key, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)})
 	}
 	if r == nil {
 		detached, err := m.detach(ctx, key)

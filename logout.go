@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/seed-296ca7ab/usersession/internal/decide"
 	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
@@ -20,7 +21,10 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 	if (r == nil || r.memory == nil) && ctx.Value(m.scsKey) == nil {
 		return ErrNoSession
 	}
-	if r == nil || r.other {
+	if r == nil {
+		return m.logoutByHand(ctx)
+	}
+	if r.other {
 		return m.SessionManager.Destroy(ctx)
 	}
 	defer m.operation(ctx, OperationLogout, &result)()
@@ -58,6 +62,20 @@ func (m *Manager) Logout(ctx context.Context) (result error) {
 	return nil
 }
 
+// logoutByHand is Logout of a session that Iterate or the scs manager has loaded. It ends
+// it by its ID, because its token may be another by now.
+func (m *Manager) logoutByHand(ctx context.Context) error {
+	b := m.binding(ctx)
+	if !b.Authenticated() {
+		return m.SessionManager.Destroy(ctx)
+	}
+	wctx, cancel := m.finishing(ctx)
+	defer cancel()
+	err := m.endOwn(wctx, b, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)})
+	m.SessionManager.Destroy(context.WithValue(ctx, askerKey{m.id}, decide.Forget)) // cannot fail: it is not to delete
+	return wrap("Logout", err)
+}
+
 // endOthers ends the sessions of the other cookies that came: the browser would send
 // them on, and be logged in. It also asks again for one that could not be looked up. One
 // that another request is renewing ends too, because that may go back to the token that
@@ -73,7 +91,7 @@ func (m *Manager) endOthers(ctx context.Context, r *request, by index.Ending, fa
 		}
 		err := m.leaveToEnd(ctx, r, key)
 		if err == nil {
-			_, err = m.endKey(ctx, key, by)
+			_, err = m.endKey(ctx, r, key, by)
 		}
 		if err != nil {
 			failed = errors.Join(failed, err)
@@ -116,27 +134,13 @@ func (r *request) takeRenewing() (taken []*trailer.Binding) {
 	return taken
 }
 
-// endRenewing ends a session if another request is renewing it. It does so by its ID,
-// because its key may change at any time.
+// endRenewing ends a session if another request is renewing it.
 func (m *Manager) endRenewing(ctx context.Context, r *request, b *trailer.Binding, by index.Ending) error {
 	known, err := m.index.Knows(ctx, b)
 	if err != nil || !known.Renewing {
 		return err
 	}
-	if m.prove != nil {
-		row, _, err := m.index.LiveByID(ctx, b.UserID, b.ID)
-		if err == nil {
-			err = m.leaveToEnd(ctx, r, row.SessionKey)
-		}
-		if err != nil {
-			return err
-		}
-		if again, _, err := m.index.LiveByID(ctx, b.UserID, b.ID); err != nil || again.SessionKey != row.SessionKey {
-			return errors.Join(errSpared, err) // it has moved, and was perhaps not looked at
-		}
-	}
-	by.Actor = cmp.Or(by.Actor, b.By())
-	return m.endOwn(ctx, b, by)
+	return m.endMoved(ctx, r, b, by)
 }
 
 // Destroy is Logout under the name scs gives it.

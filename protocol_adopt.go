@@ -70,7 +70,7 @@ func (m *Manager) adopt(ctx context.Context, key string, body []byte, peek bool)
 	case how == adoptedOver || found && (user == "" || row.UserID.String != user || row.EndedAt != 0):
 		// Plain scs has logged somebody out under this token, or in, or has written
 		// what had ended.
-		_, err := m.endKey(ctx, key, index.Ending{Reason: ReasonLogout, Actor: bindingOf(row, key).By()})
+		_, err := m.endKey(ctx, nil, key, index.Ending{Reason: ReasonLogout, Actor: bindingOf(row, key).By()})
 		return nil, nil, adoptedOver, err
 	case found:
 		b = bindingOf(row, key).EndingBy(b.Deadline)

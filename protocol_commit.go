@@ -146,7 +146,7 @@ func (m *Manager) commitByHand(ctx context.Context, key string, body []byte, was
 		_, err := m.renew(ctx, &nb, key, body, b, index.Renewal{Reason: ReasonLogout})
 		return err
 	case decide.EndCleared:
-		if _, err := m.endKey(ctx, key, index.Ending{Reason: ReasonLogout}); err != nil {
+		if _, err := m.endKey(ctx, nil, key, index.Ending{Reason: ReasonLogout}); err != nil {
 			return err
 		}
 		return errCleared

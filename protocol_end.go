@@ -36,50 +36,6 @@ func (m *Manager) endOwn(ctx context.Context, own *trailer.Binding, by index.End
 	return err
 }
 
-// endKey ends the session of a key, if it is a user's, and deletes its data.
-func (m *Manager) endKey(ctx context.Context, key string, by index.Ending) (int, error) {
-	rows, err := m.index.EndKey(ctx, key, by)
-	if err != nil {
-		return 0, errors.Join(err, m.data.store.Delete(ctx, key)) // as endOwn does
-	}
-	if len(rows) == 0 {
-		return 0, m.deleteRowless(ctx, key)
-	}
-	return m.deleteEnded(ctx, rows, by)
-}
-
-// deleteRowless deletes the data of a key without a row that could be ended. Those of
-// a user's session that is not in this index are another program's, on the same Store.
-func (m *Manager) deleteRowless(ctx context.Context, key string) error {
-	data, found, err := m.data.store.Find(ctx, key)
-	if err != nil {
-		return errors.Join(err, m.data.store.Delete(ctx, key))
-	}
-	if _, b := trailer.Split(data); found && b.Authenticated() {
-		if known, err := m.index.Knows(ctx, b); err != nil || !known.Row {
-			return err
-		}
-	}
-	return m.data.store.Delete(ctx, key)
-}
-
-// endOther ends a session that Iterate or InSession opened under a key.
-func (m *Manager) endOther(ctx context.Context, key string) error {
-	by := index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}
-	if r := m.request(ctx); r != nil {
-		return m.endOwn(ctx, r.loaded(), by) // by its ID: its token may be another by now
-	}
-	_, found, err := m.data.store.Find(ctx, key)
-	if err != nil {
-		return err
-	}
-	if !found {
-		return ErrSessionEnded // or it has another key by now, which only its row knows
-	}
-	_, err = m.endKey(ctx, key, by)
-	return err
-}
-
 // deleteEnded deletes the data of rows that have ended, and says how many of them a list
 // would have shown. No replica serves them from memory then. If the Store cannot, or the
 // data are in another one, the rows say so and the answer is ErrRevocationPending. If a

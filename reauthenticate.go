@@ -95,7 +95,7 @@ func (m *Manager) Reauthenticate(ctx context.Context, opts ...LoginOption) error
 // token is dead once the response has begun, also for a request in flight that
 // came with it. RenewToken returns ErrResponseStarted if the response has
 // begun, ErrSessionEnded if the session has ended, and ErrOtherSession inside
-// InSession.
+// InSession and Iterate.
 func (m *Manager) RenewToken(ctx context.Context) error {
 	if m.request(ctx) == nil {
 		return m.SessionManager.RenewToken(ctx)

@@ -42,7 +42,7 @@ session.go
 emit.go
 timed.go timeouts.go
 codec.go device.go fence.go migrate.go userindex.go stats.go stepup.go protocol_end.go
-ended.go policy.go users.go protocol_spoiltdata.go
+ended.go policy.go users.go protocol_endkey.go protocol_spoiltdata.go
 protocol_reuse.go
 login.go logout.go newdevice.go protocol_data.go
 impersonate.go reauthenticate.go retention.go revoke.go protocol_adopt.go protocol_login.go protocol_renew.go protocol_touch.go

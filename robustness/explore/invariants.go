@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-296ca7ab/usersession"
@@ -22,7 +23,7 @@ func (w *world) everyStep(tasks []*task) []string {
 		}
 	}
 	for i, n := range w.names {
-		if out := w.outcomes[i]; n == "login over first" && (out == nil || !out.ok) {
+		if out := w.outcomes[i]; strings.HasPrefix(n, "login over ") && (out == nil || !out.ok) {
 			replacing++
 		}
 	}
@@ -206,7 +207,7 @@ func (w *world) answers(tasks []*task, faulty bool) []string {
 		if tasks[i].dropped && out.ok {
 			broken = append(broken, fmt.Sprintf("I10 Honest: %s is answered %d, and its data are lost", name, out.status))
 		}
-		if out.clears && name != "logout" && name != "scs destroy" {
+		if out.clears && !o.logout {
 			broken = append(broken, name+" takes the cookie away, which may be that of another tab by now")
 		}
 		if out.cookie.token != "" && out.status >= http.StatusUnauthorized && out.status != http.StatusConflict {

@@ -29,6 +29,8 @@ type operation struct {
 	renews bool
 	// silent says that there is nobody whom it answers.
 	silent bool
+	// logout says that the operation takes the cookie away.
+	logout bool
 	// fails says that the handler answers 500 in any case.
 	fails bool
 	// ending says which end of the first session is near at the beginning.
@@ -128,8 +130,8 @@ var operations = map[string]operation{
 		return w.request(ctx, w.toucher(), w.first, whoami)
 	}},
 	"renew":                     request(first, renew, operation{renews: true}),
-	"logout":                    request(first, logout, operation{ends: true, covers: theFirst}),
-	"scs destroy":               request(first, scsDestroy, operation{ends: true, covers: theFirst}),
+	"logout":                    request(first, logout, operation{ends: true, covers: theFirst, logout: true}),
+	"scs destroy":               request(first, scsDestroy, operation{ends: true, covers: theFirst, logout: true}),
 	"revoke others":             request(first, revokeOthers, operation{ends: true, covers: theSecond}),
 	"revoke others from second": request(second, revokeOthers, operation{ends: true, covers: theFirst}),
 	"revoke": {ends: true, covers: theFirst, run: func(w *world, ctx context.Context) outcome {
@@ -222,6 +224,12 @@ var special = map[string]operation{
 		}
 		_, err = w.replica.RevokeMatching(ctx, usersession.Filter{IdP: provider})
 		return done(err)
+	}},
+	"logout of two cookies": {by: second, ends: true, covers: both, logout: true, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.replica, w.second, logout, w.first)
+	}},
+	"login over two cookies": {by: second, ends: true, covers: theSecond, lenient: true, run: func(w *world, ctx context.Context) outcome {
+		return w.request(ctx, w.entrance(), w.second, login, w.first)
 	}},
 	"purge": {ends: true, covers: both, run: func(w *world, ctx context.Context) outcome {
 		_, err := w.replica.PurgeUser(ctx, user)

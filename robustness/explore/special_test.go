@@ -183,6 +183,28 @@ func TestSignedOutElsewhere(t *testing.T) {
 		})
 }
 
+// TestTwoCookies ends the sessions of two cookies at each step of what else happens to the
+// one that comes last, and that no request has looked at.
+func TestTwoCookies(t *testing.T) {
+	begin(t)
+	for _, name := range []string{"logout of two cookies", "login over two cookies"} {
+		for _, other := range []string{"renew", "login over first", "write", "logout"} {
+			if other != "renew" && !depth.Full() {
+				continue
+			}
+			t.Run(name+" with "+other, func(t *testing.T) {
+				every(t, name+", "+other, []string{name, other}, nil, func(w *world, _ []*task, faulty bool) []string {
+					// A login goes on if it cannot end the other session. That is in the log.
+					if out := w.outcomes[0]; !faulty && out != nil && out.ok && w.servedAs(w.first) != "" {
+						return []string{"the session of the other cookie is served"}
+					}
+					return nil
+				})
+			})
+		}
+	}
+}
+
 // TestPurge takes the user out of the index at each step of what else happens. Once that is
 // done no ended row has the user.
 func TestPurge(t *testing.T) {

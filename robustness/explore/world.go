@@ -264,8 +264,9 @@ func (w *world) label(key string) string {
 
 type action func(m *usersession.Manager, r *http.Request) error
 
-// request sends a request through the middleware of a replica.
-func (w *world) request(ctx context.Context, m *usersession.Manager, b browser, act action) outcome {
+// request sends a request through the middleware of a replica. It may have the cookies of
+// others as well, behind that of its browser.
+func (w *world) request(ctx context.Context, m *usersession.Manager, b browser, act action, others ...browser) outcome {
 	var out outcome
 	h := m.LoadAndSave(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		out.as, out.mark = m.UserID(r.Context()), m.GetString(r.Context(), "mark")
@@ -280,8 +281,10 @@ func (w *world) request(ctx context.Context, m *usersession.Manager, b browser, 
 		rw.WriteHeader(http.StatusOK)
 	}))
 	r := httptest.NewRequestWithContext(ctx, "GET", "/", nil)
-	if b.token != "" {
-		r.AddCookie(&http.Cookie{Name: cookieName, Value: b.token})
+	for _, b := range append([]browser{b}, others...) {
+		if b.token != "" {
+			r.AddCookie(&http.Cookie{Name: cookieName, Value: b.token})
+		}
 	}
 	if w.device != "" {
 		r.Header.Set(deviceHeader, w.device)

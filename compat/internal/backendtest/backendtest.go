@@ -95,7 +95,7 @@ func onlySome(all []behaviour) []behaviour {
 func behaviours() []behaviour {
 	var all []behaviour
 	for _, concept := range [][]behaviour{
-		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours,
+		listBehaviours, revokeBehaviours, inFlightBehaviours, renewalBehaviours, midRenewalBehaviours,
 		loginBehaviours, interruptionBehaviours, directBehaviours, byHandBehaviours,
 		otherBehaviours, iterateBehaviours, limitBehaviours, crowdBehaviours, expiryBehaviours, ownIdleBehaviours, bearerBehaviours, touchBehaviours, passiveBehaviours, janitorBehaviours,
 		adminBehaviours, eventBehaviours, failureBehaviours, questionBehaviours, placeBehaviours, lostBehaviours, spoiltBehaviours, driftBehaviours, onErrorBehaviours, whyEndedBehaviours, recheckBehaviours, fenceBehaviours,

@@ -15,6 +15,7 @@ var byHandBehaviours = []behaviour{
 	{"by hand: revoked between Load and Commit", byHandRevoked},
 	{"by hand: renewal", byHandRenewal},
 	{"by hand: renewal against renewal", byHandRenewalRace},
+	{"by hand: a logout after a renewal", byHandLogoutRenewed},
 	{"by hand: Clear ends the session", byHandClear},
 	{"by hand: unknown tokens load an empty session", byHandUnknown},
 }
@@ -142,6 +143,26 @@ func byHandRenewal(t *testing.T, b backend) {
 		e.commit(h, ctx)
 		if got := thief.get("cart"); got != 8 {
 			e.Errorf("cart %v, want 8", got)
+		}
+	})
+}
+
+// Only the row knows where the session is now. Destroy of scs says that it is not there.
+func byHandLogoutRenewed(t *testing.T, b backend) {
+	onBoth(t, b, func(e *env, h hand) {
+		laptop := e.browser()
+		laptop.login("alice")
+		logout, destroy := e.load(h, laptop.token()), e.load(h, laptop.token())
+		e.wantOK(laptop.do(func(ctx context.Context) { e.ok(e.m.RenewToken(ctx)) }))
+		if h == hand(e.m.SessionManager) {
+			e.want(h.Destroy(destroy), usersession.ErrSessionEnded)
+			laptop.wantUser("alice")
+		}
+		e.ok(e.m.Logout(logout))
+		laptop.wantUser("")
+		e.wantSessions("alice", 0)
+		if u := e.m.UserID(logout); u != "" {
+			e.Errorf("after Logout the context is %q's", u)
 		}
 	})
 }

@@ -17,6 +17,7 @@ var iterateBehaviours = []behaviour{
 	{"iterate: Commit inside", iterateCommit},
 	{"iterate: inside a request of an admin's own", iterateInRequest},
 	{"iterate: Login inside is refused", iterateLogin},
+	{"iterate: RenewToken inside is refused", iterateRenew},
 	{"iterate: handles are no tokens", iterateHandles},
 }
 
@@ -167,6 +168,27 @@ func iterateLogin(t *testing.T, b backend) {
 	e.wantSessions("admin", 1)
 	e.wantSessions("alice", 1)
 	e.wantSessions("mallory", 0)
+}
+
+func iterateRenew(t *testing.T, b backend) {
+	for name, renew := range map[string]func(ctx context.Context, m *usersession.Manager) error{
+		"Manager": func(ctx context.Context, m *usersession.Manager) error { return m.RenewToken(ctx) },
+		"scs":     func(ctx context.Context, m *usersession.Manager) error { return m.SessionManager.RenewToken(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := b.start(t)
+			e.iterable()
+			alice := e.browser()
+			alice.login("alice")
+			e.ok(e.m.Iterate(t.Context(), func(ctx context.Context) error {
+				e.want(renew(ctx, e.m), usersession.ErrOtherSession)
+				return nil
+			}))
+			alice.wantUser("alice")
+			e.wantSessions("alice", 1)
+			e.wantStored(1)
+		})
+	}
 }
 
 func iterateHandles(t *testing.T, b backend) {

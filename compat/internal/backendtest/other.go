@@ -13,6 +13,7 @@ var otherBehaviours = []behaviour{
 	{"in session: reads and changes another's values", inSession},
 	{"in session: inside a request of an admin's own", inSessionInRequest},
 	{"in session: Destroy inside", inSessionDestroy},
+	{"in session: Destroy and then Put", inSessionDestroyPut},
 	{"in session: Clear inside", inSessionClear},
 	{"in session: Login and renewals are refused", inSessionLogin},
 	{"in session: an error saves nothing", inSessionError},
@@ -119,6 +120,21 @@ func inSessionDestroy(t *testing.T, b backend) {
 	}
 }
 
+// Nobody would get the token of a new session.
+func inSessionDestroyPut(t *testing.T, b backend) {
+	e := b.start(t)
+	alice := e.browser()
+	id := alice.login("alice")
+	e.want(e.m.InSession(t.Context(), "alice", id, func(ctx context.Context) error {
+		e.ok(e.m.Destroy(ctx))
+		e.m.Put(ctx, "cart", 1)
+		return nil
+	}), usersession.ErrSessionEnded)
+	e.wantDead(alice.token())
+	e.wantSessions("alice", 0)
+	e.wantStored(0)
+}
+
 func inSessionClear(t *testing.T, b backend) {
 	e := b.start(t)
 	alice := e.browser()
@@ -141,6 +157,7 @@ func inSessionLogin(t *testing.T, b backend) {
 		e.ok(e.m.InSession(ctx, "alice", id, func(inner context.Context) error {
 			e.want(e.m.Login(inner, "bob"), usersession.ErrOtherSession)
 			e.want(e.m.RenewToken(inner), usersession.ErrOtherSession)
+			e.want(e.m.SessionManager.RenewToken(inner), usersession.ErrOtherSession)
 			e.want(e.m.Reauthenticate(inner), usersession.ErrOtherSession)
 			return nil
 		}))
