@@ -5,12 +5,15 @@ import (
 	"errors"
 )
 
-// PasswordChanged ends the sessions of a user whose password was changed (ASVS 5.0,
-// 7.4.3), with ReasonPasswordChanged. It spares the session of the context if that is
-// the user's, and not one of Impersonate. It returns how many it has ended, and the
-// errors of RevokeOtherSessions or RevokeAllSessions. A login whose password was checked
-// before is refused, but for one in this request. So change the password first, and call
-// it then.
+// PasswordChanged is to be called after the password of a user was changed. It ends
+// their sessions (ASVS 5.0, 7.4.3), with ReasonPasswordChanged. It spares the session of
+// the context if that is the user's, and not one of Impersonate. It returns how many it
+// has ended, and the errors of RevokeOtherSessions or RevokeAllSessions. A login whose
+// password was checked before is refused, but for one in this request. So change the
+// password first, and call it then.
+//
+// An ID that nobody has is no error, and ends nothing. After RenewToken of the embedded
+// scs manager in the same request, the session of the context ends as well.
 func (m *Manager) PasswordChanged(ctx context.Context, userID string) (int, error) {
 	return m.credentialChanged(ctx, userID, ReasonPasswordChanged)
 }
@@ -38,10 +41,10 @@ func (m *Manager) credentialChanged(ctx context.Context, userID, why string) (in
 	return m.RevokeAllSessions(ctx, uid)
 }
 
-// AccountDisabled ends every session of a user, with ReasonAccountDisabled (ASVS 5.0,
-// 7.4.2), and refuses logins with ErrAccountDisabled until AccountEnabled. It returns
-// how many it has ended, and the errors of RevokeAllSessions. If an error is returned,
-// call it again.
+// AccountDisabled is to be called when an account is disabled. It ends every session of
+// the user, with ReasonAccountDisabled (ASVS 5.0, 7.4.2), and refuses logins with
+// ErrAccountDisabled until AccountEnabled. It returns how many it has ended, and the
+// errors of RevokeAllSessions. If an error is returned, call it again.
 //
 // Sessions in which the user acts for others, after Impersonate, live on, because no
 // SQL index finds them. RevokeMatching with Filter.Meta and MetaImpersonator ends them.

@@ -15,7 +15,7 @@
 //	sessions.Login(ctx, "42")                     // in the login handler, after the password check
 //	sessions.Put(ctx, "cart", 3)                  // every scs method is there
 //	list, err := sessions.ListSessions(ctx, "42") // admin code, any goroutine
-//	n, err := sessions.RevokeOtherSessions(ctx)   // after a change of password
+//	n, err := sessions.PasswordChanged(ctx, "42") // ends their other sessions
 //
 // # Words
 //

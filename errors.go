@@ -22,7 +22,7 @@ var (
 	// when there is none. Current, Reauthenticate and RevokeOtherSessions
 	// return it when nobody is logged in. Login returns it when the context
 	// does not come from LoadAndSave or Load of this Manager.
-	ErrNoSession = errors.New("usersession: no session in context: the handler is not inside LoadAndSave")
+	ErrNoSession = errors.New("usersession: no session in context: nobody is logged in, or the handler is not inside LoadAndSave")
 
 	// ErrNoUserID is returned when a user ID is empty.
 	ErrNoUserID = errors.New("usersession: user ID is empty")

@@ -183,7 +183,7 @@ func Example_withoutLoadAndSave() {
 	fmt.Println(visitor.send(mux, "GET /me"))
 	visitor.send(mux, "GET /cart")
 	// Output:
-	// usersession: no session in context: the handler is not inside LoadAndSave
+	// usersession: no session in context: nobody is logged in, or the handler is not inside LoadAndSave
 	// 401 Unauthorized
 	// scs: no session data in context
 }

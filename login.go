@@ -23,11 +23,13 @@ import (
 // handler that panics or answers 500 leaves the browser's session as it was, and
 // so does a request that has ended before the response begins.
 //
-// Login returns ErrNoUserID, ErrBadUserID, ErrTooManySessions, ErrUnknownUser,
-// ErrResponseStarted, ErrOtherSession inside InSession, ErrNoSession without
-// LoadAndSave, or the error of an option, of a check of WithRecheck, of a request
-// that has ended, or of a database or Store that is down. On error the browser
-// keeps its session, possibly under a new token.
+// Login returns ErrNoUserID, ErrBadUserID, ErrUnknownUser, ErrTooManySessions,
+// ErrAccountDisabled after AccountDisabled, ErrRevokedMeanwhile if all sessions of the
+// user were revoked after the request began, ErrOtherUser of WithUserID,
+// ErrResponseStarted, ErrInRecheck inside a check of WithRecheck, ErrOtherSession inside
+// InSession, ErrNoSession without LoadAndSave, or the error of an option, of a check of
+// WithRecheck, of a request that has ended, or of a database or Store that is down. On
+// error the browser keeps its session, possibly under a new token.
 func (m *Manager) Login(ctx context.Context, userID string, opts ...LoginOption) (result error) {
 	defer m.operation(ctx, OperationLogin, &result)()
 	uid, err := checkUserID(m.index, userID)

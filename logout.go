@@ -13,8 +13,8 @@ import (
 // Logout ends the session of the context, anonymous or not, and clears its
 // data. The cookie is cleared also when an error is returned, so the browser is
 // logged out in any case. It returns ErrNoSession if the context has no
-// session. Any other error means that the session may still be accepted, or that of
-// another cookie, which is bound to a device (package dbsc) and not to this one. After
+// session. Any other error means that the session may still be accepted. So may the session
+// of another cookie, which is bound to a device (package dbsc) and not to this one. After
 // ErrRevocationPending the janitor (Run) deletes the session's data.
 func (m *Manager) Logout(ctx context.Context) (result error) {
 	r := m.request(ctx)

@@ -248,7 +248,8 @@ func (m *Manager) RequireUser(next http.Handler) http.Handler {
 // RequireFresh refuses what RequireUser refuses, and requests whose user has not
 // proved who they are within maxAge, by Login or Reauthenticate. Put it before
 // a change of password or a payment (ASVS 5.0, 7.5.3). Options.OnStaleLogin
-// answers the latter. Whoever is not the user, after Impersonate, gets 403.
+// answers the latter. Whoever is not the user, after Impersonate, gets 403. If maxAge
+// is 0 or less, nobody has proved that lately enough, and every request is refused.
 func (m *Manager) RequireFresh(maxAge time.Duration) func(http.Handler) http.Handler {
 	return m.require(StepUp{MaxAge: maxAge}, func(b *trailer.Binding) bool { return time.Since(b.AuthenticatedAt) <= maxAge })
 }

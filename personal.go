@@ -80,8 +80,8 @@ func (m *Manager) ExportUser(ctx context.Context, userID string) iter.Seq2[UserR
 // inherits nothing, and AccountDisabled is forgotten.
 //
 // Close the account first, so that nobody can log in again. With Options.UsersTable call
-// PurgeUser before the row of the user is deleted. The database takes the ID out of the
-// rows then, by which they are found.
+// PurgeUser before the row of the user is deleted. Deleting it takes the user's ID out of
+// the rows of the index, and PurgeUser finds them by that.
 //
 // ErrRevocationPending comes with the count if the data of some sessions could not be
 // deleted from the Store. Their rows stay as they are, for the next call. Any other

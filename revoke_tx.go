@@ -67,10 +67,12 @@ func (r *Revocation) Count() int { return r.count }
 // Finish cannot see when the commit was, so call it at once. It ends sessions that
 // logged in before its first call. It spares a login in the request of ctx itself.
 //
+// Call Finish after each commit, also if Count is 0, and never after a rollback.
 // Before the commit and after a rollback it returns ErrNotCommitted and does
-// nothing. If RevokeMatchingTx has found no session, Finish cannot tell, so do not
-// call it then. After another error call it again. If it is never called, the
-// janitor deletes the data, and logins during the transaction may live on.
+// nothing. If RevokeMatchingTx has found no session, Finish cannot tell a rollback
+// from a commit, and ends the sessions that logged in since. After another error call
+// it again. If it is never called, the janitor deletes the data, and logins during the
+// transaction may live on.
 func (r *Revocation) Finish(ctx context.Context) (result error) {
 	defer r.m.operation(ctx, OperationRevoke, &result)()
 	r.mu.Lock()

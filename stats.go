@@ -10,8 +10,8 @@ type Stats struct {
 	Active int // live sessions
 	Users  int // users who have one
 
-	// The sessions of a user: as many at most have half of the users and 99 of
-	// 100, and so many has the one with the most. They are 0 if there are no users.
+	// The median, the 99th percentile and the maximum of how many sessions a user
+	// has. They are 0 if there are no users.
 	MedianPerUser, P99PerUser, MaxPerUser int
 
 	Ended   int // ended sessions whose rows are kept

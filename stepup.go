@@ -16,7 +16,7 @@ import (
 type StepUp struct {
 	Level  Level         // the level that is needed, or 0 if any will do
 	Have   Level         // the level of the session, of any age
-	MaxAge time.Duration // how old the proof may be, or 0 if it may be of any age
+	MaxAge time.Duration // how old the proof may be, or 0 with a Level if it may be of any age
 }
 
 // Higher reports whether a higher level is needed than that of the session. If not, the

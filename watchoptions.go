@@ -8,9 +8,9 @@ import (
 // WatchOptions are about how a process learns that a session has ended which it still
 // serves, in a stream for instance. The zero value of every field is its default.
 type WatchOptions struct {
-	// Interval is within which time it learns that, and a query more. While a request
-	// or a context of [Manager.Watch] is under way for longer than that, the process
-	// reads the index as often. It must be at least 1 millisecond. Default: 1 second.
+	// Interval is how long it takes at most until the process learns that, and a query
+	// more. While a request or a context of [Manager.Watch] is under way for longer than
+	// that, the process reads the index as often. It must be at least 1 millisecond. Default: 1 second.
 	Interval time.Duration
 
 	// Channel tells other replicas at once what has ended. If all of its messages are

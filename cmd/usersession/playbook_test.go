@@ -53,6 +53,10 @@ func TestPlaybook(t *testing.T) {
 			phone, laptop, bob := p.three()
 			p.exec("UPDATE user_sessions SET created_at = created_at - 7200000000 WHERE user_id = 'alice'")
 			switch name {
+			case "enable":
+				if _, err := p.m.AccountDisabled(t.Context(), "alice"); err != nil {
+					t.Fatal(err)
+				}
 			case "redis":
 				p.exec("DELETE FROM sessions")
 			case "pending", "table":
@@ -103,7 +107,8 @@ func TestPlaybook(t *testing.T) {
 				text string
 			}{
 				"laptop":    {1, "stolen laptop"},
-				"disable":   {1, "The user alice may log in."},
+				"disable":   {1, "The user alice cannot log in."},
+				"enable":    {1, "The user alice may log in."},
 				"leak":      {1, "2 live sessions would end"},
 				"everybody": {0, "0 sessions of 0 users"},
 				"pending":   {1, "2 rows deleted"},

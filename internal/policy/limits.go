@@ -70,7 +70,7 @@ func (f InForce) Deviations(from Limits) (list []string) {
 		note("The idle timeout of %s is longer than the %s of %s.", InWords(f.Idle), InWords(from.Idle), from.Name)
 	}
 	if !f.Secure {
-		note("The cookie is not Secure and HttpOnly, which NIST SP 800-63B-4, 5.1.1 asks for.")
+		note("The cookie is not both Secure and HttpOnly, which NIST SP 800-63B-4, 5.1.1 asks for.")
 	}
 	if f.Persistent {
 		note("The cookie outlives the browser's window, which NIST SP 800-63B-4, 5.1 advises against.")

@@ -45,7 +45,7 @@ func TestDeviations(t *testing.T) {
 		"The lifetime of 2 days is longer than the 24h of AAL2.":                                  func(f *InForce) { f.Lifetime *= 2 },
 		"The idle timeout of 1h30m is longer than the 1h of AAL2.":                                func(f *InForce) { f.Idle = 90 * time.Minute },
 		"There is no idle timeout, where AAL2 has 1h.":                                            func(f *InForce) { f.Idle = None },
-		"The cookie is not Secure and HttpOnly, which NIST SP 800-63B-4, 5.1.1 asks for.":         func(f *InForce) { f.Secure = false },
+		"The cookie is not both Secure and HttpOnly, which NIST SP 800-63B-4, 5.1.1 asks for.":    func(f *InForce) { f.Secure = false },
 		"The cookie outlives the browser's window, which NIST SP 800-63B-4, 5.1 advises against.": func(f *InForce) { f.Persistent = true },
 		"A login may be longer by WithLifetime and WithIdleTimeout. Options.Preset sets a bound.": func(f *InForce) { f.Bounded = false },
 	} {
