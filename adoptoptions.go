@@ -35,5 +35,5 @@ type AdoptResult struct {
 	Anonymous  int // sessions of plain scs without a user, which need no row
 	Ended      int // sessions that were over, and that plain scs had written once more; their data are deleted
 	Unreadable int // data that the codec cannot read, or whose user cannot have a session; they are left alone
-	Left       int // of the first three, how many at most would be lost without Options.Adopt
+	Left       int // of Adopted, Before and Anonymous, how many at most would be lost without Options.Adopt
 }

@@ -65,7 +65,7 @@ type Filter struct {
 	EndedAfter time.Time
 
 	// Everyone says that the sessions of every user are meant. RevokeMatching
-	// needs it if no other field selects anything.
+	// needs it if no other field selects anything. With another field it changes nothing.
 	Everyone bool
 }
 

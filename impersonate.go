@@ -11,7 +11,8 @@ import (
 )
 
 // Impersonate makes the session of the context one of userID in which somebody else
-// acts, such as an administrator who looks for a fault. The actor names that person.
+// acts, such as an administrator who looks for a fault. The actor names that person,
+// and userID the user whose account is seen.
 // Whether they may is for the program to check, before the call. It is Login in
 // everything that is not said here. The session of the actor in this browser ends with
 // ReasonReplaced.

@@ -95,8 +95,9 @@ func WithUserAgent(userAgent string) LoginOption {
 }
 
 // WithLifetime gives this one session another lifetime than Options.Lifetime,
-// for "remember me". The idle timeout still counts, see WithIdleTimeout. The login
-// fails if d is less than 1 second.
+// for "remember me". The idle timeout still counts, see WithIdleTimeout, and the cookie
+// ends with the browser, see WithPersistentCookie. The login fails if d is less than
+// 1 second.
 func WithLifetime(d time.Duration) LoginOption {
 	return func(o *loginOptions) { o.lifetime = &d }
 }

@@ -86,8 +86,8 @@ type Options struct {
 	// updates end by Lifetime only.
 	IdleTimeout time.Duration
 
-	// Lifetime ends a session so long after its login, however busy it is
-	// (ASVS 5.0, 7.3.2). The default is that of SCS if given, else 24 hours.
+	// Lifetime ends a session so long after its login or its last Reauthenticate, also
+	// if it is in use (ASVS 5.0, 7.3.2). The default is that of SCS if given, else 24 hours.
 	// SetDeadline of scs can shorten a session. A later time changes nothing,
 	// so use WithLifetime for a longer one. A change counts for logins
 	// from then on. Sessions that are there keep the end they were given, and

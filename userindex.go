@@ -153,7 +153,7 @@ func (m *Manager) rows(ctx context.Context, x *index.Index, sel *index.Selection
 // CountMatching returns how many sessions f selects. It stops at limit, so that
 // a limit of n+1 tells whether there are more than n. If limit is 0, it counts
 // them all. The database counts, in one statement that may read every row. Only
-// a network that does not end at a dot or a colon of the address is counted row
+// a network whose prefix is no multiple of 8 (IPv4) or 16 (IPv6) bits is counted row
 // by row in the program.
 func (m *Manager) CountMatching(ctx context.Context, f Filter, limit int) (int, error) {
 	if limit < 0 {

@@ -20,8 +20,8 @@ type UserCount struct {
 //
 // ListUsers reads at most 500 users at a time as the loop goes on, holds nothing open
 // in between, and stops after the first error. Each piece is one statement, which may
-// read every row that f selects. After a network that does not end at a dot or a colon
-// of the address, the sessions of those users are read as well, and counted in the
+// read every row that f selects. After a network whose prefix is no multiple of 8
+// (IPv4) or 16 (IPv6) bits, the sessions of those users are read as well, and counted in the
 // program.
 func (m *Manager) ListUsers(ctx context.Context, f Filter, page Page) iter.Seq2[UserCount, error] {
 	return func(yield func(UserCount, error) bool) {

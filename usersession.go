@@ -112,7 +112,7 @@ const (
 	ReasonRevoked     = "revoked"      // one of the Revoke methods
 	ReasonReplaced    = "replaced"     // a login in the same browser
 	ReasonEvicted     = "evicted"      // Options.MaxSessions was reached
-	ReasonExpired     = "expired"      // the janitor found it past its lifetime, also if it was idle long before
+	ReasonExpired     = "expired"      // past its lifetime, or idle for too long, when the janitor found it
 	ReasonAborted     = "aborted"      // a login whose response was never committed
 	ReasonDataLost    = "data_lost"    // the Store has lost its data, or has them no longer whole
 	ReasonUserDeleted = "user_deleted" // PurgeUser, or the row of the user is gone from Options.UsersTable
