@@ -71,9 +71,11 @@ func (m *Manager) logoutByHand(ctx context.Context) error {
 	}
 	wctx, cancel := m.finishing(ctx)
 	defer cancel()
-	err := m.endOwn(wctx, b, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)})
+	if err := m.endOwn(wctx, b, index.Ending{Reason: ReasonLogout, Actor: explicitActor(ctx)}); err != nil {
+		return wrap("Logout", err) // the context keeps the session, for the next call
+	}
 	m.SessionManager.Destroy(context.WithValue(ctx, askerKey{m.id}, decide.Forget)) // cannot fail: it is not to delete
-	return wrap("Logout", err)
+	return nil
 }
 
 // endOthers ends the sessions of the other cookies that came: the browser would send

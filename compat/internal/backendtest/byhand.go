@@ -16,6 +16,7 @@ var byHandBehaviours = []behaviour{
 	{"by hand: renewal", byHandRenewal},
 	{"by hand: renewal against renewal", byHandRenewalRace},
 	{"by hand: a logout after a renewal", byHandLogoutRenewed},
+	{"by hand: a logout that fails can be repeated", byHandLogoutFails},
 	{"by hand: Clear ends the session", byHandClear},
 	{"by hand: unknown tokens load an empty session", byHandUnknown},
 }
@@ -165,6 +166,33 @@ func byHandLogoutRenewed(t *testing.T, b backend) {
 			e.Errorf("after Logout the context is %q's", u)
 		}
 	})
+}
+
+// A second call must not say that it is done.
+func byHandLogoutFails(t *testing.T, b backend) {
+	for name, hand := range map[string]func(e *env) hand{
+		"Manager": func(e *env) hand { return e.m },
+		"scs":     func(e *env) hand { return e.m.SessionManager },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := b.startFaulty(t)
+			laptop := e.browser()
+			laptop.login("alice")
+			ctx := e.load(hand(e), laptop.token())
+			e.faults.fail()
+			if err := e.m.Logout(ctx); err == nil {
+				t.Error("Logout, and the Store is down: no error")
+			}
+			if err := e.m.Logout(ctx); err == nil {
+				t.Error("again: no error")
+			}
+			e.faults.recover()
+			e.ok(e.m.Logout(ctx))
+			laptop.wantUser("")
+			e.wantSessions("alice", 0)
+			e.wantStored(0)
+		})
+	}
 }
 
 func byHandRenewalRace(t *testing.T, b backend) {
