@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -19,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/seed-296ca7ab/usersession/internal/depth"
 	"github.com/seed-296ca7ab/usersession/internal/testserver"
@@ -395,28 +393,20 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := args(t)
-			free, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			addr := free.Addr().String()
-			free.Close()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			done := make(chan error, 1)
-			go func() { done <- run(ctx, append(args, "-addr", addr)) }()
-			for {
-				if conn, err := net.Dial("tcp", addr); err == nil {
-					conn.Close()
-					break
-				}
-				select {
-				case err := <-done:
-					t.Fatal("ended:", err)
-				case <-time.After(10 * time.Millisecond):
-				}
+			r, w := io.Pipe()
+			go func() {
+				done <- run(ctx, append(args, "-addr", "127.0.0.1:0"), w)
+				w.Close()
+			}()
+			said, err := bufio.NewReader(r).ReadString('\n')
+			if err != nil {
+				t.Fatal("ended:", <-done)
 			}
-			s := &server{Server: &httptest.Server{URL: "http://" + addr}, t: t}
+			url := strings.TrimSuffix(strings.TrimPrefix(said, "Listening on "), "\n")
+			s := &server{Server: &httptest.Server{URL: url}, t: t}
 			ada := s.login("ada", linux)
 			resp, err := ada.http.Get(s.URL + "/stream")
 			if err != nil {
@@ -444,7 +434,7 @@ func TestRunNamesWhatIsWrong(t *testing.T) {
 		{"no PostgreSQL", "refused", []string{"-database", "postgres://127.0.0.1:1/none?sslmode=disable"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := run(t.Context(), c.args); err == nil || !strings.Contains(err.Error(), c.says) {
+			if err := run(t.Context(), c.args, io.Discard); err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v", err)
 			}
 		})

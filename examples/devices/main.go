@@ -18,6 +18,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,7 +32,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "devices:", err)
 		os.Exit(1)
 	}
@@ -45,8 +46,8 @@ func siteAt(addr string) string {
 	return "http://" + addr
 }
 
-// run serves until ctx ends.
-func run(ctx context.Context, args []string) error {
+// run serves until ctx ends. It says on out where it listens.
+func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("devices", flag.ContinueOnError)
 	addr := flags.String("addr", "127.0.0.1:8081", "where to listen")
 	database := flags.String("database", "devices.db", "an SQLite file, or the postgres:// URL of a PostgreSQL database: users and index")
@@ -75,7 +76,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if password != "" {
-		fmt.Println("Sign in as ada, bob or admin with the password", password)
+		fmt.Fprintln(out, "Sign in as ada, bob or admin with the password", password)
 	}
 	go app.sessions.Run(ctx) // the janitor
 
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string) error {
 		defer cancel()
 		stopped <- srv.Shutdown(sctx)
 	})
-	fmt.Printf("Listening on http://%s\n", listener.Addr())
+	fmt.Fprintf(out, "Listening on http://%s\n", listener.Addr())
 	if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

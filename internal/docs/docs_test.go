@@ -27,6 +27,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/seed-296ca7ab/usersession"
+	"github.com/seed-296ca7ab/usersession/internal/testserver"
 )
 
 // A docBlock is a fenced block of README.md or of a page in docs. The HTML
@@ -237,7 +238,7 @@ func TestDocsGo(t *testing.T) {
 		}
 		if strings.HasPrefix(b.text, "package main\n") {
 			name := fmt.Sprintf("program%d", i)
-			addr := freeAddr(t)
+			addr := testserver.FreeAddr(t).String()
 			if b.comment == "run" {
 				programs[name] = addr
 			}

@@ -15,18 +15,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// freeAddr returns a free loopback address.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+	"github.com/seed-296ca7ab/usersession/internal/testserver"
+)
 
 // runProgram starts a program in an empty directory and ends it with the test.
 func runProgram(t *testing.T, name string, env []string) {
@@ -156,7 +147,7 @@ func TestDocsTranscript(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	addr := freeAddr(t)
+	addr := testserver.FreeAddr(t).String()
 	runProgram(t, bin, []string{"ADDR=" + addr, "DATABASE_URL="})
 	awaitProgram(t, addr)
 

@@ -3,6 +3,7 @@ package testserver
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -287,6 +289,22 @@ func traversable(dir string) bool {
 		}
 		dir = parent
 	}
+}
+
+// FreeAddr returns a free loopback address for a program that cannot be told to choose one.
+// Its host is its own, where the machine has more than 127.0.0.1. Until the program listens
+// there, another test process may be given that port, and would be taken for the program.
+func FreeAddr(tb testing.TB) *net.TCPAddr {
+	tb.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.N(254), rand.N(256), 1+rand.N(254)))
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr)
 }
 
 // freePort returns a TCP port of the loopback interface that is free now.
