@@ -70,9 +70,10 @@ type Event struct {
 type actorKey struct{}
 type reasonKey struct{}
 
-// ContextWithActor returns a context in which actor ends sessions. The text
-// becomes UserSession.EndedBy, cut to 255 bytes. The default is the user of the
-// context's own session, or the actor of Impersonate.
+// ContextWithActor returns a context in which actor ends sessions, or impersonates
+// a user. The text becomes UserSession.EndedBy, or that of UserSession.Impersonator, cut
+// to 255 bytes. The default is the user of the context's own session, or the actor of
+// Impersonate.
 func ContextWithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, index.Clip(actor, 255))
 }

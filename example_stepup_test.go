@@ -68,7 +68,8 @@ func ExampleManager_Impersonate() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /support/as/{user}", func(w http.ResponseWriter, r *http.Request) {
 		// Check first that anna may do this, and that the user has agreed. Then:
-		if err := sessions.Impersonate(r.Context(), r.PathValue("user"), "anna"); err != nil {
+		ctx := usersession.ContextWithActor(r.Context(), "anna")
+		if err := sessions.Impersonate(ctx, r.PathValue("user")); err != nil {
 			http.Error(w, "try again later", http.StatusServiceUnavailable)
 		}
 	})

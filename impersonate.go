@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/seed-296ca7ab/usersession/internal/index"
 	"github.com/seed-296ca7ab/usersession/internal/trailer"
 )
 
 // Impersonate makes the session of the context one of userID in which somebody else
-// acts, such as an administrator who looks for a fault. The actor names that person,
-// and userID the user whose account is seen.
+// acts, such as an administrator who looks for a fault. That is the actor of
+// ContextWithActor, or else the user who is logged in.
 // Whether they may is for the program to check, before the call. It is Login in
 // everything that is not said here. The session of the actor in this browser ends with
 // ReasonReplaced.
@@ -30,9 +29,9 @@ import (
 // 403, and Reauthenticate, RevokeOtherSessions and Impersonate return ErrImpersonated.
 // Put RequireFresh before a change of password, of a factor or of an address.
 //
-// Impersonate returns the errors of Login, and an error if the actor is empty, or if
-// WithLevel or WithMethod is given, which are about a proof of the user.
-func (m *Manager) Impersonate(ctx context.Context, userID, actor string, opts ...LoginOption) (result error) {
+// Impersonate returns the errors of Login, and an error if nobody is named or logged in,
+// or if WithLevel or WithMethod is given, which are about a proof of the user.
+func (m *Manager) Impersonate(ctx context.Context, userID string, opts ...LoginOption) (result error) {
 	defer m.operation(ctx, OperationLogin, &result)()
 	uid, err := checkUserID(m.index, userID)
 	if err != nil {
@@ -43,10 +42,10 @@ func (m *Manager) Impersonate(ctx context.Context, userID, actor string, opts ..
 		return err
 	}
 	_, method := o.meta[MetaMethod]
-	o.actor = index.Clip(actor, 255)
+	o.actor = m.actor(ctx)
 	switch longest := min(MaxImpersonation, m.opts.Lifetime); {
 	case o.actor == "":
-		return errors.New("usersession: Impersonate: actor is empty")
+		return errors.New("usersession: Impersonate: there is no actor: nobody is logged in, and ContextWithActor names nobody")
 	case o.level != 0 || method:
 		return errors.New("usersession: Impersonate: WithLevel and WithMethod are for a proof of the user, which there is none of")
 	case m.binding(ctx).Impersonated():

@@ -48,8 +48,9 @@ type AccountOptions struct {
 	// Options.OnUnauthenticated of the Manager answers.
 	SignedOutURL string
 
-	// IP says how much of addresses is shown. Default: IPFull.
-	IP IPPrivacy
+	// IP says how much of addresses is shown: usersession.IPFull, which is the default,
+	// IPTruncated or IPOff. What Options.Privacy does not keep is not shown either.
+	IP usersession.IPPrivacy
 
 	// Language returns the language of the answer to a request, such as "de" or
 	// "de-AT", or "" for the one that Accept-Language asks for. There are "en", "de",

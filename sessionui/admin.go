@@ -40,7 +40,7 @@ type AdminOptions struct {
 	// Prefix, IP, Language, Label, Locate, Templates, TrustedOrigins and SynchronizerToken are
 	// those of AccountOptions. SynchronizerToken needs requests with a session.
 	Prefix            string
-	IP                IPPrivacy
+	IP                usersession.IPPrivacy
 	Language          func(r *http.Request) string
 	Label             func(r *http.Request, key string) string
 	Locate            func(netip.Addr) string

@@ -12,24 +12,12 @@ import (
 	"github.com/seed-296ca7ab/usersession"
 )
 
-// IPPrivacy says how much of an address is shown.
-type IPPrivacy int
-
-const (
-	// IPFull shows addresses.
-	IPFull IPPrivacy = iota
-	// IPNetwork shows the network only, 24 bits of an IPv4 address or 48 bits
-	// of an IPv6 address.
-	IPNetwork
-	// IPHidden shows nothing.
-	IPHidden
-)
-
-func (p IPPrivacy) show(ip netip.Addr) string {
-	if !ip.IsValid() || p == IPHidden {
+// shown returns as much of an address as is shown.
+func shown(ip netip.Addr, p usersession.IPPrivacy) string {
+	if !ip.IsValid() || p == usersession.IPOff {
 		return ""
 	}
-	if p == IPFull {
+	if p == usersession.IPFull {
 		return ip.String()
 	}
 	bits := 48
@@ -122,13 +110,13 @@ func (c *call) view(s usersession.UserSession) sessionView {
 	agent := c.agent(s)
 	v := sessionView{
 		ID: s.ID, UserID: s.UserID, User: mark(s.UserID, 64), Current: s.Current, Bound: s.Bound,
-		Device: c.actingOn(s, agent.device), UserAgent: agent.text, Icon: agent.icon, IP: c.ui.ip.show(s.IP), Place: c.place(s.IP),
+		Device: c.actingOn(s, agent.device), UserAgent: agent.text, Icon: agent.icon, IP: shown(s.IP, c.ui.ip), Place: c.place(s.IP),
 		Name: nameOf(s), Title: c.title(s),
 		Created: c.time(s.CreatedAt), Proved: c.time(s.AuthenticatedAt),
 		Seen: c.time(s.LastSeenAt), Expires: c.time(s.ExpiresAt), Ended: c.time(s.EndedAt),
 	}
 	last := c.agent(usersession.UserSession{UserAgent: s.LastUserAgent})
-	v.LastIP, v.LastPlace, v.LastUserAgent = c.ui.ip.show(s.LastIP), c.place(s.LastIP), last.text
+	v.LastIP, v.LastPlace, v.LastUserAgent = shown(s.LastIP, c.ui.ip), c.place(s.LastIP), last.text
 	if last.name != agent.name {
 		v.LastDevice = last.device
 	}
@@ -267,8 +255,8 @@ type sessionJSON struct {
 func (c *call) viewJSON(s usersession.UserSession) sessionJSON {
 	return sessionJSON{
 		ID: s.ID, UserID: s.UserID, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
-		LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt, IP: c.ui.ip.show(s.IP),
-		UserAgent: s.UserAgent, LastIP: c.ui.ip.show(s.LastIP), LastUserAgent: s.LastUserAgent, Device: c.agent(s).name, Meta: s.Meta, Current: s.Current, Bound: s.Bound,
+		LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt, IP: shown(s.IP, c.ui.ip),
+		UserAgent: s.UserAgent, LastIP: shown(s.LastIP, c.ui.ip), LastUserAgent: s.LastUserAgent, Device: c.agent(s).name, Meta: s.Meta, Current: s.Current, Bound: s.Bound,
 		EndedAt: s.EndedAt, EndedBy: s.EndedBy, Reason: s.Reason,
 	}
 }

@@ -29,7 +29,7 @@ type ui struct {
 	m      *usersession.Manager
 	name   string // "account", "admin" or "notme"
 	prefix string
-	ip     IPPrivacy
+	ip     usersession.IPPrivacy
 	label  func(r *http.Request, key string) string
 	logger *slog.Logger
 	sync   bool
@@ -57,7 +57,7 @@ type route struct {
 // common are the options that both handlers have.
 type common struct {
 	prefix    string
-	ip        IPPrivacy
+	ip        usersession.IPPrivacy
 	label     func(*http.Request, string) string
 	language  func(*http.Request) string
 	locate    func(netip.Addr) string
@@ -81,8 +81,10 @@ func newUI(m *usersession.Manager, name string, o common) (*ui, error) {
 	if p := o.prefix; p != "" && (p[0] != '/' || strings.HasSuffix(p, "/") || path.Clean(p) != p) {
 		errs = append(errs, fmt.Errorf("sessionui: Prefix: %q does not begin with a slash, or ends with one", p))
 	}
-	if o.ip < IPFull || o.ip > IPHidden {
-		errs = append(errs, fmt.Errorf("sessionui: IP: is %d, which is none of IPFull, IPNetwork, IPHidden", o.ip))
+	switch o.ip {
+	case usersession.IPFull, usersession.IPTruncated, usersession.IPOff:
+	default:
+		errs = append(errs, fmt.Errorf("sessionui: IP: is %q, which is none of IPFull, IPTruncated, IPOff", o.ip))
 	}
 	for _, origin := range o.trusted {
 		if err := u.origins.AddTrustedOrigin(origin); err != nil {
@@ -145,10 +147,20 @@ func (u *ui) handler() http.Handler {
 			mux.ServeHTTP(w, r)
 		}
 	}))
-	if u.prefix != "" {
-		h = http.StripPrefix(u.prefix, h)
+	if u.prefix == "" {
+		return h
 	}
-	return h
+	below := http.StripPrefix(u.prefix, h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, u.prefix) {
+			// A handler that is mounted elsewhere than Prefix says, which a plain 404
+			// would hide from whoever looks for the fault.
+			setHeaders(w.Header())
+			http.Error(w, "404 page not found: the Prefix of these pages is "+u.prefix, http.StatusNotFound)
+			return
+		}
+		below.ServeHTTP(w, r)
+	})
 }
 
 // dispatch serves one request to a path that has these routes.

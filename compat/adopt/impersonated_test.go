@@ -15,7 +15,7 @@ func (s *site) impersonated(opts ...usersession.LoginOption) *browser {
 	s.Helper()
 	b := &browser{}
 	b.get(s.m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if err := s.m.Impersonate(r.Context(), "7", "anna", opts...); err != nil {
+		if err := s.m.Impersonate(usersession.ContextWithActor(r.Context(), "anna"), "7", opts...); err != nil {
 			s.Error(err)
 		}
 		s.m.Put(r.Context(), "userID", 7)

@@ -23,12 +23,15 @@ func recordOf(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-// impersonated returns the token of a browser in which anna, whose token it had, is
-// logged in as u.
+// impersonated returns the token of a browser in which anna, whose token it had if there
+// is one, is logged in as u.
 func impersonated(t *testing.T, m *usersession.Manager, token string, opts ...usersession.LoginOption) string {
 	t.Helper()
 	tok := mwToken(directRun(m, token, func(ctx context.Context) {
-		if err := m.Impersonate(ctx, "u", "anna", opts...); err != nil {
+		if token == "" {
+			ctx = usersession.ContextWithActor(ctx, "anna")
+		}
+		if err := m.Impersonate(ctx, "u", opts...); err != nil {
 			t.Error(err)
 		}
 	}))
@@ -99,7 +102,7 @@ func TestImpersonationIsSeenAndBounded(t *testing.T) {
 				for what, err := range map[string]error{
 					"Reauthenticate":      m.Reauthenticate(ctx, usersession.WithLevel(usersession.AAL3)),
 					"RevokeOtherSessions": mwErr(m.RevokeOtherSessions(ctx)),
-					"Impersonate":         m.Impersonate(ctx, "v", "anna"),
+					"Impersonate":         m.Impersonate(ctx, "v"),
 				} {
 					if !errors.Is(err, usersession.ErrImpersonated) || !strings.Contains(err.Error(), what) {
 						t.Errorf("%s: %v", what, err)
@@ -170,17 +173,17 @@ func TestImpersonationEnds(t *testing.T) {
 func TestImpersonateIsChecked(t *testing.T) {
 	m := mwNew(t, nil)
 	for text, call := range map[string]func(ctx context.Context) error{
-		"actor is empty": func(ctx context.Context) error { return m.Impersonate(ctx, "u", "") },
+		"there is no actor": func(ctx context.Context) error { return m.Impersonate(usersession.ContextWithActor(ctx, ""), "u") },
 		"must be at most 8h0m0s, is 9h0m0s": func(ctx context.Context) error {
-			return m.Impersonate(ctx, "u", "anna", usersession.WithLifetime(9*time.Hour))
+			return m.Impersonate(ctx, "u", usersession.WithLifetime(9*time.Hour))
 		},
 		"WithLevel and WithMethod": func(ctx context.Context) error {
-			return m.Impersonate(ctx, "u", "anna", usersession.WithLevel(usersession.AAL1))
+			return m.Impersonate(ctx, "u", usersession.WithLevel(usersession.AAL1))
 		},
-		"user ID is empty": func(ctx context.Context) error { return m.Impersonate(ctx, "", "anna") },
+		"user ID is empty": func(ctx context.Context) error { return m.Impersonate(ctx, "") },
 	} {
 		directRun(m, "", func(ctx context.Context) {
-			if err := call(ctx); err == nil || !strings.Contains(err.Error(), text) {
+			if err := call(usersession.ContextWithActor(ctx, "anna")); err == nil || !strings.Contains(err.Error(), text) {
 				t.Errorf("want %q, got %v", text, err)
 			}
 		})
@@ -189,7 +192,7 @@ func TestImpersonateIsChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	directRun(m, "", func(ctx context.Context) {
-		if err := m.Impersonate(ctx, "u", "anna"); !errors.Is(err, usersession.ErrAccountDisabled) || !strings.Contains(err.Error(), ": Impersonate: ") {
+		if err := m.Impersonate(usersession.ContextWithActor(ctx, "anna"), "u"); !errors.Is(err, usersession.ErrAccountDisabled) || !strings.Contains(err.Error(), ": Impersonate: ") {
 			t.Errorf("a disabled account: %v", err)
 		}
 	})

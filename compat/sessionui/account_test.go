@@ -55,15 +55,15 @@ func TestAccountPage(t *testing.T) {
 func TestAccountIPPrivacy(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
-		privacy sessionui.IPPrivacy
+		privacy usersession.IPPrivacy
 		ip      string
 		html    string
 		json    string
 	}{
-		{"full", sessionui.IPFull, "198.51.100.7", "<bdi>198.51.100.7</bdi>", `"ip":"198.51.100.7"`},
-		{"network 4", sessionui.IPNetwork, "198.51.100.7", "<bdi>198.51.100.0/24</bdi>", `"ip":"198.51.100.0/24"`},
-		{"network 6", sessionui.IPNetwork, "2001:db8:1:2::3", "<bdi>2001:db8:1::/48</bdi>", `"ip":"2001:db8:1::/48"`},
-		{"hidden", sessionui.IPHidden, "198.51.100.7", "", `"ip":""`},
+		{"full", usersession.IPFull, "198.51.100.7", "<bdi>198.51.100.7</bdi>", `"ip":"198.51.100.7"`},
+		{"network 4", usersession.IPTruncated, "198.51.100.7", "<bdi>198.51.100.0/24</bdi>", `"ip":"198.51.100.0/24"`},
+		{"network 6", usersession.IPTruncated, "2001:db8:1:2::3", "<bdi>2001:db8:1::/48</bdi>", `"ip":"2001:db8:1::/48"`},
+		{"hidden", usersession.IPOff, "198.51.100.7", "", `"ip":""`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newSite(t, nil, &sessionui.AccountOptions{IP: tc.privacy}, nil)
@@ -73,7 +73,7 @@ func TestAccountIPPrivacy(t *testing.T) {
 			if !strings.Contains(html, tc.html) || !strings.Contains(json, tc.json) {
 				t.Errorf("want %s and %s in\n%s\n%s", tc.html, tc.json, html, json)
 			}
-			if tc.privacy != sessionui.IPFull && strings.Contains(html+json, tc.ip) {
+			if tc.privacy != usersession.IPFull && strings.Contains(html+json, tc.ip) {
 				t.Error("the address is shown")
 			}
 		})

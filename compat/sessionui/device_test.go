@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/sessionui"
 )
 
@@ -45,7 +46,7 @@ func TestWhoActsForTheUser(t *testing.T) {
 	s := newSite(t, nil, nil, nil)
 	ada := s.login("ada", firefox)
 	h := s.m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if err := s.m.Impersonate(r.Context(), "ada", "root"); err != nil {
+		if err := s.m.Impersonate(usersession.ContextWithActor(r.Context(), "root"), "ada"); err != nil {
 			t.Error(err)
 		}
 	}))

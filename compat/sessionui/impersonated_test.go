@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/sessionui"
 )
 
@@ -19,7 +20,7 @@ func TestImpersonatedIsShown(t *testing.T) {
 		r := httptest.NewRequest("POST", "/impersonate", nil)
 		r.Header.Set("User-Agent", chrome)
 		s.m.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			if err := s.m.Impersonate(r.Context(), "ada", actor); err != nil {
+			if err := s.m.Impersonate(usersession.ContextWithActor(r.Context(), actor), "ada"); err != nil {
 				t.Error(err)
 			}
 		})).ServeHTTP(httptest.NewRecorder(), r)

@@ -106,7 +106,7 @@ func TestLocate(t *testing.T) {
 		}
 		return where[ip.String()]
 	}
-	for _, ip := range []sessionui.IPPrivacy{sessionui.IPFull, sessionui.IPHidden} {
+	for _, ip := range []usersession.IPPrivacy{usersession.IPFull, usersession.IPOff} {
 		s := newSite(t, nil, &sessionui.AccountOptions{Locate: locate, IP: ip}, &sessionui.AdminOptions{Locate: locate, IP: ip})
 		me := s.login("ada", firefox)
 		for range 3 {
@@ -120,7 +120,7 @@ func TestLocate(t *testing.T) {
 		if n := calls.Load(); n != 3 {
 			t.Errorf("Locate is asked %d times for 3 addresses", n)
 		}
-		if strings.Contains(body, "203.0.113.9") != (ip == sessionui.IPFull) {
+		if strings.Contains(body, "203.0.113.9") != (ip == usersession.IPFull) {
 			t.Errorf("IP %v is not kept to", ip)
 		}
 		if log := s.log.String(); !strings.Contains(log, "Locate panicked") || !strings.Contains(log, "no database") {

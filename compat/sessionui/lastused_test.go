@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-296ca7ab/usersession"
 	"github.com/seed-296ca7ab/usersession/sessionui"
 )
 
@@ -13,19 +14,19 @@ import (
 // began, as much as may be shown.
 func TestLastUsed(t *testing.T) {
 	for _, c := range []struct {
-		ip    sessionui.IPPrivacy
+		ip    usersession.IPPrivacy
 		shown []string
 	}{
-		{sessionui.IPFull, []string{"192.0.2.1", "203.0.113.9"}}, // the latter is the login's
-		{sessionui.IPNetwork, []string{"192.0.2.0/24", "203.0.113.0/24"}},
-		{sessionui.IPHidden, nil},
+		{usersession.IPFull, []string{"192.0.2.1", "203.0.113.9"}}, // the latter is the login's
+		{usersession.IPTruncated, []string{"192.0.2.0/24", "203.0.113.0/24"}},
+		{usersession.IPOff, nil},
 	} {
 		s := newSite(t, nil, &sessionui.AccountOptions{IP: c.ip}, &sessionui.AdminOptions{IP: c.ip})
 		phone := s.login("ada", iphone)
 		s.shift(phone.id, "last_seen_at", 10*time.Minute)
 		body := want(t, phone.get(devices, "User-Agent", firefox), 200) // which touches
 		inOrder(t, body, append(append([]string{"Last active"}, c.shown...), "Last used with Firefox on Linux")...)
-		if strings.Contains(body, "192.0.2.1") != (c.ip == sessionui.IPFull) {
+		if strings.Contains(body, "192.0.2.1") != (c.ip == usersession.IPFull) {
 			t.Errorf("IP %v is not kept to", c.ip)
 		}
 		var list struct{ Sessions []map[string]any }

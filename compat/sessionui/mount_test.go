@@ -143,6 +143,28 @@ func TestMountWithoutSlash(t *testing.T) {
 	}
 }
 
+// TestMountedElsewhere wants an answer that says what is wrong, if a handler is not where
+// its Prefix says, or if something else has removed that already.
+func TestMountedElsewhere(t *testing.T) {
+	s := newSite(t, nil, nil, nil)
+	h, err := sessionui.Account(s.m, &sessionui.AccountOptions{Prefix: "/devices"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		path    string
+		mounted http.Handler
+	}{
+		"elsewhere":     {"/sessions/", h},
+		"removed twice": {"/devices/", http.StripPrefix("/devices", h)},
+	} {
+		s.handler = c.mounted
+		if body := want(t, s.anonymous().get(c.path), 404); !strings.Contains(body, "the Prefix of these pages is /devices") {
+			t.Errorf("%s: %q", name, body)
+		}
+	}
+}
+
 func TestApplicationHooksSeeTheOuterPath(t *testing.T) {
 	s := newSite(t, nil, nil, nil)
 	var paths []string
@@ -174,7 +196,7 @@ func TestWrongOptions(t *testing.T) {
 		{"Authorize", admin(sessionui.AdminOptions{}), "Authorize"},
 		{"Prefix without slash", account(sessionui.AccountOptions{Prefix: "a"}), "Prefix"},
 		{"Prefix with slash", admin(sessionui.AdminOptions{Authorize: yes, Prefix: "/a/"}), "Prefix"},
-		{"IP", account(sessionui.AccountOptions{IP: 7}), "IP"},
+		{"IP", account(sessionui.AccountOptions{IP: "none"}), "IP"},
 		{"FreshFor", account(sessionui.AccountOptions{FreshFor: -5}), "FreshFor"},
 		{"ReauthenticateURL", account(sessionui.AccountOptions{ReauthenticateURL: "javascript:alert(1)"}), "ReauthenticateURL"},
 		{"SignedOutURL", account(sessionui.AccountOptions{SignedOutURL: "//evil.example"}), "SignedOutURL"},

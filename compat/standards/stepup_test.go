@@ -34,7 +34,7 @@ func (s *site) withLevels() *site {
 		return s.m.Reauthenticate(ctx, level, usersession.WithUserID(user))
 	})
 	add("POST /impersonate", func(ctx context.Context, user string, _ usersession.LoginOption) error {
-		return s.m.Impersonate(ctx, user, s.m.UserID(ctx))
+		return s.m.Impersonate(ctx, user)
 	})
 	for path, guard := range map[string]func(http.Handler) http.Handler{
 		"POST /transfer": s.m.RequireLevel(usersession.AAL2, 5*time.Minute),

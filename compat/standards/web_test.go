@@ -382,7 +382,7 @@ func TestASVS_14_2_6_TheLeastThatIsNeeded(t *testing.T) {
 			t.Error("the list has a secret in it")
 		}
 	}
-	for privacy, want := range map[sessionui.IPPrivacy]bool{sessionui.IPFull: true, sessionui.IPNetwork: false, sessionui.IPHidden: false} {
+	for privacy, want := range map[usersession.IPPrivacy]bool{usersession.IPFull: true, usersession.IPTruncated: false, usersession.IPOff: false} {
 		h, err := sessionui.Account(s.m, &sessionui.AccountOptions{IP: privacy})
 		s.ok(err)
 		s.h = s.m.LoadAndSave(h)
