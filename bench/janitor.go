@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -18,17 +19,8 @@ import (
 // send at a steady rate, as browsers do: p99 of clients that wait for answers would
 // hide what waits.
 func (b *bench) janitor() error {
-	db := b.database("janitor")
-	m := b.manager("janitor", nil)
-	statements := map[string]string{
-		"user_sessions": expired(bulkRowsSQL),
-		"sessions":      expired(bulkDataSQL),
-	}
-	if err := fillTables(db, b.expired, statements); err != nil {
-		return err
-	}
-	a := newApp(usersessionLibrary{m})
-	if err := a.open(b.sessions); err != nil {
+	m, a, err := b.overdue("janitor")
+	if err != nil {
 		return err
 	}
 	var quiet, pruning []float64
@@ -82,6 +74,17 @@ func (b *bench) janitor() error {
 	}
 	b.noteSteady(plainPq, "while pruning", got)
 	return nil
+}
+
+// overdue returns a Manager that has many expired rows to prune, and open sessions.
+func (b *bench) overdue(name string) (*usersession.Manager, *app, error) {
+	m := b.manager(name, nil)
+	err := fillTables(b.database(name), b.expired, map[string]string{
+		"user_sessions": expired(bulkRowsSQL),
+		"sessions":      expired(bulkDataSQL),
+	})
+	a := newApp(usersessionLibrary{m})
+	return m, a, errors.Join(err, a.open(b.sessions))
 }
 
 // expired makes sessions that ended an hour ago of those an INSERT would make.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log"
 	"os"
@@ -18,8 +19,9 @@ import (
 	"github.com/seed-296ca7ab/usersession/pgxdb"
 )
 
-// profiles writes what costs most in this library's requests: CPU and
-// allocations, as text that go tool pprof makes; and the plan of a revocation.
+// profiles writes what costs most in this library's requests, and while the janitor
+// prunes: CPU and allocations, as text that go tool pprof makes; and the plan of a
+// revocation.
 func (b *bench) profiles(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -51,6 +53,17 @@ func (b *bench) profiles(dir string) error {
 			b.profile(profileName(dir, "revoke all 5", "Postgres", subject), s.revokingAll)); err != nil {
 			return err
 		}
+	}
+	m, a, err := b.overdue("profiledjanitor")
+	if err != nil {
+		return err
+	}
+	err = b.profile(profileName(dir, "pruning", "Postgres", ours), func(int, int) error {
+		_, err := b.steady(a, func(ctx context.Context) { m.Prune(ctx) }) // until the window is over
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return b.explainRevoke(filepath.Join(dir, "revoke-1000.explain.txt"))
 }
