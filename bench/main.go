@@ -40,14 +40,15 @@ type bench struct {
 
 // config is what the flags say.
 type config struct {
-	parts     []string
-	clients   []int // of those a scenario asks for
-	rounds    int
-	roundTime time.Duration
-	sessions  int // open sessions in each application
-	sizes     []int
-	expired   int // rows for the janitor
-	window    time.Duration
+	parts      []string
+	clients    []int // of those a scenario asks for
+	rounds     int
+	roundTime  time.Duration
+	sessions   int // open sessions in each application
+	sizes      []int
+	expired    int    // rows for the janitor
+	wholePages string // PostgreSQL's full_page_writes
+	window     time.Duration
 	// Of whole servers: how many users, who have five sessions each, how many of them
 	// revoke them all in a round, and whether programs take part that are not Go.
 	users, leavers, serverRounds int
@@ -83,7 +84,7 @@ func full() config {
 		sizes:   []int{10_000, 100_000, 1_000_000, 10_000_000},
 		expired: 1_000_000, window: 4 * time.Second,
 		users: 20_000, leavers: 450, serverRounds: 7, serverTime: 350 * time.Millisecond, foreign: true,
-		lease: 3 * time.Second, leaseWarm: 15 * time.Second,
+		lease: 3 * time.Second, leaseWarm: 15 * time.Second, wholePages: "on",
 	}
 }
 
@@ -93,7 +94,7 @@ func quick() config {
 		clients: []int{1, 8}, rounds: 1, roundTime: 2 * time.Millisecond, sessions: 10,
 		sizes: []int{1000, 2000}, expired: 2000, window: 100 * time.Millisecond,
 		users: 500, leavers: 16, serverRounds: 1, serverTime: 2 * time.Millisecond, foreign: true,
-		lease: 100 * time.Millisecond,
+		lease: 100 * time.Millisecond, wholePages: "on",
 	}
 }
 
@@ -113,12 +114,13 @@ func main() {
 	flag.IntVar(&c.sessions, "sessions", c.sessions, "open sessions of each application")
 	flag.DurationVar(&c.roundTime, "time", c.roundTime, "the length of one round")
 	flag.Uint64Var(&c.seed, "seed", uint64(time.Now().UnixNano())%1e9, "of the random choices")
+	flag.StringVar(&c.wholePages, "full-page-writes", c.wholePages, "PostgreSQL's setting of that name")
 	flag.StringVar(&c.out, "out", "", "where results go (default: the folder results beside this program's source)")
 	flag.Parse()
 	if *tiny {
-		seed, out := c.seed, c.out
+		given := c
 		c = quick()
-		c.seed, c.out = seed, out
+		c.seed, c.out, c.wholePages = given.seed, given.out, given.wholePages
 	}
 	c.parts = strings.Split(*list, ",")
 	c.sizes = slices.DeleteFunc(c.sizes, func(n int) bool { return n > *most })
@@ -162,11 +164,11 @@ func withServers(c config, f func(b *bench) error) error {
 }
 
 func newBench(tb testing.TB, c config) *bench {
-	b := &bench{place: startServers(tb), config: c}
+	b := &bench{place: startServers(tb, c.wholePages), config: c}
 	b.Machine = Machine{
 		Commit: commit(), Command: "go run ./bench", Seed: c.seed,
 		CPUs: runtime.NumCPU(), Memory: memoryGiB(), Go: runtime.Version(), Load: load(),
-		Settings: "fsync=on synchronous_commit=on full_page_writes=on autovacuum=on shared_buffers=1GB; MariaDB innodb_flush_log_at_trx_commit=1; SQLite in WAL mode; TCP on the loopback interface; Redis without persistence",
+		Settings: "fsync=on synchronous_commit=on full_page_writes=" + c.wholePages + " autovacuum=on shared_buffers=1GB; MariaDB innodb_flush_log_at_trx_commit=1; SQLite in WAL mode; TCP on the loopback interface; Redis without persistence",
 	}
 	flag.Visit(func(f *flag.Flag) {
 		if f.Name != "out" { // a path of this machine

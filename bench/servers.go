@@ -37,11 +37,11 @@ type place struct {
 }
 
 // startServers starts the throwaway servers. What is acknowledged is on the disk,
-// as in production: fsync and synchronous_commit are on, and full_page_writes too,
-// which WAL figures depend on.
-func startServers(tb testing.TB) *place {
+// as in production: fsync and synchronous_commit are on, and full_page_writes too
+// unless it is to be seen what those cost.
+func startServers(tb testing.TB, fullPageWrites string) *place {
 	postgres, dsn := testserver.OwnPostgres(tb,
-		"fsync=on", "synchronous_commit=on", "full_page_writes=on",
+		"fsync=on", "synchronous_commit=on", "full_page_writes="+fullPageWrites,
 		"max_connections=2000", "shared_buffers=1GB", "maintenance_work_mem=1GB", "max_wal_size=4GB",
 		"wal_level=minimal", "max_wal_senders=0", "autovacuum=on")
 	redis := testserver.OwnRedis(tb)
