@@ -84,7 +84,7 @@ func with[T any](options T, change func(*T)) *T {
 // A client that is pointed at a replica neither writes nor reads there.
 func TestReplicaIsRefused(t *testing.T) {
 	primary := startServer(t)
-	replica := startServer(t, "--replicaof", primary.host+" "+primary.port)
+	replica := startServer(t, "--replicaof", "127.0.0.1 "+primary.port())
 	onPrimary := newStore(t, newClient(t, primary.addr))
 	noError(t, "Check of the primary", onPrimary.Check(t.Context()))
 
@@ -97,7 +97,7 @@ func TestReplicaIsRefused(t *testing.T) {
 	noError(t, "REPLICAOF NO ONE", client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 	key := newKey()
 	noError(t, "Create", store.Create(t.Context(), key, []byte("data"), later()))
-	noError(t, "REPLICAOF", client.Do(t.Context(), "REPLICAOF", primary.host, primary.port).Err())
+	noError(t, "REPLICAOF", client.Do(t.Context(), "REPLICAOF", "127.0.0.1", primary.port()).Err())
 	wantError(t, "Delete", store.Delete(t.Context(), key), "READONLY", "is a replica")
 	wantRefused(t, store, "is a replica")
 }

@@ -16,7 +16,7 @@ import (
 func TestSentinel(t *testing.T) {
 	depth.OnlyFull(t)
 	primary := startServer(t)
-	replica := startServer(t, "--replicaof", primary.host+" "+primary.port)
+	replica := startServer(t, "--replicaof", "127.0.0.1 "+primary.port())
 	eventually(t, "the replica follows", func(ctx context.Context) error {
 		info, err := newClient(t, replica.addr).Info(ctx, "replication").Result()
 		if err == nil && !strings.Contains(info, "master_link_status:up") {
@@ -24,7 +24,7 @@ func TestSentinel(t *testing.T) {
 		}
 		return err
 	})
-	watcher := startSentinel(t, "sentinel monitor main "+primary.host+" "+primary.port+" 1\nsentinel down-after-milliseconds main 1000\n")
+	watcher := startSentinel(t, "sentinel monitor main 127.0.0.1 "+primary.port()+" 1\nsentinel down-after-milliseconds main 1000\n")
 	sentinel := redis.NewSentinelClient(&redis.Options{Addr: watcher.addr})
 	defer sentinel.Close()
 	eventually(t, "the Sentinel knows the replica", func(ctx context.Context) error {

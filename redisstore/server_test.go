@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,9 +24,7 @@ const startTimeout = time.Minute
 // server is a redis-server of one test. Most tests share the one of
 // [testserver.Redis]; these have settings of their own.
 type server struct {
-	addr    string // host:port
-	host    string
-	port    string
+	addr    string
 	command func() *exec.Cmd
 	process *os.Process
 	log     bytes.Buffer
@@ -85,10 +82,8 @@ func launch(t *testing.T, program string, arguments func(dir string) []string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := new(server)
-	s.host, s.port = freeAddr(t)
-	s.addr = net.JoinHostPort(s.host, s.port)
-	args := append(arguments(dir), "--bind", s.host, "--port", s.port, "--dir", dir)
+	s := &server{addr: freeAddr(t)}
+	args := append(arguments(dir), "--bind", "127.0.0.1", "--port", s.port(), "--dir", dir)
 	s.command = func() *exec.Cmd {
 		cmd := exec.Command(program, args...)
 		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &s.log, &s.log
@@ -157,24 +152,34 @@ func (s *server) answers(t *testing.T) bool {
 	return alive
 }
 
+func (s *server) port() string {
+	_, port, _ := net.SplitHostPort(s.addr)
+	return port
+}
+
 // tail returns the end of a log.
 func tail(log string) string { return log[max(0, len(log)-2000):] }
 
 // freeAddr returns a loopback address whose port is free, and so is that of the
 // Cluster bus, which is 10,000 higher.
-func freeAddr(t *testing.T) (host, port string) {
+func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		addr := testserver.FreeAddr(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().(*net.TCPAddr)
+		_ = l.Close()
 		bus, err := net.ListenTCP("tcp", &net.TCPAddr{IP: addr.IP, Port: addr.Port + 10_000})
 		if err != nil { // taken, or no port any more
 			continue
 		}
 		_ = bus.Close()
-		return addr.IP.String(), strconv.Itoa(addr.Port)
+		return addr.String()
 	}
 	t.Fatal("no free ports")
-	return "", ""
+	return ""
 }
 
 // eventually asks until ok returns nil.
